@@ -1,0 +1,240 @@
+//! What goes into scoring and what comes out: [`Observation`], [`Verdict`], and the ids they carry.
+//!
+//! All of it is plain data without I/O. A [`Verdict`] is `Copy`: the hot path hands it out without
+//! allocating, and texts (template, parameters) are asked for by those who need them.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A point in time: microseconds since the Unix epoch, UTC, negative before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// From whole milliseconds since the Unix epoch; saturates.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis.saturating_mul(1_000))
+    }
+
+    /// Whole milliseconds since the Unix epoch, rounded down.
+    pub const fn as_millis(self) -> i64 {
+        self.0.div_euclid(1_000)
+    }
+
+    /// Seconds from `earlier` to `self`; negative when `self` comes first.
+    pub fn seconds_since(self, earlier: Self) -> f64 {
+        self.0.saturating_sub(earlier.0) as f64 / 1e6
+    }
+}
+
+/// Stable 64-bit id of a template, given when the template is first seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TemplateId(pub u64);
+
+impl fmt::Display for TemplateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Hash of whatever `partition_by` names; [`StreamKey::default`] is the one stream of an unpartitioned input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamKey(pub u64);
+
+/// Time-ordered id of an event, unique across restarts of one data dir.
+///
+/// Text form: `tttttttttttt-rrrrrrll-nnnnnnnnnn` in hex: milliseconds since the epoch (48 bits), the
+/// run (how often the data dir was opened, 24 bits), the lane (8 bits), the event's number in that lane
+/// and run (40 bits). Comparing texts compares times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId {
+    /// Milliseconds since the Unix epoch; 0 for earlier times.
+    pub millis: u64,
+    /// How often the data dir had been opened.
+    pub run: u32,
+    /// The lane that scored the event.
+    pub lane: u8,
+    /// Number of the event in its lane and run, from 0.
+    pub number: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:012x}-{:06x}{:02x}-{:010x}",
+            self.millis & 0xffff_ffff_ffff,
+            self.run & 0xff_ffff,
+            self.lane,
+            self.number & 0xff_ffff_ffff
+        )
+    }
+}
+
+/// The text is not an [`EventId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an event id: expected 12, 8 and 10 hex digits joined by '-', as in 019aa3c0f1e2-00000100-0000000a3f")]
+pub struct ParseEventIdError;
+
+impl FromStr for EventId {
+    type Err = ParseEventIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hex = |part: Option<&str>, digits: usize| {
+            part.filter(|p| p.len() == digits && p.bytes().all(|b| b.is_ascii_hexdigit()))
+                .and_then(|p| u64::from_str_radix(p, 16).ok())
+                .ok_or(ParseEventIdError)
+        };
+        let mut parts = text.split('-');
+        let millis = hex(parts.next(), 12)?;
+        let run_lane = hex(parts.next(), 8)?;
+        let number = hex(parts.next(), 10)?;
+        if parts.next().is_some() {
+            return Err(ParseEventIdError);
+        }
+        Ok(Self { millis, run: (run_lane >> 8) as u32, lane: run_lane as u8, number })
+    }
+}
+
+/// What scoring needs of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// The message, any bytes; what is not UTF-8 is scored as it is and shown with replacement characters.
+    pub message: &'a [u8],
+    /// When the event happened (or arrived, where that is asked for).
+    pub timestamp: Timestamp,
+    /// The stream the event belongs to.
+    pub stream: StreamKey,
+    /// Text of the event's own level field, when it has one (`"ERROR"`, `"warn"`).
+    pub level: Option<&'a str>,
+}
+
+impl<'a> Observation<'a> {
+    /// A message of the default stream without a level of its own.
+    pub fn new(message: &'a [u8], timestamp: Timestamp) -> Self {
+        Self { message, timestamp, stream: StreamKey::default(), level: None }
+    }
+}
+
+/// Why an event stands out; the text form is what the `reasons` field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A template never seen before.
+    NewTemplate,
+    /// A template seen rarely.
+    RareTemplate,
+    /// Level words or error keywords.
+    Severity,
+}
+
+impl Reason {
+    /// Every reason, in the order of the field table.
+    pub const ALL: [Self; 3] = [Self::NewTemplate, Self::RareTemplate, Self::Severity];
+
+    /// The text of the `reasons` field.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NewTemplate => "new_template",
+            Self::RareTemplate => "rare_template",
+            Self::Severity => "severity",
+        }
+    }
+}
+
+/// How far a verdict can be trusted; the text form is what the `state` field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum State {
+    /// Not enough seen yet: events are scored, none alerts.
+    #[default]
+    Learning,
+    /// Calibrated.
+    Ready,
+    /// Scoring works, something else (persistence) does not.
+    Degraded,
+}
+
+impl State {
+    /// The text of the `state` field.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Learning => "learning",
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+        }
+    }
+}
+
+/// Number of detectors; index into [`Verdict::evidence`] by [`DetectorKind`].
+pub const DETECTORS: usize = 2;
+
+/// The detectors, in the order of [`Verdict::evidence`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum DetectorKind {
+    /// How rare the template is.
+    Rarity = 0,
+    /// Level words and error keywords.
+    Severity = 1,
+}
+
+impl DetectorKind {
+    /// Every detector, in the order of [`Verdict::evidence`].
+    pub const ALL: [Self; DETECTORS] = [Self::Rarity, Self::Severity];
+
+    /// The key in the `detectors` field.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rarity => "rarity",
+            Self::Severity => "severity",
+        }
+    }
+}
+
+/// The answer for one event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    /// `min(1, −log10 p / 6)`: 0.5 is one in a thousand, 1.0 one in a million.
+    pub score: f64,
+    /// Probability of an event at least this odd under what was learned, in (0, 1].
+    pub p_value: f64,
+    /// `p_value ≤ alert_budget`, past the learning period, and not `suppressed`.
+    pub is_anomaly: bool,
+    /// A repeat within the hold time of an alert already raised.
+    pub suppressed: bool,
+    /// How far to trust it.
+    pub state: State,
+    /// Evidence in nats by [`DetectorKind`], before weights.
+    pub evidence: [f32; DETECTORS],
+    reasons: [Option<Reason>; 4],
+    /// The event's template.
+    pub template: TemplateId,
+    /// Time-ordered id of the event.
+    pub event_id: EventId,
+}
+
+impl Verdict {
+    /// Reasons, strongest first; empty for an event without evidence.
+    pub fn reasons(&self) -> impl Iterator<Item = Reason> + '_ {
+        self.reasons.iter().filter_map(|r| *r)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_id_text_round_trips_and_sorts_by_time() {
+        let early = EventId { millis: 0x19a_a3c0_f1e2, run: 1, lane: 3, number: 0xa3f };
+        let late = EventId { millis: early.millis + 1, run: 0, lane: 0, number: 0 };
+        assert_eq!(early.to_string(), "019aa3c0f1e2-00000103-0000000a3f");
+        assert_eq!(early.to_string().parse(), Ok(early));
+        assert!(early.to_string() < late.to_string());
+        for bad in ["", "019aa3c0f1e2", "019aa3c0f1e2-00000103-0000000a3f-0", "+19aa3c0f1e2-00000103-0000000a3f"] {
+            assert_eq!(bad.parse::<EventId>(), Err(ParseEventIdError), "{bad}");
+        }
+    }
+}

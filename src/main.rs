@@ -1,0 +1,3 @@
+//! The `oddline` command.
+
+fn main() {}
