@@ -188,7 +188,7 @@ fn every_old_member_at_the_target_is_cut_out_wherever_it_stands() {
         let out = score_minimal(line);
         assert!(serde_json::from_str::<Value>(&out).is_ok(), "{line}: {out}");
         assert_eq!(without_fields(&out).replace(",}", "}"), rest, "{line}: {out}");
-        assert_eq!(out.matches("anomaly\":").count(), 1, "{out}");
+        assert_eq!(out.matches("\"anomaly\":").count(), 1, "{out}");
     }
 }
 
