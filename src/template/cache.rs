@@ -213,9 +213,31 @@ mod tests {
             }
         }
         let mut again = TemplateStore::new((**miner.store.options()).clone());
-        texts.iter().for_each(|text| drop(again.learn_text(text)));
+        for text in &texts {
+            again.learn_text(text);
+        }
         assert_eq!(again.len(), miner.store.len());
         assert!(again.len() <= 6);
+    }
+
+    #[test]
+    fn a_restored_store_holds_the_same_and_goes_on_the_same() {
+        let options = TemplateOptions { max_templates: 12, merge_after: 4, ..TemplateOptions::default() };
+        let mut miner = Miner::new(options.clone());
+        let line = |n: usize| format!("{} {} {} end {n}", NAMES[n % 3], NAMES[n * 7 % 10], NAMES[n * n % 10]);
+        for n in 0..150 {
+            miner.line(&line(n));
+        }
+        let mut bytes = Vec::new();
+        miner.store.checkpoint(&mut bytes);
+        let store = TemplateStore::restore(options, &bytes).unwrap();
+        let mut again = Miner { matcher: LaneMatcher::new(&store), store };
+        for n in 150..400 {
+            let (left, right) = (miner.line(&line(n)), again.line(&line(n)));
+            assert_eq!((left.id, left.slot), (right.id, right.slot), "line {n}");
+        }
+        let all = |miner: &Miner| miner.store.templates().cloned().collect::<Vec<_>>();
+        assert_eq!(all(&miner), all(&again));
     }
 
     #[test]

@@ -26,6 +26,7 @@
 
 mod cache;
 mod hash;
+mod image;
 pub mod mask;
 mod queue;
 mod similar;
@@ -34,6 +35,7 @@ pub mod tokenise;
 mod tree;
 
 pub use cache::{LaneMatcher, Match};
+pub use image::ImageError;
 pub use mask::{MaskError, UserMasks};
 pub use store::{Change, Learned, StoredTemplate, TemplateOptions, TemplateStore};
 pub use tokenise::{Skeleton, WILDCARD};

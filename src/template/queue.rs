@@ -24,6 +24,17 @@ impl EvictionQueue {
         self.small.push_back(slot);
     }
 
+    /// The small queue and the main one, next to go first.
+    pub(super) fn slots(&self) -> [impl ExactSizeIterator<Item = Slot> + '_; 2] {
+        [self.small.iter().copied(), self.main.iter().copied()]
+    }
+
+    /// Takes in what [`Self::slots`] gave.
+    pub(super) fn restore(&mut self, small: Vec<Slot>, main: Vec<Slot>) {
+        self.small = small.into();
+        self.main = main.into();
+    }
+
     pub(super) fn remove(&mut self, slot: Slot) {
         self.small.retain(|other| *other != slot);
         self.main.retain(|other| *other != slot);
@@ -65,14 +76,13 @@ mod tests {
         let mut queue = EvictionQueue::new(100);
         let mut known: Vec<Slot> = (0..80).map(Slot).collect();
         known.iter().for_each(|slot| queue.push(*slot));
-        let mut next = 80;
-        for _ in 0..10_000 {
+        (80..100).for_each(|n| queue.push(Slot(n)));
+        for next in 100..10_100 {
             let out = queue.evict(|slot| slot.0 < 80).unwrap();
             if out.0 < 80 {
                 known.retain(|slot| *slot != out);
             }
             queue.push(Slot(next));
-            next += 1;
         }
         assert_eq!(known.len(), 80);
     }

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 
+use super::image::{EntryImage, ImageError, StoreImage};
 use super::queue::EvictionQueue;
 use super::similar::{Family, SimilarTable};
 use super::tokenise::{self, Skeleton, WILDCARD, WILDCARD_TOKEN};
@@ -74,6 +75,8 @@ struct Entry {
     tokens: Box<[u64]>,
     /// Hashes of skeletons that lead here.
     skeletons: Vec<u64>,
+    /// Number of the entry into the table of similar templates: its age.
+    entered: u64,
     /// Came out of a merge: has a wildcard in place of a whole token.
     generalised: bool,
 }
@@ -114,6 +117,10 @@ impl SharedSlots {
         }
     }
 
+    fn is_met(&self, slot: Slot) -> bool {
+        self.generations.get(slot.index()).is_some_and(|cell| cell.load(Ordering::Relaxed) & 1 == 1)
+    }
+
     fn take_met(&self, slot: Slot) -> bool {
         self.generations.get(slot.index()).is_some_and(|cell| cell.fetch_and(!1, Ordering::Relaxed) & 1 == 1)
     }
@@ -148,6 +155,7 @@ pub struct TemplateStore {
     change_count: u64,
     merged_total: u64,
     evicted_total: u64,
+    entered_total: u64,
 }
 
 impl TemplateStore {
@@ -167,6 +175,7 @@ impl TemplateStore {
             change_count: 0,
             merged_total: 0,
             evicted_total: 0,
+            entered_total: 0,
             options: Arc::new(options),
         }
     }
@@ -298,7 +307,7 @@ impl TemplateStore {
         self.by_id.insert(id, slot);
         let template = StoredTemplate { id, slot, text: text.into(), aliases: Vec::new() };
         if let Some(place) = self.entries.get_mut(slot.index()) {
-            *place = Some(Entry { template, tokens: tokens.into(), skeletons, generalised });
+            *place = Some(Entry { template, tokens: tokens.into(), skeletons, entered: 0, generalised });
         }
         self.queue.push(slot);
         slot
@@ -341,6 +350,10 @@ impl TemplateStore {
     }
 
     fn family_of(&mut self, slot: Slot) -> Option<Family> {
+        self.entered_total += 1;
+        if let Some(Some(entry)) = self.entries.get_mut(slot.index()) {
+            entry.entered = self.entered_total;
+        }
         let tokens = self.entry(slot)?.tokens.clone();
         let entries = &self.entries;
         self.similar.enter(slot, &tokens, |other, position| {
@@ -425,5 +438,80 @@ impl TemplateStore {
         }
         self.changes.push_back(change);
         self.change_count += 1;
+    }
+
+    /// Appends everything known, for a checkpoint.
+    pub fn checkpoint(&self, out: &mut Vec<u8>) {
+        let mut entries: Vec<&Entry> = self.entries.iter().flatten().collect();
+        entries.sort_unstable_by_key(|entry| entry.entered);
+        let [small, main] = self.queue.slots();
+        StoreImage {
+            entries: entries.into_iter().map(|entry| self.image_of(entry)).collect(),
+            free: self.free.clone(),
+            small: small.collect(),
+            main: main.collect(),
+            merged: self.merged_total,
+            evicted: self.evicted_total,
+        }
+        .write(out);
+    }
+
+    fn image_of(&self, entry: &Entry) -> EntryImage {
+        let StoredTemplate { id, slot, text, aliases } = &entry.template;
+        EntryImage {
+            slot: *slot,
+            generalised: entry.generalised,
+            met: self.shared.is_met(*slot),
+            id: id.0,
+            text: text.to_vec(),
+            aliases: aliases.iter().map(|alias| alias.0).collect(),
+            skeletons: entry.skeletons.clone(),
+        }
+    }
+
+    /// A store as [`Self::checkpoint`] wrote it.
+    ///
+    /// # Errors
+    /// When the bytes are cut short or contradict themselves, or hold slots beyond `options.max_templates`.
+    pub fn restore(options: TemplateOptions, bytes: &[u8]) -> Result<Self, ImageError> {
+        let image = StoreImage::read(bytes, options.max_templates.max(1))?;
+        let mut store = Self::new(options);
+        // A larger cap than before: the slots beyond come last.
+        let named = image.entries.iter().map(|entry| entry.slot).chain(image.free.iter().copied());
+        let most = named.map(|slot| slot.0 + 1).max().unwrap_or(0);
+        store.free.retain(|slot| slot.0 >= most);
+        store.free.extend(&image.free);
+        store.merged_total = image.merged;
+        store.evicted_total = image.evicted;
+        for entry in image.entries {
+            store.restore_entry(entry);
+        }
+        store.queue.restore(image.small, image.main);
+        store.publish_tree();
+        Ok(store)
+    }
+
+    fn restore_entry(&mut self, image: EntryImage) {
+        let slot = image.slot;
+        let id = TemplateId(image.id);
+        let aliases: Vec<TemplateId> = image.aliases.into_iter().map(TemplateId).collect();
+        image.skeletons.iter().for_each(|hash| _ = self.by_skeleton.insert(*hash, slot));
+        aliases.iter().chain([&id]).for_each(|id| _ = self.by_id.insert(*id, slot));
+        let tokens = tokenise::hashes_of_text(&image.text).into();
+        let template = StoredTemplate { id, slot, text: image.text.into(), aliases };
+        if let Some(place) = self.entries.get_mut(slot.index()) {
+            let skeletons = image.skeletons;
+            *place = Some(Entry { template, tokens, skeletons, entered: 0, generalised: image.generalised });
+        }
+        if image.met {
+            self.shared.is_current(slot, self.shared.generation(slot));
+        }
+        // What merges is merged already.
+        self.family_of(slot);
+    }
+
+    /// Marks a template as met, as finding it does.
+    pub fn touch(&self, slot: Slot) {
+        self.shared.is_current(slot, self.shared.generation(slot));
     }
 }

@@ -145,7 +145,7 @@ fn pieces(token: Range<u32>, variables: &[Range<u32>]) -> impl Iterator<Item = P
     let mut at = token.start;
     let ends = std::iter::once(token.end..token.end);
     variables.iter().cloned().chain(ends).flat_map(move |variable| {
-        let constant = (at < variable.start).then(|| Piece::Constant(at..variable.start));
+        let constant = (at < variable.start).then_some(Piece::Constant(at..variable.start));
         at = variable.end;
         let variable = (variable.start < variable.end).then_some(Piece::Variable(variable));
         constant.into_iter().chain(variable)
@@ -366,12 +366,8 @@ fn size_unit(text: &[u8]) -> Option<usize> {
     let letters = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     let closing = text.iter().skip(letters).all(u8::is_ascii_punctuation);
     let (unit, _) = text.split_at_checked(letters)?;
-    let known = match unit {
-        [b'B'] => true,
-        [b'K' | b'k' | b'M' | b'G' | b'T' | b'P', b'B'] => true,
-        [b'K' | b'k' | b'M' | b'G' | b'T' | b'P', b'i', b'B'] => true,
-        _ => false,
-    };
+    let prefix = unit.strip_suffix(b"B").map(|unit| unit.strip_suffix(b"i").unwrap_or(unit));
+    let known = matches!(prefix, Some([] | [b'K' | b'k' | b'M' | b'G' | b'T' | b'P']));
     (known && closing).then_some(letters)
 }
 
