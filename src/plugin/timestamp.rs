@@ -89,8 +89,10 @@ pub fn epoch(text: &[u8]) -> Option<Timestamp> {
     let whole = number(whole)?;
     let micros = match whole {
         0..100_000_000_000 => whole.checked_mul(1_000_000)? + micros(fraction.unwrap_or_default()),
-        0..100_000_000_000_000 => whole.checked_mul(1_000)? + micros(fraction.unwrap_or_default()) / 1_000,
-        0..100_000_000_000_000_000 => whole,
+        100_000_000_000..100_000_000_000_000 => {
+            whole.checked_mul(1_000)? + micros(fraction.unwrap_or_default()) / 1_000
+        }
+        100_000_000_000_000..100_000_000_000_000_000 => whole,
         _ => whole / 1_000,
     };
     Some(Timestamp(if negative { -micros } else { micros }))

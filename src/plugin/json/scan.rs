@@ -468,11 +468,12 @@ fn escape_at(raw: &[u8], at: usize) -> (char, usize) {
 
 fn unicode_escape(raw: &[u8], at: usize) -> (char, usize) {
     let Some(high) = hex4(raw, at + 2) else { return (char::REPLACEMENT_CHARACTER, 2) };
-    if (0xd800..0xdc00).contains(&high) && raw.get(at + 6..at + 8) == Some(b"\\u") {
-        if let Some(low) = hex4(raw, at + 8).filter(|low| (0xdc00..0xe000).contains(low)) {
-            let code = 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00);
-            return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12);
-        }
+    if (0xd800..0xdc00).contains(&high)
+        && raw.get(at + 6..at + 8) == Some(b"\\u")
+        && let Some(low) = hex4(raw, at + 8).filter(|low| (0xdc00..0xe000).contains(low))
+    {
+        let code = 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+        return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12);
     }
     (char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), 6)
 }

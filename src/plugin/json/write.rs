@@ -49,7 +49,7 @@ fn number(out: &mut Vec<u8>, number: f64) {
     out.push(b'.');
     let mut fraction = scaled % 1_000_000;
     let mut places = 6;
-    while places > 1 && fraction % 10 == 0 {
+    while places > 1 && fraction.is_multiple_of(10) {
         fraction /= 10;
         places -= 1;
     }
