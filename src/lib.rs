@@ -3,4 +3,5 @@
 //! Imports point down only: `cli`, `plugin` → `engine` → {`template`, `detect`, `storage`} → {`event`, `clock`, `config`}.
 
 pub mod clock;
+pub mod config;
 pub mod event;

@@ -1,0 +1,108 @@
+//! The keys that take one of a few words.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The word is none of those accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of {}, found {found:?}", accepted.join(", "))]
+pub struct UnknownChoice {
+    /// The word that was given.
+    pub found: String,
+    /// The words that would have been accepted.
+    pub accepted: &'static [&'static str],
+}
+
+macro_rules! choice {
+    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $variant_doc:literal])+ $(#[$default:ident])? $variant:ident = $text:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        pub enum $name {
+            $($(#[doc = $variant_doc])+ $(#[$default])? #[serde(rename = $text)] $variant,)+
+        }
+
+        impl $name {
+            /// Every choice, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            /// The word for each choice, in the order of [`Self::ALL`].
+            pub const NAMES: &'static [&'static str] = &[$($text),+];
+
+            /// The word the configuration uses for it.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownChoice;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(UnknownChoice { found: text.to_owned(), accepted: Self::NAMES }),
+                }
+            }
+        }
+    };
+}
+
+choice! {
+    /// How many fields are written.
+    Fields {
+        /// `score`, `is_anomaly` and `reasons`.
+        Minimal = "minimal",
+        /// Also `template`, `template_id` and `state`, and on anomalies all the rest.
+        #[default]
+        Standard = "standard",
+        /// Everything on every event.
+        Full = "full",
+    }
+}
+
+choice! {
+    /// Which time an event is given.
+    TimeSource {
+        /// When it reached oddline.
+        #[default]
+        Arrival = "arrival",
+        /// What its own timestamp says.
+        Event = "event",
+    }
+}
+
+choice! {
+    /// What to do when the event already has something at the target.
+    OnExisting {
+        /// Leave the event as it is.
+        Keep = "keep",
+        /// Write over it.
+        #[default]
+        Replace = "replace",
+        /// Keep the old value under another name beside it.
+        Rename = "rename",
+    }
+}
+
+choice! {
+    /// When what was learned reaches the disk.
+    Durability {
+        /// When the system pleases: a crash of the machine may lose what came after the last checkpoint.
+        None = "none",
+        /// Every `flush_interval_ms`.
+        #[default]
+        Interval = "interval",
+        /// At every commit.
+        Always = "always",
+    }
+}

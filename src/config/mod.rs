@@ -1,0 +1,17 @@
+//! The configuration: one stanza of keys, the same in every agent and in YAML, TOML and JSON.
+//!
+//! `table` states every key once: type, default, bounds, unit, meaning. The struct, its defaults,
+//! the checks, the JSON Schema, the commented example and the Markdown reference are made from it.
+//!
+//! A key that is not known, a value of the wrong type and a value out of range are errors that name
+//! file, line and key, what was found and what is accepted.
+
+mod check;
+mod choice;
+mod error;
+mod table;
+mod value;
+
+pub use choice::{Durability, Fields, OnExisting, TimeSource, UnknownChoice};
+pub use error::{ConfigError, Place};
+pub use table::{Config, FIELDS, Field, Kind, Mask, Shape};

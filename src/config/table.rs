@@ -1,0 +1,211 @@
+//! The table of keys: the only place that states a type, a default, a bound or a meaning.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::choice::{Durability, Fields, OnExisting, TimeSource};
+use super::value::{Setting, Value};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const EIB: u64 = 1 << 60;
+const BILLION: u64 = 1_000_000_000;
+
+/// A pattern of the user's own whose matches are variables, such as an order number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mask {
+    /// Name of the mask: lower-case letters, digits and `_`; unique.
+    pub name: String,
+    /// The pattern, in the syntax of the Rust `regex` crate; it must not match the empty text.
+    pub regex: String,
+}
+
+impl Mask {
+    pub(super) const NAME: &'static str = "name";
+    pub(super) const REGEX: &'static str = "regex";
+    pub(super) const KEYS: [&'static str; 2] = [Self::NAME, Self::REGEX];
+}
+
+/// What a text must look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shape {
+    /// A path in the file system.
+    FilePath,
+    /// Path of a field of the event, parts joined by dots: `message`, `log.level`.
+    FieldPath,
+    /// Path of a field that oddline writes: identifiers joined by dots.
+    Target,
+}
+
+/// Type and bounds of a key's value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// `true` or `false`.
+    Flag,
+    /// A whole number, bounds included.
+    Integer {
+        /// The least accepted.
+        min: u64,
+        /// The greatest accepted.
+        max: u64,
+    },
+    /// A number, bounds included; NaN is never accepted.
+    Number {
+        /// The least accepted.
+        min: f64,
+        /// The greatest accepted.
+        max: f64,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A text that must be there.
+    Text(Shape),
+    /// A text or nothing.
+    OptionalText(Shape),
+    /// A list of field paths.
+    FieldPaths {
+        /// The most accepted.
+        max_items: usize,
+    },
+    /// A list of [`Mask`]s.
+    Masks {
+        /// The most accepted.
+        max_items: usize,
+    },
+}
+
+/// One key of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Field {
+    /// The key.
+    pub key: &'static str,
+    /// Type and bounds.
+    pub kind: Kind,
+    /// Unit of the value, empty when it has none.
+    pub unit: &'static str,
+    /// A value for the documentation of a key that is unset by default (YAML), else empty.
+    pub sample: &'static str,
+    /// What it means, Markdown, without type, default and bounds.
+    pub description: &'static str,
+}
+
+impl Field {
+    /// The field of this key.
+    pub fn find(key: &str) -> Option<&'static Self> {
+        FIELDS.iter().find(|field| field.key == key)
+    }
+}
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr, $kind:expr, unit $unit:literal, sample $sample:literal;)+) => {
+        /// What a user can set. [`Config::default`] is a working configuration that keeps its state in memory.
+        ///
+        /// Deserializing checks names and types, not bounds: [`Config::validate`] does. The loaders
+        /// ([`Config::from_path`], [`Config::from_str`]) do both and say where the fault is.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $key: $type,)+
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $($key: $default,)+ }
+            }
+        }
+
+        /// Every key, in the order of the documentation.
+        pub const FIELDS: &[Field] = &[$(Field {
+            key: stringify!($key),
+            kind: $kind,
+            unit: $unit,
+            sample: $sample,
+            description: concat!($($doc),+).trim_ascii(),
+        }),+];
+
+        impl Config {
+            /// The value of every key, in the order of [`FIELDS`].
+            pub(super) fn values(&self) -> Vec<(&'static Field, Value)> {
+                FIELDS.iter().zip([$(self.$key.to_value()),+]).collect()
+            }
+
+            /// Sets `key`; false when there is no such key or the value is not of its type.
+            pub(super) fn set(&mut self, key: &str, value: &Value) -> bool {
+                match key {
+                    $(stringify!($key) => Setting::from_value(value).map(|value| self.$key = value).is_some(),)+
+                    _ => false,
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Directory for everything learned, so that it survives a restart. Unset: kept in memory only.
+    data_dir: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample "/var/lib/oddline";
+    /// The share of events that may be called anomalies: the threshold on the p-value.
+    alert_budget: f64 = 0.001, Kind::Number { min: 1e-6, max: 0.1 }, unit "share of events", sample "";
+    /// No alerts before this many events. Learning ends when either this or `learning_secs` is reached.
+    learning_events: u64 = 10_000, Kind::Integer { min: 0, max: BILLION }, unit "events", sample "";
+    /// No alerts before this much time. Learning ends when either this or `learning_events` is reached.
+    learning_secs: u64 = 1_000, Kind::Integer { min: 0, max: 31_536_000 }, unit "seconds", sample "";
+    /// Repeats of an alert within this time are marked `suppressed` instead of raised again. 0: never.
+    hold_secs: u64 = 60, Kind::Integer { min: 0, max: 86_400 }, unit "seconds", sample "";
+    /// After this many events, what was learned of a template counts half: short follows change, long remembers rare things.
+    half_life_events: u64 = 50_000, Kind::Integer { min: 100, max: BILLION }, unit "events", sample "";
+    /// After this many events, what was learned of how unusual the usual is (the calibration of the p-value) counts half.
+    calibration_half_life_events: u64 = 20_000, Kind::Integer { min: 100, max: BILLION }, unit "events", sample "";
+    /// Weight of level words and error keywords in the score. 0: they do not count.
+    severity_weight: f64 = 0.5, Kind::Number { min: 0.0, max: 10.0 }, unit "", sample "";
+    /// Length of a window: the events that are counted, sealed and stored together.
+    window_secs: u64 = 10, Kind::Integer { min: 1, max: 3_600 }, unit "seconds", sample "";
+    /// Where the message is in the event.
+    message_field: String = "message".to_owned(), Kind::Text(Shape::FieldPath), unit "", sample "";
+    /// Where the timestamp is in the event. Used with `time: event`.
+    timestamp_field: String = "timestamp".to_owned(), Kind::Text(Shape::FieldPath), unit "", sample "";
+    /// Where the level (`ERROR`, `warn`) is in the event. Unset: only the message tells.
+    level_field: Option<String> = None, Kind::OptionalText(Shape::FieldPath), unit "", sample "level";
+    /// Fields whose values together name the stream an event belongs to. Empty: all events are one stream.
+    partition_by: Vec<String> = Vec::new(), Kind::FieldPaths { max_items: 16 }, unit "", sample "[host, service]";
+    /// Which time counts: `arrival` (when oddline sees the event) or `event` (its own timestamp, for replays).
+    time: TimeSource = TimeSource::default(), Kind::Choice(TimeSource::NAMES), unit "", sample "";
+    /// Where the results are written in the event.
+    target: String = "anomaly".to_owned(), Kind::Text(Shape::Target), unit "", sample "";
+    /// How many fields are written: `minimal` (score, is_anomaly, reasons), `standard` (also template, template_id and state,
+    /// and on anomalies the rest), `full` (everything on every event).
+    fields: Fields = Fields::default(), Kind::Choice(Fields::NAMES), unit "", sample "";
+    /// Also write the variable parts of the message.
+    parameters: bool = false, Kind::Flag, unit "", sample "";
+    /// Also write the template to this field.
+    template_field: Option<String> = None, Kind::OptionalText(Shape::Target), unit "", sample "log.record.template";
+    /// When the event already has something at `target`: `keep` it and write nothing, `replace` it, or `rename` the old.
+    on_existing: OnExisting = OnExisting::default(), Kind::Choice(OnExisting::NAMES), unit "", sample "";
+    /// How many templates are kept; beyond it the least recently used goes.
+    max_templates: usize = 10_000, Kind::Integer { min: 1, max: 1_000_000 }, unit "templates", sample "";
+    /// Memory for templates, counts, windows and queues together. At the limit detail is dropped, events never.
+    memory_limit_bytes: u64 = 64 * MIB, Kind::Integer { min: 4 * MIB, max: TIB }, unit "bytes", sample "";
+    /// When what was learned reaches the disk: `none` (when the system pleases), `interval` (every `flush_interval_ms`),
+    /// `always` (at every commit).
+    durability: Durability = Durability::default(), Kind::Choice(Durability::NAMES), unit "", sample "";
+    /// Time between two flushes with `durability: interval`: what a power cut can lose.
+    flush_interval_ms: u64 = 200, Kind::Integer { min: 10, max: 60_000 }, unit "milliseconds", sample "";
+    /// Time between two checkpoints: how much has to be replayed after a crash.
+    checkpoint_interval_secs: u64 = 60, Kind::Integer { min: 1, max: 86_400 }, unit "seconds", sample "";
+    /// Size at which a file of the write-ahead log is closed and the next begun; at most `max_disk_bytes`.
+    wal_segment_bytes: u64 = 4 * MIB, Kind::Integer { min: 64 * KIB, max: GIB }, unit "bytes", sample "";
+    /// How long the history of events is kept.
+    retention_hours: u64 = 168, Kind::Integer { min: 1, max: 87_600 }, unit "hours", sample "";
+    /// Disk for the data dir; at the limit the oldest history goes first.
+    max_disk_bytes: u64 = GIB, Kind::Integer { min: 16 * MIB, max: EIB }, unit "bytes", sample "";
+    /// Patterns of your own whose matches are variables, each a `name` (lower-case letters, digits and `_`, unique) and a
+    /// `regex` (Rust `regex` syntax) that does not match the empty text. They come before the built-in ones, in this order.
+    masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample "[{name: order, regex: 'ORD-[0-9]+'}]";
+}
