@@ -3,56 +3,19 @@
 use std::collections::HashSet;
 
 use super::error::{ConfigError, Place};
+use super::nearest::nearest;
 use super::table::{Config, Field, Kind, Mask, Shape};
 use super::value::{Entry, Node, Setting, Value};
 
-/// The longest field path, in bytes.
-const FIELD_PATH_BYTES: usize = 256;
-/// The longest mask name, in bytes.
-const MASK_NAME_BYTES: usize = 64;
-
-impl Kind {
-    /// What is accepted, in words: for errors and for the reference.
-    pub fn accepted(&self) -> String {
-        match self {
-            Self::Flag => "true or false".to_owned(),
-            Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
-            Self::Number { min, max } => format!("a number from {min} to {max}"),
-            Self::Choice(words) => format!("one of {}", words.join(", ")),
-            Self::Text(shape) => shape.accepted(),
-            Self::OptionalText(shape) => format!("{}, or nothing", shape.accepted()),
-            Self::FieldPaths { max_items } => format!("a list of at most {max_items} field paths"),
-            Self::Masks { max_items } => {
-                format!("a list of at most {max_items} masks, each with {}", Mask::KEYS.join(" and "))
-            }
-        }
-    }
-}
-
 impl Shape {
-    fn accepted(self) -> String {
-        match self {
-            Self::FilePath => "a path".to_owned(),
-            Self::FieldPath => format!("a field path of 1 to {FIELD_PATH_BYTES} bytes without control characters"),
-            Self::Target => format!(
-                "identifiers (letters, digits and _, no digit first) joined by dots, of at most {FIELD_PATH_BYTES} bytes"
-            ),
-        }
-    }
-
-    fn accepts(self, text: &str) -> bool {
-        let fits = !text.is_empty() && text.len() <= FIELD_PATH_BYTES;
-        match self {
-            Self::FilePath => !text.is_empty() && !text.contains('\0'),
-            Self::FieldPath => fits && !text.chars().any(char::is_control),
-            Self::Target => fits && text.split('.').all(is_identifier),
-        }
+    pub(super) fn accepts(self, text: &str) -> bool {
+        matches(text, self.pattern(), self.max_chars().unwrap_or(usize::MAX))
     }
 }
 
-fn is_identifier(text: &str) -> bool {
-    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    text.bytes().all(word) && text.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+/// Whether `text` matches `pattern` and has at most `max_chars` characters.
+fn matches(text: &str, pattern: &str, max_chars: usize) -> bool {
+    text.chars().count() <= max_chars && regex::Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
 }
 
 /// Checks values that came from `origin`.
@@ -74,6 +37,11 @@ impl Check<'_> {
     fn out_of_range(self, key: impl Into<String>, accepted: String, node: &Node) -> ConfigError {
         let found = node.value.describe();
         ConfigError::OutOfRange { place: self.place(node.line), key: key.into(), found, accepted }
+    }
+
+    /// The error of a value that passed as one for `field` and yet cannot be taken.
+    pub(super) fn not_accepted(self, field: &Field, node: &Node) -> ConfigError {
+        self.wrong_type(field.key, field.accepted(), node)
     }
 
     /// Whether `node` is a value for `field`.
@@ -144,11 +112,10 @@ impl Check<'_> {
 
     fn mask_name<'n>(self, key: &str, mask: &Node, entries: &'n [Entry]) -> Result<&'n Node, ConfigError> {
         let key = format!("{key}.{}", Mask::NAME);
-        let accepted = || format!("1 to {MASK_NAME_BYTES} lower-case letters, digits and _");
+        let accepted = || format!("1 to {} lower-case ASCII letters, digits and _", Mask::NAME_CHARS);
         let node = self.part(&key, Mask::NAME, accepted(), mask, entries)?;
         let text = self.text(&key, accepted(), node)?;
-        let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        if text.is_empty() || text.len() > MASK_NAME_BYTES || !text.bytes().all(word) {
+        if !matches(text, Mask::NAME_PATTERN, Mask::NAME_CHARS) {
             return Err(self.out_of_range(key, accepted(), node));
         }
         Ok(node)
@@ -205,14 +172,6 @@ impl Check<'_> {
     }
 }
 
-impl Field {
-    /// What is accepted, in words and with the unit: for errors and for the reference.
-    pub fn accepted(&self) -> String {
-        let accepted = self.kind.accepted();
-        if self.unit.is_empty() { accepted } else { format!("{accepted} ({})", self.unit) }
-    }
-}
-
 impl Config {
     /// Whether every value is accepted. The error names key, value and accepted range; it has no
     /// file or line, since a struct has none.
@@ -236,77 +195,5 @@ impl Config {
         let key = "wal_segment_bytes";
         let node = Node { line: line_of(key), value: self.wal_segment_bytes.to_value() };
         Err(check.out_of_range(key, format!("at most max_disk_bytes, which is {}", self.max_disk_bytes), &node))
-    }
-}
-
-/// The known key nearest to `key` by edit distance, when one is near enough to have been meant.
-fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
-    // A key much longer than any known one is no slip of the finger, and need not be measured.
-    let longest = known.iter().map(|known| known.len()).max().unwrap_or(0);
-    if key.len() > 2 * longest {
-        return None;
-    }
-    let plain = key.to_lowercase().replace(['-', ' ', '.'], "_");
-    known
-        .iter()
-        .map(|known| (distance(&plain, known), *known))
-        .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
-        .map(|(_, known)| known)
-}
-
-/// Optimal string alignment distance: insertions, deletions, changes and swaps of neighbours, in characters.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
-    for (i, row) in rows.iter_mut().enumerate() {
-        row[0] = i;
-    }
-    rows[0] = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        for j in 1..=b.len() {
-            let change = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + change);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            rows[i][j] = best;
-        }
-    }
-    rows[a.len()][b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::table::FIELDS;
-    use super::*;
-
-    #[test]
-    fn distance_counts_insertions_deletions_changes_and_swaps() {
-        for (a, b, expected) in [("", "", 0), ("", "ab", 2), ("abc", "abc", 0), ("abc", "acb", 1), ("abc", "xbcd", 2)] {
-            assert_eq!(distance(a, b), expected, "{a} {b}");
-            assert_eq!(distance(b, a), expected, "{b} {a}");
-        }
-    }
-
-    #[test]
-    fn a_slip_finds_its_key_and_something_else_finds_none() {
-        let keys: Vec<_> = FIELDS.iter().map(|field| field.key).collect();
-        for (slip, meant) in [
-            ("alert_buget", Some("alert_budget")),
-            ("alert-budget", Some("alert_budget")),
-            ("Durability", Some("durability")),
-            ("retention_days", Some("retention_hours")),
-            ("colour", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(slip, &keys), meant, "{slip}");
-        }
-        assert_eq!(nearest(&"a".repeat(1_000_000), &keys), None);
-    }
-
-    #[test]
-    fn the_default_is_valid() {
-        Config::default().validate().unwrap();
     }
 }

@@ -9,9 +9,19 @@
 mod check;
 mod choice;
 mod error;
+mod json;
+mod load;
+mod nearest;
+mod reference;
+mod schema;
 mod table;
+mod toml;
 mod value;
+mod yaml;
 
 pub use choice::{Durability, Fields, OnExisting, TimeSource, UnknownChoice};
 pub use error::{ConfigError, Place};
+pub use load::Format;
+pub use reference::{example, example_in, reference_markdown};
+pub use schema::json_schema;
 pub use table::{Config, FIELDS, Field, Kind, Mask, Shape};

@@ -26,6 +26,9 @@ pub struct Mask {
 }
 
 impl Mask {
+    pub(super) const NAME_PATTERN: &'static str = "^[a-z0-9_]+$";
+    /// The longest name, in characters.
+    pub(super) const NAME_CHARS: usize = 64;
     pub(super) const NAME: &'static str = "name";
     pub(super) const REGEX: &'static str = "regex";
     pub(super) const KEYS: [&'static str; 2] = [Self::NAME, Self::REGEX];
@@ -41,6 +44,41 @@ pub enum Shape {
     FieldPath,
     /// Path of a field that oddline writes: identifiers joined by dots.
     Target,
+}
+
+impl Shape {
+    /// The longest field path, in characters.
+    pub(super) const FIELD_CHARS: usize = 256;
+
+    /// What the whole text must match, in the syntax that Rust and JSON Schema share.
+    pub(super) const fn pattern(self) -> &'static str {
+        match self {
+            Self::FilePath => r"^[^\x00]+$",
+            Self::FieldPath => r"^[^\x00-\x1f\x7f-\x9f]+$",
+            Self::Target => r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+        }
+    }
+
+    /// The longest text, in characters.
+    pub(super) const fn max_chars(self) -> Option<usize> {
+        match self {
+            Self::FilePath => None,
+            Self::FieldPath | Self::Target => Some(Self::FIELD_CHARS),
+        }
+    }
+
+    pub(super) fn accepted(self) -> String {
+        match self {
+            Self::FilePath => "a path".to_owned(),
+            Self::FieldPath => {
+                format!("a field path of 1 to {} characters, none a control character", Self::FIELD_CHARS)
+            }
+            Self::Target => format!(
+                "identifiers (ASCII letters, digits and _, no digit first) joined by dots, at most {} characters",
+                Self::FIELD_CHARS
+            ),
+        }
+    }
 }
 
 /// Type and bounds of a key's value.
@@ -81,6 +119,24 @@ pub enum Kind {
     },
 }
 
+impl Kind {
+    /// What is accepted, in words.
+    pub fn accepted(&self) -> String {
+        match self {
+            Self::Flag => "true or false".to_owned(),
+            Self::Integer { min, max } => format!("a whole number from {min} to {max}"),
+            Self::Number { min, max } => format!("a number from {min} to {max}"),
+            Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::Text(shape) => shape.accepted(),
+            Self::OptionalText(shape) => format!("{}, or nothing", shape.accepted()),
+            Self::FieldPaths { max_items } => format!("a list of at most {max_items} field paths"),
+            Self::Masks { max_items } => {
+                format!("a list of at most {max_items} masks, each with {}", Mask::KEYS.join(" and "))
+            }
+        }
+    }
+}
+
 /// One key of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -91,8 +147,6 @@ pub struct Field {
     pub kind: Kind,
     /// Unit of the value, empty when it has none.
     pub unit: &'static str,
-    /// A value for the documentation of a key that is unset by default (YAML), else empty.
-    pub sample: &'static str,
     /// What it means, Markdown, without type, default and bounds.
     pub description: &'static str,
 }
@@ -102,10 +156,25 @@ impl Field {
     pub fn find(key: &str) -> Option<&'static Self> {
         FIELDS.iter().find(|field| field.key == key)
     }
+
+    /// What is accepted, in words and with the unit: for errors and for the reference.
+    pub fn accepted(&self) -> String {
+        let accepted = self.kind.accepted();
+        if self.unit.is_empty() { accepted } else { format!("{accepted} ({})", self.unit) }
+    }
+}
+
+macro_rules! either {
+    (, $default:expr) => {
+        $default
+    };
+    ($sample:expr, $default:expr) => {
+        $sample
+    };
 }
 
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr, $kind:expr, unit $unit:literal, sample $sample:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $key:ident: $type:ty = $default:expr, $kind:expr, unit $unit:literal $(, sample $sample:expr)?;)+) => {
         /// What a user can set. [`Config::default`] is a working configuration that keeps its state in memory.
         ///
         /// Deserializing checks names and types, not bounds: [`Config::validate`] does. The loaders
@@ -127,11 +196,15 @@ macro_rules! settings {
             key: stringify!($key),
             kind: $kind,
             unit: $unit,
-            sample: $sample,
             description: concat!($($doc),+).trim_ascii(),
         }),+];
 
         impl Config {
+            /// The default, but that every key which is unset or empty there has a value to show.
+            pub(super) fn sample() -> Self {
+                Self { $($key: either!($($sample)?, $default),)+ }
+            }
+
             /// The value of every key, in the order of [`FIELDS`].
             pub(super) fn values(&self) -> Vec<(&'static Field, Value)> {
                 FIELDS.iter().zip([$(self.$key.to_value()),+]).collect()
@@ -150,62 +223,62 @@ macro_rules! settings {
 
 settings! {
     /// Directory for everything learned, so that it survives a restart. Unset: kept in memory only.
-    data_dir: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample "/var/lib/oddline";
+    data_dir: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/var/lib/oddline".into());
     /// The share of events that may be called anomalies: the threshold on the p-value.
-    alert_budget: f64 = 0.001, Kind::Number { min: 1e-6, max: 0.1 }, unit "share of events", sample "";
+    alert_budget: f64 = 0.001, Kind::Number { min: 1e-6, max: 0.1 }, unit "share of events";
     /// No alerts before this many events. Learning ends when either this or `learning_secs` is reached.
-    learning_events: u64 = 10_000, Kind::Integer { min: 0, max: BILLION }, unit "events", sample "";
+    learning_events: u64 = 10_000, Kind::Integer { min: 0, max: BILLION }, unit "events";
     /// No alerts before this much time. Learning ends when either this or `learning_events` is reached.
-    learning_secs: u64 = 1_000, Kind::Integer { min: 0, max: 31_536_000 }, unit "seconds", sample "";
+    learning_secs: u64 = 1_000, Kind::Integer { min: 0, max: 31_536_000 }, unit "seconds";
     /// Repeats of an alert within this time are marked `suppressed` instead of raised again. 0: never.
-    hold_secs: u64 = 60, Kind::Integer { min: 0, max: 86_400 }, unit "seconds", sample "";
+    hold_secs: u64 = 60, Kind::Integer { min: 0, max: 86_400 }, unit "seconds";
     /// After this many events, what was learned of a template counts half: short follows change, long remembers rare things.
-    half_life_events: u64 = 50_000, Kind::Integer { min: 100, max: BILLION }, unit "events", sample "";
+    half_life_events: u64 = 50_000, Kind::Integer { min: 100, max: BILLION }, unit "events";
     /// After this many events, what was learned of how unusual the usual is (the calibration of the p-value) counts half.
-    calibration_half_life_events: u64 = 20_000, Kind::Integer { min: 100, max: BILLION }, unit "events", sample "";
+    calibration_half_life_events: u64 = 20_000, Kind::Integer { min: 100, max: BILLION }, unit "events";
     /// Weight of level words and error keywords in the score. 0: they do not count.
-    severity_weight: f64 = 0.5, Kind::Number { min: 0.0, max: 10.0 }, unit "", sample "";
+    severity_weight: f64 = 0.5, Kind::Number { min: 0.0, max: 10.0 }, unit "";
     /// Length of a window: the events that are counted, sealed and stored together.
-    window_secs: u64 = 10, Kind::Integer { min: 1, max: 3_600 }, unit "seconds", sample "";
+    window_secs: u64 = 10, Kind::Integer { min: 1, max: 3_600 }, unit "seconds";
     /// Where the message is in the event.
-    message_field: String = "message".to_owned(), Kind::Text(Shape::FieldPath), unit "", sample "";
+    message_field: String = "message".to_owned(), Kind::Text(Shape::FieldPath), unit "";
     /// Where the timestamp is in the event. Used with `time: event`.
-    timestamp_field: String = "timestamp".to_owned(), Kind::Text(Shape::FieldPath), unit "", sample "";
+    timestamp_field: String = "timestamp".to_owned(), Kind::Text(Shape::FieldPath), unit "";
     /// Where the level (`ERROR`, `warn`) is in the event. Unset: only the message tells.
-    level_field: Option<String> = None, Kind::OptionalText(Shape::FieldPath), unit "", sample "level";
+    level_field: Option<String> = None, Kind::OptionalText(Shape::FieldPath), unit "", sample Some("level".to_owned());
     /// Fields whose values together name the stream an event belongs to. Empty: all events are one stream.
-    partition_by: Vec<String> = Vec::new(), Kind::FieldPaths { max_items: 16 }, unit "", sample "[host, service]";
+    partition_by: Vec<String> = Vec::new(), Kind::FieldPaths { max_items: 16 }, unit "", sample vec!["host".to_owned(), "service".to_owned()];
     /// Which time counts: `arrival` (when oddline sees the event) or `event` (its own timestamp, for replays).
-    time: TimeSource = TimeSource::default(), Kind::Choice(TimeSource::NAMES), unit "", sample "";
+    time: TimeSource = TimeSource::default(), Kind::Choice(TimeSource::NAMES), unit "";
     /// Where the results are written in the event.
-    target: String = "anomaly".to_owned(), Kind::Text(Shape::Target), unit "", sample "";
+    target: String = "anomaly".to_owned(), Kind::Text(Shape::Target), unit "";
     /// How many fields are written: `minimal` (score, is_anomaly, reasons), `standard` (also template, template_id and state,
     /// and on anomalies the rest), `full` (everything on every event).
-    fields: Fields = Fields::default(), Kind::Choice(Fields::NAMES), unit "", sample "";
+    fields: Fields = Fields::default(), Kind::Choice(Fields::NAMES), unit "";
     /// Also write the variable parts of the message.
-    parameters: bool = false, Kind::Flag, unit "", sample "";
+    parameters: bool = false, Kind::Flag, unit "";
     /// Also write the template to this field.
-    template_field: Option<String> = None, Kind::OptionalText(Shape::Target), unit "", sample "log.record.template";
+    template_field: Option<String> = None, Kind::OptionalText(Shape::Target), unit "", sample Some("log.record.template".to_owned());
     /// When the event already has something at `target`: `keep` it and write nothing, `replace` it, or `rename` the old.
-    on_existing: OnExisting = OnExisting::default(), Kind::Choice(OnExisting::NAMES), unit "", sample "";
+    on_existing: OnExisting = OnExisting::default(), Kind::Choice(OnExisting::NAMES), unit "";
     /// How many templates are kept; beyond it the least recently used goes.
-    max_templates: usize = 10_000, Kind::Integer { min: 1, max: 1_000_000 }, unit "templates", sample "";
+    max_templates: usize = 10_000, Kind::Integer { min: 1, max: 1_000_000 }, unit "templates";
     /// Memory for templates, counts, windows and queues together. At the limit detail is dropped, events never.
-    memory_limit_bytes: u64 = 64 * MIB, Kind::Integer { min: 4 * MIB, max: TIB }, unit "bytes", sample "";
+    memory_limit_bytes: u64 = 64 * MIB, Kind::Integer { min: 4 * MIB, max: TIB }, unit "bytes";
     /// When what was learned reaches the disk: `none` (when the system pleases), `interval` (every `flush_interval_ms`),
     /// `always` (at every commit).
-    durability: Durability = Durability::default(), Kind::Choice(Durability::NAMES), unit "", sample "";
+    durability: Durability = Durability::default(), Kind::Choice(Durability::NAMES), unit "";
     /// Time between two flushes with `durability: interval`: what a power cut can lose.
-    flush_interval_ms: u64 = 200, Kind::Integer { min: 10, max: 60_000 }, unit "milliseconds", sample "";
+    flush_interval_ms: u64 = 200, Kind::Integer { min: 10, max: 60_000 }, unit "milliseconds";
     /// Time between two checkpoints: how much has to be replayed after a crash.
-    checkpoint_interval_secs: u64 = 60, Kind::Integer { min: 1, max: 86_400 }, unit "seconds", sample "";
+    checkpoint_interval_secs: u64 = 60, Kind::Integer { min: 1, max: 86_400 }, unit "seconds";
     /// Size at which a file of the write-ahead log is closed and the next begun; at most `max_disk_bytes`.
-    wal_segment_bytes: u64 = 4 * MIB, Kind::Integer { min: 64 * KIB, max: GIB }, unit "bytes", sample "";
+    wal_segment_bytes: u64 = 4 * MIB, Kind::Integer { min: 64 * KIB, max: GIB }, unit "bytes";
     /// How long the history of events is kept.
-    retention_hours: u64 = 168, Kind::Integer { min: 1, max: 87_600 }, unit "hours", sample "";
+    retention_hours: u64 = 168, Kind::Integer { min: 1, max: 87_600 }, unit "hours";
     /// Disk for the data dir; at the limit the oldest history goes first.
-    max_disk_bytes: u64 = GIB, Kind::Integer { min: 16 * MIB, max: EIB }, unit "bytes", sample "";
+    max_disk_bytes: u64 = GIB, Kind::Integer { min: 16 * MIB, max: EIB }, unit "bytes";
     /// Patterns of your own whose matches are variables, each a `name` (lower-case letters, digits and `_`, unique) and a
     /// `regex` (Rust `regex` syntax) that does not match the empty text. They come before the built-in ones, in this order.
-    masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample "[{name: order, regex: 'ORD-[0-9]+'}]";
+    masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample vec![Mask { name: "order".to_owned(), regex: "ORD-[0-9]+".to_owned() }];
 }

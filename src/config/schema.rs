@@ -1,0 +1,60 @@
+//! JSON Schema of the configuration, for editors and for agents that check a stanza before we see it.
+
+use serde_json::{Map, Value, json};
+
+use super::table::{Config, FIELDS, Field, Kind, Mask, Shape};
+
+/// JSON Schema (2020-12) of a whole configuration, with meanings, defaults and bounds; unknown keys are refused.
+///
+/// It accepts what [`Config::from_str`] accepts, but for what a schema cannot say: that mask names are
+/// unique, that a mask's pattern compiles and does not match the empty text, and how two keys go together.
+pub fn json_schema() -> Value {
+    let mut schema = schemars::schema_for!(Config).to_value();
+    schema["title"] = json!("oddline");
+    for field in FIELDS {
+        if let Some(property) = object(&mut schema, &["properties", field.key]) {
+            describe(property, field);
+        }
+    }
+    if let Some(name) = object(&mut schema, &["$defs", "Mask", "properties", Mask::NAME]) {
+        name.insert("pattern".to_owned(), json!(Mask::NAME_PATTERN));
+        name.insert("maxLength".to_owned(), json!(Mask::NAME_CHARS));
+    }
+    schema
+}
+
+fn object<'s>(schema: &'s mut Value, path: &[&str]) -> Option<&'s mut Map<String, Value>> {
+    path.iter().try_fold(schema, |schema, part| schema.get_mut(part))?.as_object_mut()
+}
+
+fn describe(property: &mut Map<String, Value>, field: &Field) {
+    property.insert("description".to_owned(), json!(field.description));
+    match field.kind {
+        Kind::Flag | Kind::Choice(_) => {}
+        Kind::Integer { min, max } => bounds(property, json!(min), json!(max)),
+        Kind::Number { min, max } => bounds(property, json!(min), json!(max)),
+        Kind::Text(shape) | Kind::OptionalText(shape) => text(property, shape),
+        Kind::FieldPaths { max_items } => {
+            property.insert("maxItems".to_owned(), json!(max_items));
+            property.insert("uniqueItems".to_owned(), json!(true));
+            if let Some(items) = property.get_mut("items").and_then(Value::as_object_mut) {
+                text(items, Shape::FieldPath);
+            }
+        }
+        Kind::Masks { max_items } => {
+            property.insert("maxItems".to_owned(), json!(max_items));
+        }
+    }
+}
+
+fn bounds(property: &mut Map<String, Value>, min: Value, max: Value) {
+    property.insert("minimum".to_owned(), min);
+    property.insert("maximum".to_owned(), max);
+}
+
+fn text(property: &mut Map<String, Value>, shape: Shape) {
+    property.insert("pattern".to_owned(), json!(shape.pattern()));
+    if let Some(max) = shape.max_chars() {
+        property.insert("maxLength".to_owned(), json!(max));
+    }
+}
