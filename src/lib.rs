@@ -4,4 +4,8 @@
 
 pub mod clock;
 pub mod config;
+pub mod detect;
+pub mod engine;
 pub mod event;
+pub mod storage;
+pub mod template;

@@ -1,0 +1,239 @@
+//! How rare is the template? Exponentially decayed counts.
+//!
+//! Evidence of a known template: −ln of the share of events whose template is this rare or rarer, new ones included.
+//! Evidence of a new one: −ln of the share of events that were new (Good and Turing's estimate of the unseen mass;
+//! Good, Biometrika 40, 1953), with one more added.
+//!
+//! Decay is by inflation: instead of shrinking all counts, the weight of one event grows by 2^(1/half-life) an event;
+//! when it has grown by 2^256 everything is scaled back. "This rare or rarer" is a prefix sum over buckets of a quarter
+//! octave (Fenwick, Software: Practice and Experience 24, 1994): 12 additions.
+
+use super::{Detector, Input, StateError, StateReader};
+use crate::event::DetectorKind;
+
+/// Buckets: four an octave, from 1 on.
+const BUCKETS: usize = 2_048;
+
+/// The weight at which everything is scaled back by it.
+const RESCALE_AT: f64 = 1.157_920_892_373_162e77; // 2^256
+
+/// Decayed counts by template slot.
+#[derive(Debug, Clone)]
+pub struct Rarity {
+    growth: f64,
+    weight: f64,
+    total: f64,
+    unseen: f64,
+    counts: Vec<f64>,
+    /// Fenwick tree over the counts' buckets.
+    mass: Box<[f64]>,
+}
+
+impl Rarity {
+    /// Nothing seen yet.
+    pub fn new(half_life_events: u64) -> Self {
+        Self {
+            growth: (1.0 / half_life_events.max(1) as f64).exp2(),
+            weight: 1.0,
+            total: 0.0,
+            unseen: 0.0,
+            counts: Vec::new(),
+            mass: vec![0.0; BUCKETS + 1].into(),
+        }
+    }
+
+    /// Whether no event of the slot was ever seen.
+    pub fn is_new(&self, slot: usize) -> bool {
+        self.count(slot) == 0.0
+    }
+
+    /// Decayed number of events of the slot.
+    pub fn decayed_count(&self, slot: usize) -> f64 {
+        self.count(slot) / self.weight
+    }
+
+    /// Takes in `events` of a slot that another lane saw.
+    pub(super) fn absorb(&mut self, slot: usize, events: u32) {
+        self.add(slot, f64::from(events) * self.weight);
+    }
+
+    fn count(&self, slot: usize) -> f64 {
+        self.counts.get(slot).copied().unwrap_or(0.0)
+    }
+
+    fn add(&mut self, slot: usize, amount: f64) {
+        let before = self.count(slot);
+        if before == 0.0 {
+            self.unseen += self.weight;
+        }
+        self.set(slot, before + amount);
+        self.total += amount;
+    }
+
+    fn set(&mut self, slot: usize, count: f64) {
+        if slot >= self.counts.len() {
+            self.counts.resize(slot + 1, 0.0);
+        }
+        let Some(place) = self.counts.get_mut(slot) else { return };
+        let before = std::mem::replace(place, count);
+        let (from, to) = (bucket(before), bucket(count));
+        if from == to {
+            self.shift(to, count - before);
+        } else {
+            self.shift(from, -before);
+            self.shift(to, count);
+        }
+    }
+
+    fn shift(&mut self, bucket: usize, amount: f64) {
+        let mut at = bucket + 1;
+        while let Some(node) = self.mass.get_mut(at) {
+            *node += amount;
+            at += at & at.wrapping_neg();
+        }
+    }
+
+    fn mass_through(&self, bucket: usize) -> f64 {
+        let mut at = bucket + 1;
+        let mut sum = 0.0;
+        while at > 0 {
+            sum += self.mass.get(at).copied().unwrap_or(0.0);
+            at &= at - 1;
+        }
+        sum
+    }
+
+    fn rescale(&mut self) {
+        let by = 1.0 / self.weight;
+        self.weight = 1.0;
+        self.total *= by;
+        self.unseen *= by;
+        for count in &mut self.counts {
+            *count *= by;
+        }
+        self.rebuild();
+    }
+
+    fn rebuild(&mut self) {
+        self.mass.fill(0.0);
+        for slot in 0..self.counts.len() {
+            let count = self.count(slot);
+            self.shift(bucket(count), count);
+        }
+    }
+}
+
+/// Quarter-octave of a count, from its exponent and first two fraction bits; 0 below 1.
+fn bucket(count: f64) -> usize {
+    const ONE: u64 = 1023 << 2;
+    let quarter = count.to_bits() >> 50;
+    (quarter.saturating_sub(ONE) as usize).min(BUCKETS - 1)
+}
+
+impl Detector for Rarity {
+    const KIND: DetectorKind = DetectorKind::Rarity;
+
+    fn evidence(&self, input: &Input) -> f32 {
+        let count = self.count(input.slot);
+        let rarer = if count == 0.0 { self.weight } else { self.mass_through(bucket(count)).max(count) };
+        let share = (rarer + self.unseen) / (self.total + self.weight);
+        if share < 1.0 { -share.ln() as f32 } else { 0.0 }
+    }
+
+    fn learn(&mut self, input: &Input) {
+        self.weight *= self.growth;
+        if self.weight >= RESCALE_AT {
+            self.rescale();
+        }
+        self.add(input.slot, self.weight);
+    }
+
+    fn merge(&mut self, from: usize, into: usize) {
+        let moved = self.count(from);
+        if moved > 0.0 {
+            self.set(from, 0.0);
+            self.set(into, self.count(into) + moved);
+        }
+    }
+
+    fn forget(&mut self, slot: usize) {
+        self.total = (self.total - self.count(slot)).max(0.0);
+        if self.count(slot) > 0.0 {
+            self.set(slot, 0.0);
+        }
+    }
+
+    fn checkpoint(&self, out: &mut Vec<u8>) {
+        for value in [self.weight, self.total, self.unseen] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        out.extend_from_slice(&(self.counts.len() as u32).to_le_bytes());
+        for count in &self.counts {
+            out.extend_from_slice(&count.to_le_bytes());
+        }
+        // The sums are kept too: adding up anew would round differently.
+        for node in &self.mass {
+            out.extend_from_slice(&node.to_le_bytes());
+        }
+    }
+
+    fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        let weight = from.amount("rarity weight")?.max(f64::MIN_POSITIVE);
+        let total = from.amount("rarity total")?;
+        let unseen = from.amount("rarity unseen mass")?;
+        let length = from.length("rarity counts", u32::MAX as usize, 8)?;
+        let counts = (0..length).map(|_| from.amount("rarity count")).collect::<Result<Vec<_>, _>>()?;
+        let mass = (0..=BUCKETS).map(|_| from.u64("rarity mass").map(f64::from_bits));
+        let mass = mass.collect::<Result<Box<[_]>, _>>()?;
+        *self = Self { growth: self.growth, weight, total, unseen, counts, mass };
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::severity::Severity;
+    use crate::event::Timestamp;
+
+    fn input(slot: usize) -> Input {
+        Input { slot, timestamp: Timestamp(0), severity: Severity::NONE }
+    }
+
+    fn learned(half_life: u64, events: impl IntoIterator<Item = usize>) -> Rarity {
+        let mut rarity = Rarity::new(half_life);
+        events.into_iter().for_each(|slot| rarity.learn(&input(slot)));
+        rarity
+    }
+
+    #[test]
+    fn evidence_is_minus_log_of_the_share_this_rare_or_rarer() {
+        // 990 of slot 0, then 10 of slot 1; 2 of 1,000 events were new.
+        let rarity = learned(1_000_000_000, (0..1_000).map(|n| usize::from(n >= 990)));
+        assert!((rarity.evidence(&input(1)) - -(12.0f32 / 1_001.0).ln()).abs() < 1e-3);
+        assert!((rarity.evidence(&input(7)) - -(3.0f32 / 1_001.0).ln()).abs() < 1e-3);
+        assert_eq!(rarity.evidence(&input(0)), 0.0);
+    }
+
+    #[test]
+    fn what_is_no_longer_seen_becomes_rare_and_scaling_back_changes_nothing() {
+        let mut rarity = learned(100, (0..200).map(|n| n % 2));
+        let fresh = rarity.evidence(&input(1));
+        (0..100 * 255).for_each(|_| rarity.learn(&input(0)));
+        let before = rarity.evidence(&input(1));
+        (0..100).for_each(|_| rarity.learn(&input(0)));
+        assert!(rarity.weight < RESCALE_AT.sqrt(), "scaled back");
+        let after = rarity.evidence(&input(1));
+        assert!(before > fresh + 10.0 && after.is_finite() && after >= before - 1.0, "{fresh} {before} {after}");
+    }
+
+    #[test]
+    fn merging_and_forgetting_keep_the_sums_right() {
+        let mut rarity = learned(1_000_000_000, (0..300).map(|n| n % 3));
+        rarity.merge(0, 1);
+        assert!((rarity.decayed_count(1) - 200.0).abs() < 1e-3);
+        rarity.forget(1);
+        assert!((rarity.total / rarity.weight - 100.0).abs() < 1e-3);
+        assert!(rarity.is_new(0) && rarity.is_new(1) && !rarity.is_new(2));
+    }
+}

@@ -1,0 +1,156 @@
+//! The seam between formats and files: [`FileSystem`], and [`RealFs`], the operating system's.
+//!
+//! A write is durable once the file was synced; a create, rename or remove once its directory was synced. Directories made by
+//! [`FileSystem::create_dir_all`] are durable when it returns. On Windows a directory cannot be synced: there the order of
+//! metadata operations is the file system's.
+
+use std::fmt::Debug;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// How a file is opened for writing; writes go to its end in every mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Keep what is there, create what is not.
+    Append,
+    /// Empty what is there.
+    Replace,
+    /// Fail with `AlreadyExists` when something is there.
+    New,
+}
+
+/// A file open for writing at its end.
+pub trait WriteFile: Send + Debug {
+    /// Writes all of `bytes` at the end; after an error any prefix may have been written.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Returns once everything written is durable.
+    fn sync(&mut self) -> io::Result<()>;
+    /// Cuts the file to `length` bytes.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// File name, without directories; replacement characters where it is not UTF-8.
+    pub name: String,
+    /// Bytes of a file, 0 for a directory.
+    pub bytes: u64,
+    /// A directory (a link to one is not).
+    pub is_dir: bool,
+}
+
+/// What storage needs of a file system.
+pub trait FileSystem: Send + Sync + Debug {
+    /// Opens a file for writing; its directory must exist.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn WriteFile>>;
+    /// The whole file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// Bytes of a file.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+    /// Entries of a directory, sorted by name.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+    /// Moves a file, replacing what has the new name, in one step.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and what is in it.
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Creates a directory and its parents, durably; one that exists is fine.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Makes creates, renames and removes in `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Bytes that can still be written where `path` is; `None` when that is not known.
+    fn free_space(&self, _path: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+}
+
+/// The operating system's files.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RealFs;
+
+impl WriteFile for File {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+}
+
+impl FileSystem for RealFs {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn WriteFile>> {
+        // Always O_APPEND: after `truncate` the next write must land at the new end, not where the old one was.
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).create_new(mode == OpenMode::New);
+        let file = options.open(path)?;
+        if mode == OpenMode::Replace {
+            file.set_len(0)?;
+        }
+        Ok(Box::new(file))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut entries = fs::read_dir(dir)?
+            .filter_map(|entry| entry.and_then(describe).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        entries.sort_unstable();
+        Ok(entries)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir_all(dir)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let missing: Vec<&Path> = dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.is_dir()).collect();
+        fs::create_dir_all(dir)?;
+        missing.iter().filter_map(|created| created.parent()).try_for_each(|parent| self.sync_dir(parent))
+    }
+
+    #[cfg(unix)]
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        File::open(dir)?.sync_all()
+    }
+
+    #[cfg(not(unix))]
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// `None` for an entry that went away while the directory was listed.
+fn describe(entry: fs::DirEntry) -> io::Result<Option<DirEntry>> {
+    let metadata = match entry.metadata() {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let is_dir = metadata.is_dir();
+    let bytes = if is_dir { 0 } else { metadata.len() };
+    Ok(Some(DirEntry { name: entry.file_name().to_string_lossy().into_owned(), bytes, is_dir }))
+}

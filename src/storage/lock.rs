@@ -1,0 +1,147 @@
+//! One process at a time: the `LOCK` file of a data dir.
+//!
+//! `LOCK` holds two lines of text for people and error messages:
+//!
+//! ```text
+//! pid 4711
+//! since 1764000000000000
+//! ```
+//!
+//! (`since`: microseconds since the Unix epoch.) The truth is the operating system's advisory lock on the file, which goes away
+//! with its process however that ends: a stale `LOCK` blocks nobody, and a pid that was given out again confuses nobody. The
+//! file stays when the lock is released; removing it would let two holders lock two files of one name.
+//! Advisory locks are not to be trusted on some network file systems: a data dir belongs on a local disk.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::event::Timestamp;
+
+/// Name of the lock file in the data dir.
+pub const LOCK_FILE: &str = "LOCK";
+
+/// Why a data dir cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// Another process has it.
+    #[error("data dir {path} is in use by another process ({})", pid.map_or("pid unknown".into(), |pid| format!("pid {pid}")), path = path.display())]
+    HeldByProcess {
+        /// The data dir.
+        path: PathBuf,
+        /// Who holds it; `None` when the lock file does not say.
+        pid: Option<u32>,
+    },
+    /// This process has it already; share that engine.
+    #[error("data dir {path} is already open in this process (pid {pid})", path = path.display())]
+    HeldHere {
+        /// The data dir.
+        path: PathBuf,
+        /// This process.
+        pid: u32,
+    },
+    /// There is something else by that name.
+    #[error("data dir {path} is not a directory", path = path.display())]
+    NotADirectory {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// It does not exist and could not be made.
+    #[error("data dir {path} does not exist and cannot be created: {source}", path = path.display())]
+    NotCreatable {
+        /// The path asked for.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// It exists, but this user may not write there.
+    #[error("data dir {path} is not writable: {source}", path = path.display())]
+    NotWritable {
+        /// The data dir.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// Anything else the file system said.
+    #[error("cannot lock data dir {path}: {source}", path = path.display())]
+    Io {
+        /// The data dir.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+}
+
+/// Holds a data dir until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct DataDirLock {
+    dir: PathBuf,
+    // Closing the file releases the lock.
+    _file: File,
+}
+
+impl DataDirLock {
+    /// Takes the data dir `dir`, creating it when it does not exist. Never waits.
+    pub fn acquire(dir: &Path, now: Timestamp) -> Result<Self, LockError> {
+        ensure_dir(dir)?;
+        let path = dir.join(LOCK_FILE);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|source| refused(dir, source))?;
+        file.try_lock().map_err(|error| not_locked(dir, &path, error))?;
+        describe_holder(&mut file, now).map_err(|source| refused(dir, source))?;
+        Ok(Self { dir: dir.to_owned(), _file: file })
+    }
+
+    /// The data dir held.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+fn ensure_dir(dir: &Path) -> Result<(), LockError> {
+    let path = dir.to_owned();
+    match fs::metadata(dir) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(LockError::NotADirectory { path }),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(dir).map_err(|source| LockError::NotCreatable { path, source })
+        }
+        Err(source) => Err(LockError::NotCreatable { path, source }),
+    }
+}
+
+fn refused(dir: &Path, source: io::Error) -> LockError {
+    let path = dir.to_owned();
+    match source.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => LockError::NotWritable { path, source },
+        _ => LockError::Io { path, source },
+    }
+}
+
+fn not_locked(dir: &Path, lock: &Path, error: TryLockError) -> LockError {
+    let path = dir.to_owned();
+    match error {
+        TryLockError::Error(source) => LockError::Io { path, source },
+        TryLockError::WouldBlock => match holder(lock) {
+            Some(pid) if pid == std::process::id() => LockError::HeldHere { path, pid },
+            pid => LockError::HeldByProcess { path, pid },
+        },
+    }
+}
+
+/// The pid in a lock file. A file that cannot be read (Windows locks reading, too) names nobody.
+fn holder(lock: &Path) -> Option<u32> {
+    let text = fs::read_to_string(lock).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("pid ")).and_then(|pid| pid.trim().parse().ok())
+}
+
+fn describe_holder(file: &mut File, now: Timestamp) -> io::Result<()> {
+    file.set_len(0)?;
+    write!(file, "pid {}\nsince {}\n", std::process::id(), now.0)
+}

@@ -1,0 +1,37 @@
+//! Everything oddline keeps on disk, and the only place that touches files.
+//!
+//! ```text
+//! <data dir>/
+//!   LOCK                                   lock.rs        one process at a time
+//!   state/<sequence:016x>.checkpoint       checkpoint.rs  everything learned, newest two
+//!   wal/<lane:02x>/<sequence:016x>.wal     wal/           what happened since the checkpoint
+//!   chunks/<YYYYMMDDTHH>/<lane:02x>-<sequence:016x>.chunk   chunk.rs, chunk_dir.rs, retention.rs
+//! ```
+//!
+//! All integers are little endian; varints are LEB128 ([`varint`]); checksums are CRC-32C (Castagnoli).
+//! Checksums find accidents, they do not authenticate: who can write the data dir can forge it.
+//!
+//! Files are reached through [`fs::FileSystem`] alone (but for the lock, which is the operating system's). Times are
+//! handed in.
+
+pub mod atomic;
+pub mod bytes;
+pub mod checkpoint;
+pub mod chunk;
+pub mod chunk_dir;
+pub mod error;
+pub mod frame;
+pub mod fs;
+pub mod hour;
+pub mod lock;
+pub mod mem_fs;
+pub mod retention;
+pub mod usage;
+pub mod varint;
+pub mod wal;
+
+pub use error::StorageError;
+pub use fs::{FileSystem, RealFs};
+pub use lock::{DataDirLock, LockError};
+pub use mem_fs::MemFs;
+pub use usage::disk_usage;

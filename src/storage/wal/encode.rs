@@ -1,0 +1,340 @@
+//! Records to frames, on the hot path: no I/O, and no allocation once warm.
+//!
+//! Every payload starts with `first_record varint | first_event varint`: how many records and events of this lane and run come
+//! before it. Then, by kind of frame:
+//!
+//! ```text
+//! 1 events     start u8 (1: begins a block, 0: continues it) | event…
+//! 2 template   id u64 | first_seen zigzag µs | text
+//! 3 decision   kind u8 | payload
+//!
+//! event: head u8 | time | template | stream | meta | statistic
+//!   head bits 0–1  statistic: 0 as before, 1 two bytes, 2 three bytes, 3 four bytes
+//!        bits 2–3  time: 0 as before, 1 zigzag varint µs, 2 zigzag varint ms; 3 is not used
+//!        bit  4    stream: 1 given, 0 as before
+//!        bit  5    meta: 1 given (severity u8, flags u8), 0 as before
+//!        bit  6    template: 1 new (id u64, becomes the next number), 0 known (number varint)
+//!        bit  7    stream given is: 1 new (key u64, becomes the next number), 0 known (number varint)
+//!   time       difference to the event before, wrapping
+//!   statistic  the low bytes of its bits XOR those before
+//! ```
+//!
+//! "Before" is, for time and stream, the event before, and for meta and statistic, the event before *of that template*; at the start of a
+//! block all of it is zero and both dictionaries are empty. A block ends after 256 KiB, so that damage costs one block and not the rest of the
+//! segment: a decoder that missed a record decodes no events until the next block begins. Templates and decisions stand alone.
+//!
+//! A record of a template comes before the first event that carries its id when the caller defines it first; nothing here checks that.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use super::segment::SegmentHeader;
+use super::{Position, WalEvent};
+use crate::event::{StreamKey, TemplateId, Timestamp};
+use crate::storage::error::StorageError;
+use crate::storage::{frame, varint};
+
+pub(crate) const KIND_EVENTS: u8 = 1;
+pub(crate) const KIND_TEMPLATE: u8 = 2;
+pub(crate) const KIND_DECISION: u8 = 3;
+
+pub(crate) const BLOCK_STARTS: u8 = 1;
+pub(crate) const BLOCK_CONTINUES: u8 = 0;
+
+pub(crate) const STATISTIC_MASK: u8 = 0b11;
+pub(crate) const TIME_SHIFT: u8 = 2;
+pub(crate) const TIME_MASK: u8 = 0b11 << TIME_SHIFT;
+pub(crate) const TIME_SAME: u8 = 0;
+pub(crate) const TIME_MICROS: u8 = 1 << TIME_SHIFT;
+pub(crate) const TIME_MILLIS: u8 = 2 << TIME_SHIFT;
+pub(crate) const STREAM_GIVEN: u8 = 1 << 4;
+pub(crate) const META_GIVEN: u8 = 1 << 5;
+pub(crate) const TEMPLATE_NEW: u8 = 1 << 6;
+pub(crate) const STREAM_NEW: u8 = 1 << 7;
+
+/// Most bytes one event takes.
+const MAX_EVENT_BYTES: usize = 1 + varint::MAX_BYTES + 8 + 8 + 2 + 4;
+/// A frame of events is closed once it holds this many bytes.
+const FRAME_BYTES: usize = 32 << 10;
+/// A block is closed once it holds this many bytes.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Slots beyond are encoded without memory of the event before: correct, only longer.
+const MAX_SLOTS: u32 = 1 << 22;
+/// Most bytes of a template's text or a decision's payload.
+pub const MAX_CONTENT_BYTES: usize = frame::MAX_PAYLOAD_BYTES - 64;
+
+/// What the encoder remembers of a template within a block.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    template: TemplateId,
+    /// The block this is of; 0 is none.
+    block: u32,
+    number: u32,
+    statistic: u32,
+    meta: [u8; 2],
+}
+
+/// Turns records into frames. One a lane; its output goes to the [`LaneWal`](super::LaneWal) of that lane, in order.
+#[derive(Debug)]
+pub struct WalEncoder {
+    header: SegmentHeader,
+    seed: u32,
+    buffer: Vec<u8>,
+    /// Start of the open frame of events.
+    open: Option<usize>,
+    next: Position,
+    next_event: u64,
+    block: u32,
+    block_bytes: usize,
+    block_is_new: bool,
+    slots: Vec<Slot>,
+    templates: u32,
+    streams: HashMap<StreamKey, u32, FixedState>,
+    stream: StreamKey,
+    time: i64,
+}
+
+impl WalEncoder {
+    /// An encoder for the first segment of a run; records count from 0.
+    pub fn new(header: SegmentHeader) -> Self {
+        Self {
+            header,
+            seed: header.seed(),
+            buffer: Vec::new(),
+            open: None,
+            next: Position { run: header.run, record: 0 },
+            next_event: 0,
+            block: 1,
+            block_bytes: 0,
+            block_is_new: true,
+            slots: Vec::new(),
+            templates: 0,
+            streams: HashMap::default(),
+            stream: StreamKey::default(),
+            time: 0,
+        }
+    }
+
+    /// Everything from here on belongs to the segment `header`, which the writer must rotate to as well; numbers go on.
+    ///
+    /// Returns what was finished for the segment before: append it before rotating.
+    pub fn begin_segment(&mut self, header: SegmentHeader, spare: Vec<u8>) -> Vec<u8> {
+        let finished = self.take(spare);
+        self.header = header;
+        self.seed = header.seed();
+        self.begin_block();
+        finished
+    }
+
+    /// Starts afresh, as needed after frames could not be appended: what follows decodes without them.
+    pub fn begin_block(&mut self) {
+        self.close_frame();
+        self.block_bytes = 0;
+        self.block_is_new = true;
+        self.templates = 0;
+        self.streams.clear();
+        self.stream = StreamKey::default();
+        self.time = 0;
+        self.block = self.block.checked_add(1).unwrap_or_else(|| {
+            self.slots.clear();
+            1
+        });
+    }
+
+    /// The segment everything goes to now.
+    pub const fn header(&self) -> SegmentHeader {
+        self.header
+    }
+
+    /// Position of the next record: a checkpoint that holds everything so far keeps it.
+    pub const fn position(&self) -> Position {
+        self.next
+    }
+
+    /// Number of the next event in this lane and run.
+    pub const fn next_event(&self) -> u64 {
+        self.next_event
+    }
+
+    /// Bytes waiting for [`Self::take`].
+    pub fn pending_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// All frames since the last time. `spare` becomes the next buffer; hand back one that was appended, and nothing is allocated.
+    pub fn take(&mut self, mut spare: Vec<u8>) -> Vec<u8> {
+        self.close_frame();
+        spare.clear();
+        std::mem::replace(&mut self.buffer, spare)
+    }
+
+    /// Records a template: its text or skeleton, as replay wants it back. Fails, and records nothing, beyond [`MAX_CONTENT_BYTES`].
+    pub fn define_template(&mut self, id: TemplateId, text: &[u8], first_seen: Timestamp) -> Result<(), StorageError> {
+        check_size("the text of a template", text)?;
+        let start = self.begin_frame(KIND_TEMPLATE);
+        self.buffer.extend_from_slice(&id.0.to_le_bytes());
+        varint::put_signed(&mut self.buffer, first_seen.0);
+        self.buffer.extend_from_slice(text);
+        self.finish_single(start);
+        Ok(())
+    }
+
+    /// Records something replay cannot work out again. Fails, and records nothing, beyond [`MAX_CONTENT_BYTES`].
+    pub fn decision(&mut self, kind: u8, payload: &[u8]) -> Result<(), StorageError> {
+        check_size("a decision", payload)?;
+        let start = self.begin_frame(KIND_DECISION);
+        self.buffer.push(kind);
+        self.buffer.extend_from_slice(payload);
+        self.finish_single(start);
+        Ok(())
+    }
+
+    /// Records an event. `slot` is the caller's small, dense number for the template; it may be given to another template later.
+    #[inline]
+    pub fn event(&mut self, slot: u32, event: &WalEvent) {
+        if self.open.is_none() {
+            self.open_events();
+        }
+        let before = self.buffer.len();
+        self.put_event(slot, event);
+        self.next.record += 1;
+        self.next_event += 1;
+        self.block_bytes += self.buffer.len() - before;
+        if self.open.is_some_and(|start| self.buffer.len() - start >= FRAME_BYTES) {
+            self.close_frame();
+        }
+    }
+
+    fn begin_frame(&mut self, kind: u8) -> usize {
+        self.close_frame();
+        let start = frame::begin(&mut self.buffer, kind);
+        varint::put(&mut self.buffer, self.next.record);
+        varint::put(&mut self.buffer, self.next_event);
+        start
+    }
+
+    fn finish_single(&mut self, start: usize) {
+        frame::finish(&mut self.buffer, self.seed, start);
+        self.next.record += 1;
+    }
+
+    #[cold]
+    fn open_events(&mut self) {
+        if self.block_bytes >= BLOCK_BYTES {
+            self.begin_block();
+        }
+        let start = self.begin_frame(KIND_EVENTS);
+        self.buffer.push(if self.block_is_new { BLOCK_STARTS } else { BLOCK_CONTINUES });
+        self.block_is_new = false;
+        self.open = Some(start);
+    }
+
+    fn close_frame(&mut self) {
+        if let Some(start) = self.open.take() {
+            frame::finish(&mut self.buffer, self.seed, start);
+        }
+    }
+
+    #[inline]
+    fn put_event(&mut self, slot: u32, event: &WalEvent) {
+        let (known, stale) = self.recall(slot, event);
+        let (time_head, time) = time_code(event.timestamp.0.wrapping_sub(self.time));
+        let (stream_head, stream) = self.stream_code(event.stream);
+        let meta = [event.severity, event.flags];
+        let xor = event.statistic.to_bits() ^ known.statistic;
+        let (statistic_head, statistic_bytes) = statistic_code(xor);
+        let mut head = statistic_head | time_head | stream_head;
+        head |= if meta == known.meta { 0 } else { META_GIVEN };
+        head |= if stale { TEMPLATE_NEW } else { 0 };
+
+        let out = &mut self.buffer;
+        out.reserve(MAX_EVENT_BYTES);
+        out.push(head);
+        if time_head != TIME_SAME {
+            varint::put(out, time);
+        }
+        if stale {
+            out.extend_from_slice(&event.template.0.to_le_bytes());
+        } else {
+            varint::put(out, u64::from(known.number));
+        }
+        if head & STREAM_NEW != 0 {
+            out.extend_from_slice(&event.stream.0.to_le_bytes());
+        } else if head & STREAM_GIVEN != 0 {
+            varint::put(out, u64::from(stream));
+        }
+        if head & META_GIVEN != 0 {
+            out.extend_from_slice(&meta);
+        }
+        out.extend(xor.to_le_bytes().into_iter().take(statistic_bytes));
+        self.time = event.timestamp.0;
+        self.remember(slot, Slot { statistic: event.statistic.to_bits(), meta, ..known });
+    }
+
+    /// What is remembered of the event's template, and whether it has to be introduced first.
+    #[inline]
+    fn recall(&mut self, slot: u32, event: &WalEvent) -> (Slot, bool) {
+        match self.slots.get(slot as usize) {
+            Some(known) if known.block == self.block && known.template == event.template => (*known, false),
+            _ => {
+                let number = self.templates;
+                self.templates += 1;
+                (Slot { template: event.template, block: self.block, number, ..Slot::default() }, true)
+            }
+        }
+    }
+
+    #[inline]
+    fn remember(&mut self, slot: u32, known: Slot) {
+        match self.slots.get_mut(slot as usize) {
+            Some(entry) => *entry = known,
+            None => self.grow(slot, known),
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, slot: u32, known: Slot) {
+        if slot < MAX_SLOTS {
+            self.slots.resize(slot as usize, Slot::default());
+            self.slots.push(known);
+        }
+    }
+
+    #[inline]
+    fn stream_code(&mut self, stream: StreamKey) -> (u8, u32) {
+        if stream == self.stream {
+            return (0, 0);
+        }
+        self.stream = stream;
+        let next = self.streams.len() as u32;
+        let number = *self.streams.entry(stream).or_insert(next);
+        let head = if number == next { STREAM_GIVEN | STREAM_NEW } else { STREAM_GIVEN };
+        (head, number)
+    }
+}
+
+fn check_size(what: &'static str, content: &[u8]) -> Result<(), StorageError> {
+    if content.len() <= MAX_CONTENT_BYTES {
+        return Ok(());
+    }
+    Err(StorageError::TooLarge { what, bytes: content.len() as u64, limit: MAX_CONTENT_BYTES as u64 })
+}
+
+#[inline]
+fn time_code(delta: i64) -> (u8, u64) {
+    match delta {
+        0 => (TIME_SAME, 0),
+        _ if delta % 1_000 == 0 => (TIME_MILLIS, varint::zigzag(delta / 1_000)),
+        _ => (TIME_MICROS, varint::zigzag(delta)),
+    }
+}
+
+#[inline]
+fn statistic_code(xor: u32) -> (u8, usize) {
+    match xor {
+        0 => (0, 0),
+        1..=0xffff => (1, 2),
+        0x1_0000..=0xff_ffff => (2, 3),
+        _ => (3, 4),
+    }
+}

@@ -1,0 +1,52 @@
+//! Message → template: which of the known message shapes is this line, and what are its variables?
+//!
+//! # Method
+//! Two stages, both online.
+//!
+//! 1. **Typed masking** ([`tokenise`], [`mask`]), stateless: a line is split on runs of blanks; within a token
+//!    whatever looks like a number, hex, id, address, path, timestamp, size or `key=value` value becomes `<*>`. What is
+//!    left is the line's *skeleton*. Most lines of real systems are done here.
+//! 2. **Generalisation** ([`store`], [`tree`]), for variables without a tell-tale shape (user names, host names): every
+//!    new skeleton is entered under each of its *leave-one-out* signatures (all tokens but one). Once
+//!    `merge_after` skeletons differ in one position only, that position is a variable: they become one template. The
+//!    decision rests on the number of distinct values seen, never on a first mismatch, so `GET` and `POST` stay apart.
+//!
+//! # Ids
+//! A template's id is the hash of the skeleton it was first seen with: the same on every host, and unchanged when
+//! the template generalises later. Of merged templates the oldest keeps its id; the others' ids are aliases of it.
+//!
+//! # Threads
+//! [`TemplateStore`] is the one writer, behind a mutex. Each lane has a [`LaneMatcher`]: a private cache from skeleton
+//! hash to slot and an immutable copy of the tree, so a known template takes no lock. A cached answer is checked
+//! against the slot's generation in a shared array that is written only when a slot is re-used or merged.
+//!
+//! # Bounds
+//! At most `max_templates` templates; beyond that S3-FIFO (Yang et al., SOSP 2023) evicts: new templates pass a
+//! small queue and stay only when met again, so a storm of lines that never repeat cannot push out the known ones.
+
+mod cache;
+mod hash;
+mod image;
+pub mod mask;
+mod queue;
+mod similar;
+pub mod store;
+pub mod tokenise;
+mod tree;
+
+pub use cache::{LaneMatcher, Match};
+pub use image::ImageError;
+pub use mask::{MaskError, UserMasks};
+pub use store::{Change, Learned, StoredTemplate, TemplateOptions, TemplateStore};
+pub use tokenise::{Skeleton, WILDCARD};
+
+/// Dense number of a live template, reused after eviction; index of per-template arrays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u32);
+
+impl Slot {
+    /// As an array index.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}

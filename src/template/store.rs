@@ -1,0 +1,517 @@
+//! Every template that is known: the one writer behind all lanes.
+//!
+//! A skeleton that no lane knows comes here ([`TemplateStore::learn`]). In order: it may be known after all (exactly,
+//! or to the tree); else it becomes a template, at a cap another goes for it; else it completes a family of templates
+//! that differ in one token, and they merge. Each step is told to the lanes as a [`Change`], in one sequence for all.
+//!
+//! Learning is a function of the order of skeletons alone: replaying the texts of new templates in order
+//! ([`TemplateStore::learn_text`]) rebuilds the same templates, ids, merges and slots.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+
+use super::image::{EntryImage, ImageError, StoreImage};
+use super::queue::EvictionQueue;
+use super::similar::{Family, SimilarTable};
+use super::tokenise::{self, Skeleton, WILDCARD, WILDCARD_TOKEN};
+use super::tree::Tree;
+use super::{Slot, mask::UserMasks};
+use crate::event::TemplateId;
+
+/// Changes kept for lanes that have not asked lately; one that asks later reloads everything.
+const CHANGES_KEPT: usize = 4_096;
+
+/// How templates are mined.
+#[derive(Debug, Clone)]
+pub struct TemplateOptions {
+    /// Templates kept; at least 1.
+    pub max_templates: usize,
+    /// Templates that must differ in one token before that token is a variable; at least 2.
+    pub merge_after: usize,
+    /// The user's own masks.
+    pub masks: UserMasks,
+}
+
+impl Default for TemplateOptions {
+    fn default() -> Self {
+        Self { max_templates: 10_000, merge_after: 8, masks: UserMasks::default() }
+    }
+}
+
+/// What happened to a slot; lanes apply these in order before they use a slot they do not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The template in `from` became part of the one in `into`; `from` is free.
+    Merged {
+        /// The slot that is free now.
+        from: Slot,
+        /// The slot of the template that goes on.
+        into: Slot,
+    },
+    /// The template was evicted; the slot is free.
+    Evicted(Slot),
+}
+
+/// One template as the store holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTemplate {
+    /// Stable id.
+    pub id: TemplateId,
+    /// Where its counts are.
+    pub slot: Slot,
+    /// Text with [`WILDCARD`]s, the message's own bytes.
+    pub text: Arc<[u8]>,
+    /// Ids of templates merged into this one.
+    pub aliases: Vec<TemplateId>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    template: StoredTemplate,
+    tokens: Box<[u64]>,
+    /// Hashes of skeletons that lead here.
+    skeletons: Vec<u64>,
+    /// Number of the entry into the table of similar templates: its age.
+    entered: u64,
+    /// Came out of a merge: has a wildcard in place of a whole token.
+    generalised: bool,
+}
+
+/// What lanes read without a lock.
+#[derive(Debug)]
+pub(super) struct SharedSlots {
+    /// By slot: generation × 2, plus 1 when met since the evictor last looked.
+    generations: Box<[AtomicU32]>,
+    pub(super) tree: ArcSwap<Tree>,
+    /// Number of trees published.
+    pub(super) tree_version: AtomicU64,
+}
+
+impl SharedSlots {
+    /// Whether `slot` still holds what it held at `generation`; marks it as met.
+    #[inline(always)]
+    pub(super) fn is_current(&self, slot: Slot, generation: u32) -> bool {
+        let Some(cell) = self.generations.get(slot.index()) else { return false };
+        let seen = cell.load(Ordering::Relaxed);
+        if seen >> 1 != generation {
+            return false;
+        }
+        if seen & 1 == 0 {
+            // A lost race marks nothing or a slot just re-used; either only shifts an eviction.
+            cell.fetch_or(1, Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn generation(&self, slot: Slot) -> u32 {
+        self.generations.get(slot.index()).map_or(0, |cell| cell.load(Ordering::Relaxed) >> 1)
+    }
+
+    fn renew(&self, slot: Slot) {
+        if let Some(cell) = self.generations.get(slot.index()) {
+            cell.store((self.generation(slot).wrapping_add(1)) << 1, Ordering::Relaxed);
+        }
+    }
+
+    fn is_met(&self, slot: Slot) -> bool {
+        self.generations.get(slot.index()).is_some_and(|cell| cell.load(Ordering::Relaxed) & 1 == 1)
+    }
+
+    fn take_met(&self, slot: Slot) -> bool {
+        self.generations.get(slot.index()).is_some_and(|cell| cell.fetch_and(!1, Ordering::Relaxed) & 1 == 1)
+    }
+}
+
+/// The answer to [`TemplateStore::learn`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Learned {
+    /// Where the template is.
+    pub slot: Slot,
+    /// Generation of the slot.
+    pub(super) generation: u32,
+    /// Its id.
+    pub id: TemplateId,
+    /// No template was known for the skeleton before.
+    pub is_new: bool,
+}
+
+/// All templates; the one writer.
+#[derive(Debug)]
+pub struct TemplateStore {
+    options: Arc<TemplateOptions>,
+    entries: Vec<Option<Entry>>,
+    free: Vec<Slot>,
+    by_skeleton: HashMap<u64, Slot, foldhash::fast::FixedState>,
+    by_id: HashMap<TemplateId, Slot, foldhash::fast::FixedState>,
+    similar: SimilarTable,
+    queue: EvictionQueue,
+    shared: Arc<SharedSlots>,
+    changes: VecDeque<Change>,
+    /// Number of changes ever made.
+    change_count: u64,
+    merged_total: u64,
+    evicted_total: u64,
+    entered_total: u64,
+}
+
+impl TemplateStore {
+    /// An empty store.
+    pub fn new(options: TemplateOptions) -> Self {
+        let capacity = options.max_templates.max(1);
+        let generations = (0..capacity).map(|_| AtomicU32::new(2)).collect();
+        Self {
+            entries: (0..capacity).map(|_| None).collect(),
+            free: (0..capacity as u32).rev().map(Slot).collect(),
+            by_skeleton: HashMap::default(),
+            by_id: HashMap::default(),
+            similar: SimilarTable::new(capacity.saturating_mul(4), options.merge_after.max(2)),
+            queue: EvictionQueue::new(capacity),
+            shared: Arc::new(SharedSlots { generations, tree: ArcSwap::default(), tree_version: AtomicU64::new(0) }),
+            changes: VecDeque::new(),
+            change_count: 0,
+            merged_total: 0,
+            evicted_total: 0,
+            entered_total: 0,
+            options: Arc::new(options),
+        }
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &Arc<TemplateOptions> {
+        &self.options
+    }
+
+    pub(super) fn shared(&self) -> Arc<SharedSlots> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Templates known.
+    pub fn len(&self) -> usize {
+        self.by_id_live().count()
+    }
+
+    /// No template is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Templates merged into others, and templates evicted, ever.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.merged_total, self.evicted_total)
+    }
+
+    /// Bytes held, about.
+    pub fn memory_bytes(&self) -> usize {
+        let entry = |e: &Entry| e.template.text.len() + e.tokens.len() * 8 + e.skeletons.len() * 8;
+        let entries: usize = self.entries.iter().flatten().map(entry).sum();
+        entries
+            + self.entries.capacity() * (size_of::<Option<Entry>>() + size_of::<AtomicU32>() + size_of::<Slot>() * 2)
+            + (self.by_skeleton.capacity() + self.by_id.capacity()) * 13
+            + self.similar.memory_bytes()
+    }
+
+    /// Every template, by slot.
+    pub fn templates(&self) -> impl Iterator<Item = &StoredTemplate> {
+        self.by_id_live().map(|entry| &entry.template)
+    }
+
+    fn by_id_live(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().flatten()
+    }
+
+    /// The template with that id, or the one it was merged into.
+    pub fn by_id(&self, id: TemplateId) -> Option<&StoredTemplate> {
+        self.entry(*self.by_id.get(&id)?).map(|entry| &entry.template)
+    }
+
+    /// The template in a slot.
+    pub fn by_slot(&self, slot: Slot) -> Option<&StoredTemplate> {
+        self.entry(slot).map(|entry| &entry.template)
+    }
+
+    /// Which of the template's tokens are wildcards as a whole.
+    pub(super) fn whole_wildcards(&self, slot: Slot) -> Vec<bool> {
+        let tokens = self.entry(slot).map(|entry| &*entry.tokens).unwrap_or_default();
+        tokens.iter().map(|token| *token == WILDCARD_TOKEN).collect()
+    }
+
+    fn entry(&self, slot: Slot) -> Option<&Entry> {
+        self.entries.get(slot.index())?.as_ref()
+    }
+
+    /// Changes after the first `seen`, and the number of all; `None` when some of them are no longer kept.
+    pub fn changes_since(&self, seen: u64) -> (Option<impl Iterator<Item = Change> + '_>, u64) {
+        let kept_from = self.change_count - self.changes.len() as u64;
+        let tail = (seen >= kept_from).then(|| self.changes.iter().skip((seen - kept_from) as usize).copied());
+        (tail, self.change_count)
+    }
+
+    /// The template of a skeleton, learned when it is not known.
+    pub fn learn(&mut self, skeleton: &Skeleton, message: &[u8]) -> Learned {
+        let tokens: Vec<u64> = skeleton.token_hashes().collect();
+        self.learn_tokens(skeleton.hash(), tokens, || skeleton.text(message))
+    }
+
+    /// The same from a template's text, as a replay has it.
+    pub fn learn_text(&mut self, text: &[u8]) -> Learned {
+        let tokens = tokenise::hashes_of_text(text);
+        self.learn_tokens(tokenise::skeleton_hash(tokens.iter().copied()), tokens, || text.to_vec())
+    }
+
+    fn learn_tokens(&mut self, hash: u64, tokens: Vec<u64>, text: impl FnOnce() -> Vec<u8>) -> Learned {
+        if let Some(slot) = self.by_skeleton.get(&hash).copied() {
+            return self.known(slot);
+        }
+        if let Some((slot, _)) = self.shared.tree.load().find(&tokens) {
+            return self.known(slot);
+        }
+        let id = self.unused_id(hash);
+        let slot = self.insert(id, tokens, text(), vec![hash], false);
+        let slot = self.generalise(slot);
+        Learned { is_new: true, ..self.known(slot) }
+    }
+
+    fn known(&self, slot: Slot) -> Learned {
+        let generation = self.shared.generation(slot);
+        self.shared.is_current(slot, generation);
+        let id = self.entry(slot).map_or(TemplateId::default(), |entry| entry.template.id);
+        Learned { slot, generation, id, is_new: false }
+    }
+
+    /// The skeleton's hash; after a merge freed that skeleton from under its id, the next free number.
+    fn unused_id(&self, hash: u64) -> TemplateId {
+        let mut id = TemplateId(hash);
+        while self.by_id.contains_key(&id) {
+            id = TemplateId(id.0.wrapping_add(1));
+        }
+        id
+    }
+
+    fn insert(
+        &mut self,
+        id: TemplateId,
+        tokens: Vec<u64>,
+        text: Vec<u8>,
+        skeletons: Vec<u64>,
+        generalised: bool,
+    ) -> Slot {
+        let slot = self.free_slot();
+        self.shared.renew(slot);
+        for hash in &skeletons {
+            self.by_skeleton.insert(*hash, slot);
+        }
+        self.by_id.insert(id, slot);
+        let template = StoredTemplate { id, slot, text: text.into(), aliases: Vec::new() };
+        if let Some(place) = self.entries.get_mut(slot.index()) {
+            *place = Some(Entry { template, tokens: tokens.into(), skeletons, entered: 0, generalised });
+        }
+        self.queue.push(slot);
+        slot
+    }
+
+    fn free_slot(&mut self) -> Slot {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
+        let shared = Arc::clone(&self.shared);
+        let slot = self.queue.evict(|slot| shared.take_met(slot)).unwrap_or(Slot(0));
+        let was_generalised = self.forget(slot).is_some_and(|entry| entry.generalised);
+        self.evicted_total += 1;
+        self.tell(Change::Evicted(slot));
+        if was_generalised {
+            self.publish_tree();
+        }
+        slot
+    }
+
+    /// Takes an entry out of every table but the queue and the free list.
+    fn forget(&mut self, slot: Slot) -> Option<Entry> {
+        let entry = self.entries.get_mut(slot.index())?.take()?;
+        for hash in &entry.skeletons {
+            self.by_skeleton.remove(hash);
+        }
+        for id in entry.template.aliases.iter().chain([&entry.template.id]) {
+            self.by_id.remove(id);
+        }
+        self.shared.renew(slot);
+        Some(entry)
+    }
+
+    /// Merges the family that `slot` completes, and whatever family the merged template then completes.
+    fn generalise(&mut self, mut slot: Slot) -> Slot {
+        while let Some(family) = self.family_of(slot) {
+            slot = self.merge(&family);
+        }
+        slot
+    }
+
+    fn family_of(&mut self, slot: Slot) -> Option<Family> {
+        self.entered_total += 1;
+        if let Some(Some(entry)) = self.entries.get_mut(slot.index()) {
+            entry.entered = self.entered_total;
+        }
+        let tokens = self.entry(slot)?.tokens.clone();
+        let entries = &self.entries;
+        self.similar.enter(slot, &tokens, |other, position| {
+            entries.get(other.index()).and_then(Option::as_ref).is_some_and(|entry| {
+                entry.tokens.len() == tokens.len()
+                    && entry.tokens.iter().zip(&*tokens).enumerate().all(|(at, (a, b))| (at == position) != (a == b))
+            })
+        })
+    }
+
+    /// The oldest member goes on with a wildcard at the family's position; the others become aliases of it.
+    fn merge(&mut self, family: &Family) -> Slot {
+        let into = family.members.first().copied().unwrap_or(Slot(0));
+        for from in family.members.iter().skip(1).copied() {
+            self.absorb(from, into);
+        }
+        self.generalise_at(into, family.position);
+        self.publish_tree();
+        into
+    }
+
+    /// Takes `from` into `into`; the slot of `from` is free afterwards.
+    fn absorb(&mut self, from: Slot, into: Slot) {
+        let Some(gone) = self.forget(from) else { return };
+        self.queue.remove(from);
+        self.free.push(from);
+        self.merged_total += 1;
+        self.adopt(into, gone);
+        self.tell(Change::Merged { from, into });
+    }
+
+    fn adopt(&mut self, into: Slot, gone: Entry) {
+        for hash in &gone.skeletons {
+            self.by_skeleton.insert(*hash, into);
+        }
+        let ids: Vec<_> = gone.template.aliases.iter().copied().chain([gone.template.id]).collect();
+        for id in &ids {
+            self.by_id.insert(*id, into);
+        }
+        if let Some(Some(entry)) = self.entries.get_mut(into.index()) {
+            entry.template.aliases.extend(ids);
+            entry.skeletons.extend(gone.skeletons);
+        }
+    }
+
+    fn generalise_at(&mut self, slot: Slot, position: usize) {
+        self.shared.renew(slot);
+        let Some(Some(entry)) = self.entries.get_mut(slot.index()) else { return };
+        let tokens = entry.template.text.split(|byte| *byte == b' ').enumerate();
+        let tokens: Vec<&[u8]> =
+            tokens.map(|(at, token)| if at == position { WILDCARD.as_bytes() } else { token }).collect();
+        entry.template.text = tokens.join(&b' ').into();
+        if let Some(token) = entry.tokens.get_mut(position) {
+            *token = WILDCARD_TOKEN;
+        }
+        entry.generalised = true;
+        let hash = tokenise::skeleton_hash(entry.tokens.iter().copied());
+        if !entry.skeletons.contains(&hash) {
+            entry.skeletons.push(hash);
+        }
+        // Two orders of merging can lead to one text.
+        if let Some(twin) = self.by_skeleton.insert(hash, slot)
+            && twin != slot
+        {
+            self.absorb(twin, slot);
+            self.by_skeleton.insert(hash, slot);
+        }
+    }
+
+    fn publish_tree(&mut self) {
+        let generalised = self.entries.iter().flatten().filter(|entry| entry.generalised);
+        let tree = Tree::build(
+            generalised.map(|entry| (entry.template.slot, self.shared.generation(entry.template.slot), &*entry.tokens)),
+        );
+        self.shared.tree.store(Arc::new(tree));
+        self.shared.tree_version.fetch_add(1, Ordering::Release);
+    }
+
+    fn tell(&mut self, change: Change) {
+        if self.changes.len() == CHANGES_KEPT {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(change);
+        self.change_count += 1;
+    }
+
+    /// Appends everything known, for a checkpoint.
+    pub fn checkpoint(&self, out: &mut Vec<u8>) {
+        let mut entries: Vec<&Entry> = self.entries.iter().flatten().collect();
+        entries.sort_unstable_by_key(|entry| entry.entered);
+        let [small, main] = self.queue.slots();
+        StoreImage {
+            entries: entries.into_iter().map(|entry| self.image_of(entry)).collect(),
+            free: self.free.clone(),
+            small: small.collect(),
+            main: main.collect(),
+            merged: self.merged_total,
+            evicted: self.evicted_total,
+        }
+        .write(out);
+    }
+
+    fn image_of(&self, entry: &Entry) -> EntryImage {
+        let StoredTemplate { id, slot, text, aliases } = &entry.template;
+        EntryImage {
+            slot: *slot,
+            generalised: entry.generalised,
+            met: self.shared.is_met(*slot),
+            id: id.0,
+            text: text.to_vec(),
+            aliases: aliases.iter().map(|alias| alias.0).collect(),
+            skeletons: entry.skeletons.clone(),
+        }
+    }
+
+    /// A store as [`Self::checkpoint`] wrote it.
+    ///
+    /// # Errors
+    /// When the bytes are cut short or contradict themselves, or hold slots beyond `options.max_templates`.
+    pub fn restore(options: TemplateOptions, bytes: &[u8]) -> Result<Self, ImageError> {
+        let image = StoreImage::read(bytes, options.max_templates.max(1))?;
+        let mut store = Self::new(options);
+        // A larger cap than before: the slots beyond come last.
+        let named = image.entries.iter().map(|entry| entry.slot).chain(image.free.iter().copied());
+        let most = named.map(|slot| slot.0 + 1).max().unwrap_or(0);
+        store.free.retain(|slot| slot.0 >= most);
+        store.free.extend(&image.free);
+        store.merged_total = image.merged;
+        store.evicted_total = image.evicted;
+        for entry in image.entries {
+            store.restore_entry(entry);
+        }
+        store.queue.restore(image.small, image.main);
+        store.publish_tree();
+        Ok(store)
+    }
+
+    fn restore_entry(&mut self, image: EntryImage) {
+        let slot = image.slot;
+        let id = TemplateId(image.id);
+        let aliases: Vec<TemplateId> = image.aliases.into_iter().map(TemplateId).collect();
+        image.skeletons.iter().for_each(|hash| _ = self.by_skeleton.insert(*hash, slot));
+        aliases.iter().chain([&id]).for_each(|id| _ = self.by_id.insert(*id, slot));
+        let tokens = tokenise::hashes_of_text(&image.text).into();
+        let template = StoredTemplate { id, slot, text: image.text.into(), aliases };
+        if let Some(place) = self.entries.get_mut(slot.index()) {
+            let skeletons = image.skeletons;
+            *place = Some(Entry { template, tokens, skeletons, entered: 0, generalised: image.generalised });
+        }
+        if image.met {
+            self.shared.is_current(slot, self.shared.generation(slot));
+        }
+        // What merges is merged already.
+        self.family_of(slot);
+    }
+
+    /// Marks a template as met, as finding it does.
+    pub fn touch(&self, slot: Slot) {
+        self.shared.is_current(slot, self.shared.generation(slot));
+    }
+}
