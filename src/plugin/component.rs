@@ -1,0 +1,471 @@
+//! The component: what every agent adapter calls.
+//!
+//! [`Component::new`] reads the configuration and touches nothing else, since agents build components only to check
+//! a configuration, and build a new one while the old still runs. The engine is opened at the first event, through
+//! the process-wide registry, so that two components on one data dir share it. A data dir that cannot be opened
+//! (another process holds it, the disk is full) does not stop events: they pass with `state: degraded`, and opening
+//! is tried again every [`RETRY_SECS`] seconds.
+//!
+//! Nothing here fails for an event and no panic leaves [`Component::process`], [`Component::tick`] or
+//! [`Component::flush`].
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::enrichment::Enrichment;
+use super::event::{Event, Input, Layout, LayoutError, Written};
+use crate::config::{Config, ConfigError, Fields, TimeSource};
+use crate::engine::{Engine, EngineError, Environment, Lane, Stats, Synthetic};
+use crate::event::{Observation, State, StreamKey, Timestamp, Verdict};
+
+/// Seconds between two attempts to open a data dir that could not be opened.
+pub const RETRY_SECS: i64 = 10;
+
+/// Why a component cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ComponentError {
+    /// The configuration is not accepted.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its paths cannot be used together.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The engine cannot be opened, or refuses.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Something panicked; a bug.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+}
+
+/// A panic that was caught at the boundary.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("internal error, please report it: {0}")]
+pub struct Panicked(String);
+
+/// Runs `work` and turns a panic into an error: for the boundary to an agent, which a panic would take down.
+pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned());
+        Panicked(text.unwrap_or_else(|| "a panic without a message".to_owned()))
+    })
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// The verdict; none when the event has no message or the engine is not to be had.
+    pub verdict: Option<Verdict>,
+    /// Whether the fields were written.
+    pub written: Written,
+}
+
+impl Outcome {
+    /// Whether the event is an anomaly.
+    pub fn is_anomaly(&self) -> bool {
+        self.verdict.is_some_and(|verdict| verdict.is_anomaly)
+    }
+}
+
+macro_rules! counts {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// What the component counted, over all its clones; each only grows.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        pub struct Counts {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        /// The counts of all clones, each folded in now and then: clones on several threads share no cache line per event.
+        #[derive(Debug, Default)]
+        struct SharedCounts {
+            $($name: AtomicU64,)+
+        }
+
+        impl SharedCounts {
+            fn fold(&self, counts: &mut Counts) {
+                $(self.$name.fetch_add(std::mem::take(&mut counts.$name), Ordering::Relaxed);)+
+            }
+
+            fn load(&self) -> Counts {
+                Counts { $($name: self.$name.load(Ordering::Relaxed),)+ }
+            }
+        }
+
+        impl Counts {
+            /// Names and values, for metrics.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+    };
+}
+
+counts! {
+    /// Events that came.
+    events_total,
+    /// Events called anomalies.
+    anomalies_total,
+    /// Events without a message that is text, a number or a flag: passed on with score 0.
+    events_without_message_total,
+    /// Lines with bytes that are not UTF-8.
+    invalid_utf8_total,
+    /// With `time: event`: events whose timestamp is missing or not understood, and which got the time of arrival.
+    timestamps_missing_total,
+    /// Events that had something at the target and kept it.
+    events_kept_total,
+    /// Events passed on without a score, since the engine was not to be had.
+    events_unscored_total,
+    /// Attempts to open the engine that failed.
+    open_failures_total,
+    /// Events that could not be written to, passed on as they were.
+    write_failures_total,
+    /// Panics caught.
+    panics_total,
+}
+
+/// What [`Component::stats`] tells.
+#[derive(Debug, Serialize)]
+pub struct ComponentStats {
+    /// What the component counted.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// The engine's own figures, once it is open.
+    pub engine: Option<Stats>,
+    /// Why the engine could not be opened the last time, when it could not.
+    pub last_error: Option<String>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    layout: Arc<Layout>,
+    environment: Environment,
+    engine: Mutex<Option<Engine>>,
+    last_error: Mutex<Option<String>>,
+    /// Microseconds; no attempt to open before.
+    retry_at: AtomicI64,
+    counts: SharedCounts,
+}
+
+/// Scores the events of one thread; a clone is for another thread and shares engine and counts.
+#[derive(Debug)]
+pub struct Component {
+    shared: Arc<Shared>,
+    lane: Option<Lane>,
+    counts: Counts,
+}
+
+impl Clone for Component {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), lane: None, counts: Counts::default() }
+    }
+}
+
+/// What scoring gave, before it is written.
+struct Scored {
+    verdict: Verdict,
+    template: Option<Arc<str>>,
+    parameters: Option<Vec<Cow<'static, str>>>,
+}
+
+impl Component {
+    /// A component for `config`. Touches no file.
+    pub fn new(config: Config, environment: Environment) -> Result<Self, ComponentError> {
+        config.validate()?;
+        let shared = Shared {
+            layout: Arc::new(Layout::new(&config)?),
+            config,
+            environment,
+            engine: Mutex::default(),
+            last_error: Mutex::default(),
+            retry_at: AtomicI64::new(i64::MIN),
+            counts: SharedCounts::default(),
+        };
+        Ok(Self { shared: Arc::new(shared), lane: None, counts: Counts::default() })
+    }
+
+    /// Opens the engine now, for those who want to know whether it can be: without it the first event does.
+    pub fn open(&mut self) -> Result<(), ComponentError> {
+        if self.lane.is_none() {
+            self.lane = Some(guard(|| self.shared.lane())??);
+        }
+        Ok(())
+    }
+
+    /// Which fields are read and written, for adapters.
+    pub fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.shared.layout)
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// The engine, once it is open.
+    pub fn engine(&self) -> Option<Engine> {
+        self.shared.engine.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Scores `event` and writes the fields to it.
+    pub fn process(&mut self, event: &mut impl Event) -> Outcome {
+        self.counts.events_total += 1;
+        let scored = guard(|| self.score(event)).unwrap_or_else(|_| {
+            self.panicked();
+            None
+        });
+        let outcome = guard(|| self.write(event, scored)).unwrap_or_else(|_| {
+            self.counts.panics_total += 1;
+            Outcome { verdict: None, written: Written::Failed }
+        });
+        self.counts.anomalies_total += u64::from(outcome.is_anomaly());
+        self.counts.events_kept_total += u64::from(outcome.written == Written::Kept);
+        self.counts.write_failures_total += u64::from(outcome.written == Written::Failed);
+        outcome
+    }
+
+    fn score(&mut self, event: &impl Event) -> Option<Scored> {
+        let now = self.shared.environment.clock.now();
+        self.ready_lane(now);
+        let Some(message) = event.read(Input::Message) else {
+            self.counts.events_without_message_total += 1;
+            return None;
+        };
+        let message = message.into_text();
+        let Some(lane) = self.lane.as_mut() else {
+            self.counts.events_unscored_total += 1;
+            return None;
+        };
+        let layout = &*self.shared.layout;
+        let timestamp = match layout.time {
+            TimeSource::Arrival => now,
+            TimeSource::Event => event.time(now).unwrap_or_else(|| {
+                self.counts.timestamps_missing_total += 1;
+                now
+            }),
+        };
+        let level = layout.level.as_ref().and_then(|_| event.read(Input::Level)).map(super::Scalar::into_text);
+        let verdict = lane.observe(&Observation {
+            message: &message,
+            timestamp,
+            stream: stream(event, layout.partition.len()),
+            level: level.as_deref().and_then(|level| std::str::from_utf8(level).ok()),
+        });
+        let wants_template = layout.detail != Fields::Minimal || layout.template_field.is_some();
+        let wants_parameters = layout.parameters && layout.detail != Fields::Minimal;
+        Some(Scored {
+            verdict,
+            template: if wants_template { lane.template_text(verdict.template) } else { None },
+            parameters: wants_parameters
+                .then(|| lane.parameters(&message).into_iter().map(|text| Cow::Owned(text.into_owned())).collect()),
+        })
+    }
+
+    fn write(&self, event: &mut impl Event, scored: Option<Scored>) -> Outcome {
+        let detail = self.shared.layout.detail;
+        let Some(scored) = scored else {
+            let written = event.write(&Enrichment::unscored(detail, self.state()));
+            return Outcome { verdict: None, written };
+        };
+        let enrichment = Enrichment::new(detail, &scored.verdict, scored.template.as_deref())
+            .with_parameters(scored.parameters.as_deref());
+        Outcome { verdict: Some(scored.verdict), written: event.write(&enrichment) }
+    }
+
+    /// The state of an event that was not scored.
+    fn state(&self) -> State {
+        if self.lane.is_some() { State::Learning } else { State::Degraded }
+    }
+
+    fn ready_lane(&mut self, now: Timestamp) {
+        if self.lane.is_some() || now.0 < self.shared.retry_at.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.shared.lane() {
+            Ok(lane) => self.lane = Some(lane),
+            Err(error) => {
+                self.counts.open_failures_total += 1;
+                self.shared.fail(now, error.to_string());
+            }
+        }
+    }
+
+    /// After a panic the lane may be in any state: it goes, and a new one is not taken at once.
+    fn panicked(&mut self) {
+        self.counts.panics_total += 1;
+        let lane = self.lane.take();
+        if guard(|| drop(lane)).is_err() {
+            self.counts.panics_total += 1;
+        }
+        let now = self.shared.environment.clock.now();
+        self.shared.fail(now, "a panic while scoring".to_owned());
+    }
+
+    /// Does what time asks for, about once a second; returns events of oddline's own (see [`Component::describe`]).
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Synthetic> {
+        let synthetic = guard(|| self.lane.as_mut().map(|lane| lane.tick(now))).unwrap_or_else(|_| {
+            self.panicked();
+            None
+        });
+        self.shared.counts.fold(&mut self.counts);
+        synthetic.unwrap_or_default()
+    }
+
+    /// The time on the component's clock, for [`Component::tick`].
+    pub fn now(&self) -> Timestamp {
+        self.shared.environment.clock.now()
+    }
+
+    /// The fields of an event of oddline's own.
+    pub fn describe<'s>(&self, synthetic: &'s Synthetic) -> Enrichment<'s> {
+        let detail = self.shared.layout.detail;
+        Enrichment::new(detail, &synthetic.verdict, Some(&synthetic.template_text)).synthetic()
+    }
+
+    /// Returns when everything scored so far is as durable as `durability` says.
+    pub fn flush(&mut self) -> Result<(), ComponentError> {
+        self.shared.counts.fold(&mut self.counts);
+        match self.lane.as_mut() {
+            Some(lane) => Ok(guard(|| lane.commit())??),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the lane back and, with the last clone, saves everything and closes the engine.
+    pub fn shutdown(mut self) -> Result<(), ComponentError> {
+        self.shared.counts.fold(&mut self.counts);
+        if let Some(lane) = self.lane.take() {
+            guard(|| lane.close())??;
+        }
+        if Arc::strong_count(&self.shared) > 1 {
+            return Ok(());
+        }
+        let engine = self.shared.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match engine {
+            Some(engine) => Ok(guard(|| engine.close())??),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts of all clones, as of their last tick or flush and of this one as of now, and the engine's figures.
+    pub fn stats(&mut self) -> ComponentStats {
+        self.shared.counts.fold(&mut self.counts);
+        ComponentStats {
+            counts: self.shared.counts.load(),
+            engine: self.engine().map(|engine| engine.stats()),
+            last_error: self.shared.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    pub(super) fn count_invalid_utf8(&mut self) {
+        self.counts.invalid_utf8_total += 1;
+    }
+}
+
+impl Drop for Component {
+    fn drop(&mut self) {
+        self.shared.counts.fold(&mut self.counts);
+    }
+}
+
+impl Shared {
+    fn lane(&self) -> Result<Lane, EngineError> {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = match engine.as_ref() {
+            Some(open) => open,
+            None => engine.insert(Engine::shared(&self.config, self.environment.clone())?),
+        };
+        let lane = open.lane()?;
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(lane)
+    }
+
+    fn fail(&self, now: Timestamp, error: String) {
+        self.retry_at.store(now.0.saturating_add(RETRY_SECS * 1_000_000), Ordering::Relaxed);
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+}
+
+/// The stream of an event: FNV-1a over its partition values, each behind a mark of whether it is there and before
+/// its length. It is stored, so it must never change.
+fn stream(event: &impl Event, partitions: usize) -> StreamKey {
+    if partitions == 0 {
+        return StreamKey::default();
+    }
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    for index in 0..partitions {
+        match event.read(Input::Partition(index)).map(super::Scalar::into_text) {
+            Some(value) => {
+                add(&[1]);
+                add(&value);
+                add(&(value.len() as u64).to_le_bytes());
+            }
+            None => add(&[0]),
+        }
+    }
+    StreamKey(hash)
+}
+
+/// The message of an event of oddline's own.
+pub fn synthetic_message(synthetic: &Synthetic) -> String {
+    format!("oddline: expected and not seen: {}", synthetic.template_text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Scalar, Value};
+    use super::*;
+
+    struct Partitions(Vec<Option<&'static str>>);
+
+    impl Event for Partitions {
+        fn read(&self, input: Input) -> Option<Scalar<'_>> {
+            match input {
+                Input::Partition(index) => self.0[index].map(|text| Scalar::Text(Cow::Borrowed(text.as_bytes()))),
+                _ => None,
+            }
+        }
+
+        fn write(&mut self, enrichment: &Enrichment<'_>) -> Written {
+            enrichment.for_each(|_, _: Value<'_>| {});
+            Written::Fields
+        }
+    }
+
+    #[test]
+    fn streams_differ_by_every_value_and_by_what_is_missing() {
+        let key = |values: &[Option<&'static str>]| stream(&Partitions(values.to_vec()), values.len());
+        let keys = [
+            key(&[Some("a"), Some("b")]),
+            key(&[Some("b"), Some("a")]),
+            key(&[Some("ab"), Some("")]),
+            key(&[Some("ab"), None]),
+            key(&[None, Some("ab")]),
+            key(&[None, None]),
+        ];
+        for (index, key) in keys.iter().enumerate() {
+            assert!(!keys[..index].contains(key), "{index}");
+        }
+        assert_eq!(key(&[]), StreamKey::default());
+        assert_eq!(key(&[Some("host-1")]), StreamKey(0x534b_55d8_ee35_0c2e), "stored keys must not change");
+    }
+
+    #[test]
+    fn a_panic_becomes_an_error_with_its_text() {
+        assert_eq!(guard(|| 1), Ok(1));
+        assert!(guard(|| panic!("slot {}", 3)).unwrap_err().to_string().ends_with("slot 3"));
+    }
+}

@@ -1,0 +1,194 @@
+//! The values of one event's fields, offered to an adapter one by one in the order of the table.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use super::fields::{FIELDS, FieldId};
+use crate::config::Fields;
+use crate::event::{DETECTORS, DetectorKind, EventId, State, TemplateId, Verdict};
+
+/// Decimals a number is rounded to: a millionth is far below what a score can tell apart.
+const SCALE: f64 = 1e6;
+
+/// A value to be written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// True or false.
+    Flag(bool),
+    /// Finite, not negative, rounded to six decimals.
+    Number(f64),
+    /// Text.
+    Text(&'a str),
+    /// A list of texts, perhaps empty.
+    Texts(&'a [Cow<'a, str>]),
+    /// A map from names to numbers as in [`Value::Number`], never empty.
+    Numbers(&'a [(&'static str, f64)]),
+}
+
+/// What is written to one event.
+#[derive(Clone, Debug)]
+pub struct Enrichment<'a> {
+    detail: Fields,
+    score: f64,
+    is_anomaly: bool,
+    suppressed: bool,
+    synthetic: bool,
+    state: State,
+    reasons: SmallVec<[Cow<'a, str>; 4]>,
+    detectors: [(&'static str, f64); DETECTORS],
+    template: Option<(TemplateId, &'a str)>,
+    event_id: Option<EventId>,
+    parameters: Option<&'a [Cow<'a, str>]>,
+}
+
+fn rounded(number: f64) -> f64 {
+    if number.is_finite() { (number.max(0.0) * SCALE).round() / SCALE } else { 0.0 }
+}
+
+impl<'a> Enrichment<'a> {
+    /// For an event that was not scored: score 0 and no template.
+    pub fn unscored(detail: Fields, state: State) -> Self {
+        Self {
+            detail,
+            score: 0.0,
+            is_anomaly: false,
+            suppressed: false,
+            synthetic: false,
+            state,
+            reasons: SmallVec::new(),
+            detectors: DetectorKind::ALL.map(|kind| (kind.as_str(), 0.0)),
+            template: None,
+            event_id: None,
+            parameters: None,
+        }
+    }
+
+    /// For a scored event; `template` is the template's text, when the engine still has it.
+    pub fn new(detail: Fields, verdict: &Verdict, template: Option<&'a str>) -> Self {
+        Self {
+            score: rounded(verdict.score.min(1.0)),
+            is_anomaly: verdict.is_anomaly,
+            suppressed: verdict.suppressed,
+            reasons: verdict.reasons().map(|reason| Cow::Borrowed(reason.as_str())).collect(),
+            detectors: DetectorKind::ALL.map(|kind| {
+                (kind.as_str(), verdict.evidence.get(kind as usize).map_or(0.0, |e| rounded(f64::from(*e))))
+            }),
+            template: template.map(|text| (verdict.template, text)),
+            event_id: Some(verdict.event_id),
+            ..Self::unscored(detail, verdict.state)
+        }
+    }
+
+    /// Adds the parameters.
+    #[must_use]
+    pub fn with_parameters(self, parameters: Option<&'a [Cow<'a, str>]>) -> Self {
+        Self { parameters, ..self }
+    }
+
+    /// Marks the event as oddline's own.
+    #[must_use]
+    pub fn synthetic(self) -> Self {
+        Self { synthetic: true, ..self }
+    }
+
+    /// The template's text, when the event has one.
+    pub fn template(&self) -> Option<&'a str> {
+        self.template.map(|(_, text)| text)
+    }
+
+    /// Calls `write` with the name and value of each field this event gets, in the order of the table.
+    pub fn for_each(&self, mut write: impl FnMut(&'static str, Value<'_>)) {
+        let notable = self.is_anomaly || self.suppressed || self.synthetic;
+        for field in FIELDS.iter().filter(|field| field.when.applies(self.detail, notable)) {
+            self.value(field.id, |value| write(field.name, value));
+        }
+    }
+
+    fn value(&self, id: FieldId, write: impl FnOnce(Value<'_>)) {
+        match id {
+            FieldId::Score => write(Value::Number(self.score)),
+            FieldId::IsAnomaly => write(Value::Flag(self.is_anomaly)),
+            FieldId::Reasons => write(Value::Texts(&self.reasons)),
+            FieldId::State => write(Value::Text(self.state.as_str())),
+            FieldId::Detectors => write(Value::Numbers(&self.detectors)),
+            FieldId::Suppressed => write(Value::Flag(self.suppressed)),
+            FieldId::Synthetic => write(Value::Flag(self.synthetic)),
+            FieldId::Template => {
+                if let Some((_, text)) = self.template {
+                    write(Value::Text(text));
+                }
+            }
+            FieldId::TemplateId => {
+                if let Some((id, _)) = self.template {
+                    let digits = hex(id.0);
+                    write(Value::Text(std::str::from_utf8(&digits).unwrap_or_default()));
+                }
+            }
+            FieldId::Parameters => {
+                if let Some(parameters) = self.parameters {
+                    write(Value::Texts(parameters));
+                }
+            }
+            FieldId::EventId => {
+                if let Some(id) = self.event_id {
+                    write(Value::Text(&id.to_string()));
+                }
+            }
+        }
+    }
+}
+
+/// As `{:016x}` writes it, without the formatting machinery: this is done for every event.
+fn hex(id: u64) -> [u8; 16] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    std::array::from_fn(|place| DIGITS[(id >> (60 - 4 * place)) as usize & 15])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(enrichment: &Enrichment<'_>) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        enrichment.for_each(|name, _| names.push(name));
+        names
+    }
+
+    fn sample(detail: Fields, is_anomaly: bool) -> Enrichment<'static> {
+        Enrichment {
+            is_anomaly,
+            template: Some((TemplateId(0x0123_4567_89ab_cdef), "user <*> logged in")),
+            event_id: Some(EventId::default()),
+            ..Enrichment::unscored(detail, State::Ready)
+        }
+    }
+
+    #[test]
+    fn each_setting_of_fields_writes_what_the_table_says() {
+        assert_eq!(names(&sample(Fields::Minimal, true)), ["score", "is_anomaly", "reasons"]);
+        let standard = ["score", "is_anomaly", "reasons", "template", "template_id", "state"];
+        assert_eq!(names(&sample(Fields::Standard, false)), standard);
+        let rest = ["detectors", "suppressed", "event_id", "synthetic"];
+        assert_eq!(names(&sample(Fields::Standard, true)), [&standard[..], &rest].concat());
+        assert_eq!(names(&sample(Fields::Full, false)), [&standard[..], &rest].concat());
+        assert_eq!(names(&sample(Fields::Standard, false).synthetic()), [&standard[..], &rest].concat());
+        let asked = sample(Fields::Standard, false).with_parameters(Some(&[]));
+        assert_eq!(names(&asked), [&standard[..], &["parameters"]].concat());
+    }
+
+    #[test]
+    fn a_template_id_is_sixteen_hex_digits_as_everywhere() {
+        for id in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX] {
+            assert_eq!(std::str::from_utf8(&hex(id)).unwrap(), TemplateId(id).to_string());
+        }
+    }
+
+    #[test]
+    fn numbers_are_finite_not_negative_and_short() {
+        assert_eq!(rounded(f64::NAN), 0.0);
+        assert_eq!(rounded(f64::INFINITY), 0.0);
+        assert_eq!(rounded(-1.0), 0.0);
+        assert_eq!(rounded(1.0 / 3.0), 0.333333);
+    }
+}
