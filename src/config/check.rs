@@ -123,9 +123,14 @@ impl Check<'_> {
 
     fn mask_regex(self, key: &str, mask: &Node, entries: &[Entry]) -> Result<(), ConfigError> {
         let key = format!("{key}.{}", Mask::REGEX);
-        let accepted = || "a pattern that does not match the empty text".to_owned();
+        let accepted =
+            || format!("a pattern of at most {} characters that does not match the empty text", Mask::REGEX_CHARS);
         let node = self.part(&key, Mask::REGEX, accepted(), mask, entries)?;
-        let pattern = regex::Regex::new(self.text(&key, accepted(), node)?).map_err(|source| ConfigError::Pattern {
+        let text = self.text(&key, accepted(), node)?;
+        if text.chars().count() > Mask::REGEX_CHARS {
+            return Err(self.out_of_range(key, accepted(), node));
+        }
+        let pattern = regex::Regex::new(text).map_err(|source| ConfigError::Pattern {
             place: self.place(node.line),
             key: key.clone(),
             source: Box::new(source),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use super::value::{printable, quoted};
+
 /// Where in which configuration; displayed as `oddline.yaml:12: `, or as nothing when unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -74,7 +76,7 @@ pub enum ConfigError {
         message: String,
     },
     /// There is no such key.
-    #[error("{place}unknown key {key:?}{}", hint(*nearest, known))]
+    #[error("{place}unknown key {}{}", quoted(key), hint(*nearest, known))]
     UnknownKey {
         /// Where.
         place: Place,
@@ -86,7 +88,7 @@ pub enum ConfigError {
         known: Vec<&'static str>,
     },
     /// A key stands twice.
-    #[error("{place}key {key:?} is set twice{}", first_line.map_or_else(String::new, |line| format!(", first on line {line}")))]
+    #[error("{place}key {} is set twice{}", quoted(key), first_line.map_or_else(String::new, |line| format!(", first on line {line}")))]
     DuplicateKey {
         /// Where it stands the second time.
         place: Place,
@@ -130,7 +132,7 @@ pub enum ConfigError {
         accepted: String,
     },
     /// A mask's pattern does not compile.
-    #[error("{place}{key}: not a valid pattern: {source}")]
+    #[error("{place}{key}: not a valid pattern: {}", printable(&source.to_string()))]
     Pattern {
         /// Where.
         place: Place,

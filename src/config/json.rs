@@ -5,11 +5,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::load::{Lines, Refused};
+use super::load::{Lines, MAX_DEPTH, Refused};
 use super::value::{Entry, Node, Value};
-
-/// The deepest nesting that is looked into: a list of maps in a map needs three.
-pub(super) const MAX_DEPTH: usize = 16;
 
 const TOO_DEEP: Value = Value::Other("a value nested too deep for any key");
 

@@ -7,11 +7,15 @@ use std::path::Path;
 use super::check::Check;
 use super::error::{ConfigError, Place};
 use super::table::{Config, FIELDS, Field};
-use super::value::{Entry, Node, Value};
+use super::value::{Entry, Node, Value, printable};
 use super::{json, toml, yaml};
 
 /// The most bytes that are parsed: a thousand times what a configuration needs.
 const MAX_BYTES: usize = 1 << 20;
+
+/// The deepest nesting that is looked into. A list of maps in a map needs three; the YAML parser takes
+/// tens of kilobytes of stack a level, and an agent's threads are small.
+pub(super) const MAX_DEPTH: usize = 6;
 
 /// The formats a configuration can be written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,7 +123,7 @@ impl Config {
         let root = parsed.map_err(|Refused { line, message }| ConfigError::Syntax {
             place: Place::new(Some(origin), line),
             format: format.as_str(),
-            message,
+            message: printable(&message),
         })?;
         Self::from_node(&root, origin)
     }
@@ -130,7 +134,7 @@ impl Config {
     /// # Errors
     /// As [`Config::from_str`], but for syntax.
     pub fn from_value(value: &serde_json::Value, origin: &str) -> Result<Self, ConfigError> {
-        Self::from_node(&json::from_value(value, json::MAX_DEPTH), origin)
+        Self::from_node(&json::from_value(value, MAX_DEPTH), origin)
     }
 
     fn from_node(root: &Node, origin: &str) -> Result<Self, ConfigError> {

@@ -11,6 +11,7 @@ use super::table::{Config, FIELDS, Field, Kind, Mask, Shape};
 pub fn json_schema() -> Value {
     let mut schema = schemars::schema_for!(Config).to_value();
     schema["title"] = json!("oddline");
+    schema["description"] = json!("Configuration of oddline; every key can be left out.");
     for field in FIELDS {
         if let Some(property) = object(&mut schema, &["properties", field.key]) {
             describe(property, field);
@@ -19,6 +20,10 @@ pub fn json_schema() -> Value {
     if let Some(name) = object(&mut schema, &["$defs", "Mask", "properties", Mask::NAME]) {
         name.insert("pattern".to_owned(), json!(Mask::NAME_PATTERN));
         name.insert("maxLength".to_owned(), json!(Mask::NAME_CHARS));
+    }
+    if let Some(regex) = object(&mut schema, &["$defs", "Mask", "properties", Mask::REGEX]) {
+        regex.insert("minLength".to_owned(), json!(1));
+        regex.insert("maxLength".to_owned(), json!(Mask::REGEX_CHARS));
     }
     schema
 }

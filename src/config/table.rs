@@ -29,6 +29,8 @@ impl Mask {
     pub(super) const NAME_PATTERN: &'static str = "^[a-z0-9_]+$";
     /// The longest name, in characters.
     pub(super) const NAME_CHARS: usize = 64;
+    /// The longest pattern, in characters.
+    pub(super) const REGEX_CHARS: usize = 1_024;
     pub(super) const NAME: &'static str = "name";
     pub(super) const REGEX: &'static str = "regex";
     pub(super) const KEYS: [&'static str; 2] = [Self::NAME, Self::REGEX];

@@ -64,6 +64,20 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{head:?}{cut}")
 }
 
+/// What a parser says, fit for a terminal: control characters but newlines escaped, and cut after 2,000 characters.
+pub(super) fn printable(message: &str) -> String {
+    const SHOWN: usize = 2_000;
+    let mut shown = String::new();
+    for character in message.chars().take(SHOWN) {
+        if character.is_control() && character != '\n' {
+            shown.extend(character.escape_debug());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 /// A Rust type that a key can have, to and from [`Value`].
 pub(super) trait Setting: Sized {
     fn to_value(&self) -> Value;

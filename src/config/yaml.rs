@@ -7,13 +7,11 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy};
-use serde_saphyr::{DefaultMessageFormatter, Location, SnippetMode, Spanned};
+use serde_saphyr::{Location, SnippetMode, Spanned, UserMessageFormatter};
 
-use super::load::Refused;
+use super::load::{MAX_DEPTH, Refused};
 use super::value::{Entry, Node, Value};
 
-/// The deepest nesting: a list of maps in a map needs three.
-const MAX_DEPTH: usize = 16;
 /// Scalars, lists and maps together, aliases expanded.
 const MAX_NODES: usize = 10_000;
 
@@ -47,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<Node, Refused> {
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| Refused {
         line: error.location().and_then(line),
         message: error.render_with_options(serde_saphyr::render_options! {
-            formatter: &DefaultMessageFormatter,
+            formatter: &UserMessageFormatter,
             snippets: SnippetMode::Off,
         }),
     })

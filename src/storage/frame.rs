@@ -194,7 +194,7 @@ mod tests {
     fn golden_bytes() {
         let mut out = Vec::new();
         put(&mut out, 0, 7, b"abc");
-        assert_eq!(out, [0xf5, 0x0d, 0x00, 0x00, 3, 0, 0, 0, 0x00, 0x00, 0x00, 0x00, 7, b'a', b'b', b'c']);
+        assert_eq!(out, [0xf5, 0x0d, 0x8a, 0x58, 3, 0, 0, 0, 0xc0, 0x6f, 0x48, 0x07, 7, b'a', b'b', b'c']);
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl FromStr for Hour {
         let days = days(number(0..4)?, number(4..6)?, number(6..8)?);
         let hour = Self(days * 24 + number(9..11)?);
         // Dates that do not exist come out under another name.
-        if hour.to_string() == text { Ok(hour) } else { Err(ParseHourError) }
+        if hour.0 >= Self::FIRST && hour.to_string() == text { Ok(hour) } else { Err(ParseHourError) }
     }
 }
 
