@@ -208,7 +208,7 @@ pub struct Verdict {
     pub state: State,
     /// Evidence in nats by [`DetectorKind`], before weights.
     pub evidence: [f32; DETECTORS],
-    reasons: [Option<Reason>; 4],
+    pub(crate) reasons: [Option<Reason>; 4],
     /// The event's template.
     pub template: TemplateId,
     /// Time-ordered id of the event.

@@ -7,5 +7,6 @@ pub mod config;
 pub mod detect;
 pub mod engine;
 pub mod event;
+pub mod plugin;
 pub mod storage;
 pub mod template;

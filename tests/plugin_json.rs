@@ -188,7 +188,7 @@ fn every_old_member_at_the_target_is_cut_out_wherever_it_stands() {
         let out = score_minimal(line);
         assert!(serde_json::from_str::<Value>(&out).is_ok(), "{line}: {out}");
         assert_eq!(without_fields(&out).replace(",}", "}"), rest, "{line}: {out}");
-        assert_eq!(out.matches("anomaly\":").count(), 1, "{out}");
+        assert_eq!(out.matches("\"anomaly\":").count(), 1, "{out}");
     }
 }
 
@@ -303,19 +303,24 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_object_is_accepted_exactly_when_serde_json_accepts_it(event in any_object(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+    fn a_damaged_line_is_an_object_exactly_when_serde_json_takes_it_for_one(event in any_object(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
         let mut line = serde_json::to_vec(&event).unwrap();
         let at = at.index(line.len());
         if cut { line.truncate(at) } else { line[at] = byte & 0x7f }
-        if let Ok(text) = String::from_utf8(line) {
-            let out = score_minimal(&text);
-            // serde_json also refuses numbers beyond f64 and halves of surrogate pairs, which RFC 8259 allows.
-            if let Ok(original) = serde_json::from_str::<Map<String, Value>>(&text) {
+        let Ok(text) = String::from_utf8(line) else { return Ok(()) };
+        let out = score_minimal(&text);
+        match serde_json::from_str::<Map<String, Value>>(&text) {
+            Ok(original) if !original.contains_key("anomaly") => {
                 let mut parsed: Map<String, Value> = serde_json::from_str(&out).unwrap();
                 parsed.remove("anomaly");
-                if !original.contains_key("anomaly") {
-                    prop_assert_eq!(parsed, original);
-                }
+                prop_assert_eq!(parsed, original);
+            }
+            Ok(_) => {}
+            // serde_json also refuses numbers beyond f64 and halves of surrogate pairs, which RFC 8259 allows.
+            Err(error) if ["number out of range", "surrogate", "unexpected end of hex escape"].iter().any(|kind| error.to_string().contains(kind)) => {}
+            Err(_) => {
+                let parsed: Map<String, Value> = serde_json::from_str(&out).unwrap();
+                prop_assert_eq!(parsed["message"].as_str(), Some(text.as_str()));
             }
         }
     }

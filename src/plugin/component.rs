@@ -10,6 +10,7 @@
 //! [`Component::flush`].
 
 use std::borrow::Cow;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -143,7 +144,6 @@ pub struct ComponentStats {
     pub last_error: Option<String>,
 }
 
-#[derive(Debug)]
 struct Shared {
     config: Config,
     layout: Arc<Layout>,
@@ -156,11 +156,20 @@ struct Shared {
 }
 
 /// Scores the events of one thread; a clone is for another thread and shares engine and counts.
-#[derive(Debug)]
 pub struct Component {
     shared: Arc<Shared>,
     lane: Option<Lane>,
     counts: Counts,
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_open = self.lane.is_some();
+        f.debug_struct("Component")
+            .field("config", &self.shared.config)
+            .field("is_open", &is_open)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Clone for Component {

@@ -29,6 +29,26 @@ pub fn format(time: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
 }
 
+/// From year, month, day, hour, minute and second in UTC, and nanoseconds.
+pub fn from_civil(parts: [i64; 6], nanos: i64) -> Option<Timestamp> {
+    let [year, month, day, hour, minute, second] = parts;
+    civil(year, Day { year: Some(year), month, day }, Clock { hour, minute, second, micros: nanos.div_euclid(1_000) })
+}
+
+/// Year, month, day, hour, minute and second in UTC, and nanoseconds; nothing beyond the years -9999 to 9999.
+pub fn to_civil(time: Timestamp) -> Option<([i64; 6], i64)> {
+    let date = Offset::UTC.to_datetime(jiff::Timestamp::from_microsecond(time.0).ok()?);
+    let parts = [
+        i64::from(date.year()),
+        i64::from(date.month()),
+        i64::from(date.day()),
+        i64::from(date.hour()),
+        i64::from(date.minute()),
+        i64::from(date.second()),
+    ];
+    Some((parts, i64::from(date.subsec_nanosecond())))
+}
+
 /// Reads a whole text; `now` gives the year where the text has none.
 pub fn parse(text: &[u8], now: Timestamp) -> Option<Timestamp> {
     let text = text.trim_ascii();
@@ -223,27 +243,30 @@ fn prefix(text: &[u8], now: Timestamp) -> Option<(Timestamp, usize)> {
     }
 }
 
+fn civil(year: i64, day: Day, clock: Clock) -> Option<Timestamp> {
+    let part = |number: i64| i8::try_from(number).ok();
+    // A leap second is the last second of its minute: there is no 60 in Unix time.
+    let second = part(if clock.second == 60 { 59 } else { clock.second })?;
+    let nanos = i32::try_from(clock.micros.checked_mul(1_000)?).ok()?;
+    let year = i16::try_from(year).ok()?;
+    let date =
+        DateTime::new(year, part(day.month)?, part(day.day)?, part(clock.hour)?, part(clock.minute)?, second, nanos);
+    Offset::UTC.to_timestamp(date.ok()?).ok().map(|time| Timestamp(time.as_microsecond()))
+}
+
 fn finish(mut reader: Reader<'_>, day: Day, clock: Clock, now: Timestamp) -> Option<(Timestamp, usize)> {
     let offset = reader.zone().unwrap_or(0);
     if offset.abs() >= 24 * 3600 {
         return None;
     }
     let at = |year: i64| {
-        // A leap second is the last second of its minute: there is no 60 in Unix time.
-        let second = i8::try_from(clock.second.min(if clock.second == 60 { 59 } else { 99 })).ok()?;
-        let nanos = i32::try_from(clock.micros * 1_000).ok()?;
-        let part = |number: i64| i8::try_from(number).ok();
-        let (month, day) = (part(day.month)?, part(day.day)?);
-        let (hour, minute) = (part(clock.hour)?, part(clock.minute)?);
-        let date = DateTime::new(i16::try_from(year).ok()?, month, day, hour, minute, second, nanos).ok()?;
-        let utc = Offset::UTC.to_timestamp(date).ok()?.as_microsecond();
-        utc.checked_sub(offset * 1_000_000).map(Timestamp)
+        let local = civil(year, day, clock)?;
+        local.0.checked_sub(offset * 1_000_000).map(Timestamp)
     };
     let time = match day.year {
         Some(year) => at(year)?,
         None => {
-            let year =
-                i64::from(jiff::Timestamp::from_microsecond(now.0).ok()?.to_zoned(jiff::tz::TimeZone::UTC).year());
+            let year = i64::from(Offset::UTC.to_datetime(jiff::Timestamp::from_microsecond(now.0).ok()?).year());
             // Eight years back there is a 29 February for sure.
             let latest = now.0.saturating_add(DAY_MICROS);
             (year - 8..=year + 1).rev().filter_map(at).find(|time| time.0 <= latest)?
@@ -393,6 +416,17 @@ mod tests {
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn civil_parts_go_both_ways() {
+        for time in [0, 1_131_566_461_250_000, -1, 253_402_207_200_000_000] {
+            let (parts, nanos) = to_civil(Timestamp(time)).unwrap();
+            assert_eq!(from_civil(parts, nanos), Some(Timestamp(time)), "{time}");
+        }
+        assert_eq!(to_civil(Timestamp(i64::MAX)), None);
+        assert_eq!(from_civil([2024, 2, 30, 0, 0, 0], 0), None);
+        assert_eq!(from_civil([i64::MAX, 1, 1, 0, 0, 0], i64::MAX), None);
     }
 
     #[test]

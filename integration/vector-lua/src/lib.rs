@@ -1,1 +1,21 @@
-//! Lua 5.4 module.
+//! oddline as a Lua 5.4 module: the native half of `oddline.lua`.
+//!
+//! | function | gives |
+//! |---|---|
+//! | `check(config)` | nothing; an error when the configuration is not accepted. Touches no file |
+//! | `new(config)` | a scorer; touches no file either |
+//! | `scorer:open()` | nothing; an error when the data dir cannot be opened (events pass unscored, and it is tried again) |
+//! | `scorer:process(log)` | whether the event is an anomaly, nothing when it has no score; writes the fields into `log` |
+//! | `scorer:tick()` | a list of events of oddline's own, mostly empty |
+//! | `scorer:counts()` | counters by name |
+//! | `scorer:last_error()` | why the data dir could not be opened, or nothing |
+//! | `scorer:flush()` | nothing; an error when what was learned could not be made durable |
+//! | `scorer:close()` | nothing; saves what was learned. A closed scorer leaves events as they are |
+//!
+//! `config` is a table of oddline's keys, or the path of a configuration file. States of one process share the engine
+//! of a data dir. No panic crosses into Lua.
+
+mod config;
+mod entry;
+mod event;
+mod scorer;

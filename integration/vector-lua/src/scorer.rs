@@ -1,0 +1,86 @@
+//! The scorer: a component as a Lua value.
+
+use std::sync::Arc;
+
+use mlua::{Error, Lua, Result, Table, UserData, UserDataMethods, Value};
+use oddline::engine::{Environment, Synthetic};
+use oddline::plugin::component::synthetic_message;
+use oddline::plugin::{Component, Event as _, Layout, guard};
+
+use crate::config;
+use crate::event::{LuaEvent, date_table};
+
+/// A component with its lane; belongs to one Lua state, which may move between threads.
+pub(crate) struct Scorer {
+    layout: Arc<Layout>,
+    /// Nothing once it is closed.
+    component: Option<Component>,
+}
+
+impl Scorer {
+    pub(crate) fn new(value: &Value) -> Result<Self> {
+        let config = config::read(value)?;
+        let component = guarded(|| Component::new(config, Environment::system()).map_err(Error::runtime))?;
+        Ok(Self { layout: component.layout(), component: Some(component) })
+    }
+
+    fn process(&mut self, lua: &Lua, log: &Table) -> Option<bool> {
+        let component = self.component.as_mut()?;
+        let outcome = component.process(&mut LuaEvent { lua, log, layout: &self.layout });
+        outcome.verdict.map(|verdict| verdict.is_anomaly)
+    }
+
+    fn tick(&mut self, lua: &Lua) -> Result<Vec<Table>> {
+        let Some(component) = self.component.as_mut() else { return Ok(Vec::new()) };
+        let now = component.now();
+        component.tick(now).iter().map(|synthetic| synthetic_event(lua, component, &self.layout, synthetic)).collect()
+    }
+}
+
+fn synthetic_event(lua: &Lua, component: &Component, layout: &Layout, synthetic: &Synthetic) -> Result<Table> {
+    let log = lua.create_table()?;
+    log.raw_set("message", synthetic_message(synthetic))?;
+    log.raw_set("timestamp", date_table(lua, synthetic.timestamp)?)?;
+    LuaEvent { lua, log: &log, layout }.write(&component.describe(synthetic));
+    Ok(log)
+}
+
+/// Runs `work`; a panic becomes a Lua error.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    guard(work).unwrap_or_else(|panic| Err(Error::runtime(panic)))
+}
+
+impl UserData for Scorer {
+    fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
+        methods.add_method_mut("open", |_, this, ()| {
+            guarded(|| this.component.as_mut().map_or(Ok(()), |component| component.open().map_err(Error::runtime)))
+        });
+        methods.add_method_mut("process", |lua, this, log: Table| guarded(|| Ok(this.process(lua, &log))));
+        methods.add_method_mut("tick", |lua, this, ()| guarded(|| this.tick(lua)));
+        methods.add_method_mut("counts", |lua, this, ()| {
+            guarded(|| {
+                let counts = this.component.as_mut().map(|component| component.stats().counts).unwrap_or_default();
+                lua.create_table_from(counts.iter())
+            })
+        });
+        methods.add_method_mut("last_error", |_, this, ()| {
+            guarded(|| Ok(this.component.as_mut().and_then(|component| component.stats().last_error)))
+        });
+        methods.add_method_mut("flush", |_, this, ()| {
+            guarded(|| this.component.as_mut().map_or(Ok(()), |component| component.flush().map_err(Error::runtime)))
+        });
+        methods.add_method_mut("close", |_, this, ()| {
+            guarded(|| this.component.take().map_or(Ok(()), |component| component.shutdown().map_err(Error::runtime)))
+        });
+    }
+}
+
+impl Drop for Scorer {
+    /// A state that is closed without its shutdown hook still gives its lane back; no panic leaves the finaliser.
+    fn drop(&mut self) {
+        if let Some(component) = self.component.take() {
+            // Nobody is left to tell; what was not saved is in the write-ahead log.
+            let _ = guard(|| component.shutdown());
+        }
+    }
+}

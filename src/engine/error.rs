@@ -1,0 +1,33 @@
+//! What can go wrong around an engine; scoring itself never fails.
+
+use crate::storage::{LockError, StorageError};
+use crate::template::MaskError;
+
+/// An engine cannot be opened, closed or made durable.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The data dir cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Something in the data dir cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A mask of the configuration does not compile.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+    /// All 255 lanes are taken.
+    #[error("all 255 lanes of this engine are taken: give one back before taking another")]
+    TooManyLanes,
+    /// The writer's thread cannot be started.
+    #[error("cannot start the storage thread: {0}")]
+    Thread(std::io::Error),
+    /// What was asked for is not durable, since persistence failed earlier; scoring goes on.
+    #[error("not durable: {reason}; scoring goes on, writing is tried again every {retry_secs} s")]
+    Degraded {
+        /// The first failure.
+        reason: String,
+        /// Seconds between attempts.
+        retry_secs: i64,
+    },
+}

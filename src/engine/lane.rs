@@ -1,0 +1,451 @@
+//! One thread's way into the engine.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hashbrown::HashMap;
+
+use super::core::{Delta, FoldedEvents, LaneState, ParkedLane};
+use super::error::EngineError;
+use super::learned::Learned;
+use super::open::Inner;
+use super::sections;
+use super::writer::{Command, Writer};
+use crate::config::Durability;
+use crate::detect::Scored;
+use crate::event::{EventId, Observation, State, StreamKey, TemplateId, Timestamp, Verdict};
+use crate::storage::wal::{Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent};
+use crate::template::{LaneMatcher, Match, Slot};
+
+/// Events after which a lane folds without waiting for a tick.
+pub const FOLD_EVENTS: u64 = 65_536;
+
+/// Seconds between two attempts to write again after a failure.
+pub const REOPEN_SECS: i64 = 5;
+
+/// Bytes after which a lane's buffer goes to the writer without waiting for a tick.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// Bytes a lane keeps while the writer is behind; beyond that they are dropped, and counted.
+const MOST_BYTES: usize = 8 << 20;
+
+/// A segment is closed after this long, so that its events become a chunk.
+const SEGMENT_SECS: f64 = 300.0;
+
+/// Texts of templates a lane remembers.
+const MOST_TEXTS: usize = 4_096;
+
+/// Flag in the log: the event was an anomaly.
+pub(super) const FLAG_ANOMALY: u8 = 1;
+
+/// An event of oddline's own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Synthetic {
+    /// What it says.
+    pub verdict: Verdict,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// The stream it is about.
+    pub stream: StreamKey,
+    /// The template it is about.
+    pub template_text: Arc<str>,
+}
+
+/// Scores the events of one thread. Dropping it gives its knowledge back to the engine.
+#[derive(Debug)]
+pub struct Lane {
+    inner: Arc<Inner>,
+    number: u8,
+    learned: Learned,
+    matcher: LaneMatcher,
+    log: Option<Log>,
+    next_event: u64,
+    deltas_seen: u64,
+    unfolded: FoldedEvents,
+    last: Option<Match>,
+    texts: HashMap<TemplateId, Arc<str>>,
+    last_fold: Timestamp,
+    next_checkpoint: Option<Timestamp>,
+    checkpointed_events: u64,
+}
+
+/// A lane's side of its log.
+#[derive(Debug)]
+struct Log {
+    encoder: WalEncoder,
+    segment_bytes: u64,
+    retry_at: Option<Timestamp>,
+    /// What the writer had no room for, in order.
+    waiting: VecDeque<Command>,
+    waiting_bytes: usize,
+}
+
+impl Log {
+    fn new(encoder: WalEncoder) -> Self {
+        Self { encoder, segment_bytes: 0, retry_at: None, waiting: VecDeque::new(), waiting_bytes: 0 }
+    }
+
+    fn enqueue(&mut self, command: Command) {
+        self.waiting_bytes += command.bytes();
+        self.waiting.push_back(command);
+    }
+
+    /// Offers the writer what waits, without waiting for it.
+    fn offer(&mut self, writer: &Writer) {
+        while let Some(command) = self.waiting.pop_front() {
+            let bytes = command.bytes();
+            if let Err(command) = writer.offer(command) {
+                self.waiting.push_front(command);
+                return;
+            }
+            self.waiting_bytes -= bytes;
+        }
+    }
+
+    /// Hands the writer what waits, waiting for room.
+    fn send(&mut self, writer: &Writer) {
+        self.waiting_bytes = 0;
+        self.waiting.drain(..).for_each(|command| writer.send(command));
+    }
+
+    /// Forgets what waits and what is encoded; returns the bytes of it.
+    fn discard(&mut self) -> u64 {
+        self.waiting.clear();
+        let waiting = std::mem::take(&mut self.waiting_bytes);
+        (waiting + self.encoder.take(Vec::new()).len()) as u64
+    }
+}
+
+impl Lane {
+    pub(super) fn new(inner: Arc<Inner>, parked: ParkedLane) -> Self {
+        let core = &inner.core;
+        let number = parked.state.number;
+        let now = core.environment.clock.now();
+        let encoder = inner.writer.as_ref().map(|writer| {
+            parked.encoder.unwrap_or_else(|| {
+                let header = SegmentHeader { lane: number, sequence: parked.next_segment, run: core.run, created: now };
+                writer.send(Command::Open(header));
+                WalEncoder::new(header)
+            })
+        });
+        let mut learned = parked.state.learned;
+        let matcher = {
+            let store = core.store();
+            learned.sync(&store);
+            LaneMatcher::new(&store)
+        };
+        Self {
+            number,
+            learned,
+            matcher,
+            next_event: encoder.as_ref().map_or(0, WalEncoder::next_event),
+            log: encoder.map(Log::new),
+            deltas_seen: parked.state.deltas_seen,
+            unfolded: FoldedEvents::default(),
+            last: None,
+            texts: HashMap::new(),
+            last_fold: now,
+            next_checkpoint: None,
+            checkpointed_events: 0,
+            inner,
+        }
+    }
+
+    /// Scores an event, then learns it. Never fails, never waits for another thread when the template is known.
+    pub fn observe(&mut self, observation: &Observation<'_>) -> Verdict {
+        let found = match self.matcher.find(observation.message) {
+            Some(found) => found,
+            None => self.learn_template(observation),
+        };
+        let severity = self.learned.severity(found.slot).unwrap_or_else(|| self.look_at(found.slot));
+        let severity = observation.level.map_or(severity, |level| severity.with_level(level));
+        let scored = self.learned.observe(found.slot, observation.timestamp, severity);
+        self.last = Some(found);
+        let event_id = self.event_id(observation.timestamp);
+        self.record(observation, &found, &scored, severity.code());
+        self.verdict(&scored, found.id, event_id)
+    }
+
+    fn verdict(&self, scored: &Scored, template: TemplateId, event_id: EventId) -> Verdict {
+        let state = if self.inner.core.is_degraded() { State::Degraded } else { scored.state };
+        Verdict {
+            score: (-scored.p_value.log10() / 6.0).clamp(0.0, 1.0),
+            p_value: scored.p_value,
+            is_anomaly: scored.is_anomaly,
+            suppressed: scored.suppressed,
+            state,
+            evidence: scored.evidence,
+            reasons: scored.reasons,
+            template,
+            event_id,
+        }
+    }
+
+    fn event_id(&mut self, timestamp: Timestamp) -> EventId {
+        let number = self.next_event;
+        self.next_event += 1;
+        EventId {
+            millis: u64::try_from(timestamp.as_millis()).unwrap_or(0),
+            run: self.inner.core.run,
+            lane: self.number,
+            number,
+        }
+    }
+
+    /// The way of a line whose skeleton this lane does not know.
+    #[cold]
+    fn learn_template(&mut self, observation: &Observation<'_>) -> Match {
+        let inner = Arc::clone(&self.inner);
+        let mut store = inner.core.store();
+        let learned = store.learn(self.matcher.skeleton(), observation.message);
+        self.learned.sync(&store);
+        self.learned.note_slot(learned.slot, learned.id);
+        drop(store);
+        if learned.is_new
+            && let Some(log) = &mut self.log
+        {
+            let text = self.matcher.skeleton().text(observation.message);
+            if let Err(error) = log.encoder.define_template(learned.id, &text, observation.timestamp) {
+                tracing::warn!(%error, "a template is not logged");
+            }
+        }
+        self.matcher.remember(learned)
+    }
+
+    #[cold]
+    fn look_at(&mut self, slot: Slot) -> crate::detect::severity::Severity {
+        let inner = Arc::clone(&self.inner);
+        let store = inner.core.store();
+        self.learned.sync(&store);
+        self.learned.learn_severity(slot, &store)
+    }
+
+    fn record(&mut self, observation: &Observation<'_>, found: &Match, scored: &Scored, severity: u8) {
+        self.unfolded.events += 1;
+        self.unfolded.incidents += u64::from(scored.is_anomaly);
+        self.unfolded.newest = self.unfolded.newest.max(observation.timestamp);
+        if let Some(log) = &mut self.log {
+            let event = WalEvent {
+                timestamp: observation.timestamp,
+                template: found.id,
+                statistic: scored.statistic,
+                stream: observation.stream,
+                severity,
+                flags: if scored.is_anomaly { FLAG_ANOMALY } else { 0 },
+            };
+            log.encoder.event(found.slot.0, &event);
+            if log.encoder.pending_bytes() >= BUFFER_BYTES {
+                self.hand_over();
+            }
+        }
+        if self.unfolded.events >= FOLD_EVENTS {
+            self.fold();
+        }
+    }
+
+    /// Gives the writer what was encoded. Without room at the writer it stays here, up to a bound.
+    fn hand_over(&mut self) {
+        let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return };
+        let core = &self.inner.core;
+        if log.retry_at.is_some() || core.is_degraded() {
+            self.hand_over_degraded();
+            return;
+        }
+        if log.encoder.pending_bytes() > 0 {
+            let bytes = log.encoder.take(Vec::new());
+            log.segment_bytes += bytes.len() as u64;
+            log.enqueue(Command::Append(self.number, bytes));
+        }
+        log.offer(writer);
+        if log.waiting_bytes > MOST_BYTES {
+            let dropped = log.discard();
+            core.gauges.wal_dropped_bytes_total.fetch_add(dropped, Ordering::Relaxed);
+            core.degrade("the disk is too slow: bytes of the write-ahead log were dropped".to_owned());
+        } else if log.segment_bytes >= core.config.wal_segment_bytes {
+            self.rotate();
+            self.request_checkpoint();
+        }
+    }
+
+    /// While persistence fails: drops what was encoded, and now and then starts a new segment.
+    fn hand_over_degraded(&mut self) {
+        let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return };
+        let core = &self.inner.core;
+        let now = core.environment.clock.now();
+        let dropped = log.discard();
+        core.gauges.wal_dropped_bytes_total.fetch_add(dropped, Ordering::Relaxed);
+        let retry_at = *log.retry_at.get_or_insert(Timestamp(now.0.saturating_add(REOPEN_SECS * 1_000_000)));
+        log.encoder.begin_block();
+        if now < retry_at && core.is_degraded() {
+            return;
+        }
+        log.retry_at = None;
+        let next = log.encoder.header().next(now);
+        log.encoder.begin_segment(next, Vec::new());
+        log.segment_bytes = 0;
+        if writer.offer(Command::Open(next)).is_ok() {
+            self.request_checkpoint();
+        }
+    }
+
+    fn rotate(&mut self) {
+        let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return };
+        let now = self.inner.core.environment.clock.now();
+        let next = log.encoder.header().next(now);
+        let rest = log.encoder.begin_segment(next, Vec::new());
+        let end = log.encoder.position();
+        if !rest.is_empty() {
+            log.enqueue(Command::Append(self.number, rest));
+        }
+        log.enqueue(Command::Rotate { next, end });
+        log.offer(writer);
+        log.segment_bytes = 0;
+    }
+
+    /// Exchanges what was counted with the other lanes.
+    fn fold(&mut self) {
+        let inner = Arc::clone(&self.inner);
+        {
+            let store = inner.core.store();
+            self.learned.sync(&store);
+        }
+        let delta = Delta::of(self.number, &mut self.learned);
+        let events = std::mem::take(&mut self.unfolded);
+        let (others, seen) = inner.core.picture().fold(self.number, delta, events, self.deltas_seen);
+        self.deltas_seen = seen;
+        if others.is_empty() {
+            return;
+        }
+        let store = inner.core.store();
+        for delta in others {
+            for (id, _) in &delta.counts {
+                if let Some(template) = store.by_id(*id) {
+                    self.learned.note_slot(template.slot, template.id);
+                }
+            }
+            let slot = |id: &TemplateId| store.by_id(*id).map(|template| template.slot.index());
+            let counts = delta.counts.iter().filter_map(|(id, count)| Some((slot(id)?, *count)));
+            self.learned.model.absorb(counts, &delta.bins, delta.is_ready);
+        }
+    }
+
+    /// What time asks for; call it about once a second. Returns events of oddline's own.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Synthetic> {
+        self.hand_over();
+        if now.seconds_since(self.last_fold).abs() >= 1.0 {
+            self.last_fold = now;
+            self.fold();
+        }
+        let interval = i64::try_from(self.inner.core.config.checkpoint_interval_secs).unwrap_or(i64::MAX);
+        let due =
+            *self.next_checkpoint.get_or_insert(Timestamp(now.0.saturating_add(interval.saturating_mul(1_000_000))));
+        if now >= due {
+            self.next_checkpoint = None;
+            self.age_segment(now);
+            if self.checkpointed_events != self.learned.model.events() {
+                self.request_checkpoint();
+            }
+        }
+        Vec::new()
+    }
+
+    fn age_segment(&mut self, now: Timestamp) {
+        let is_old =
+            |log: &Log| log.segment_bytes > 0 && now.seconds_since(log.encoder.header().created).abs() >= SEGMENT_SECS;
+        if self.log.as_ref().is_some_and(is_old) {
+            self.rotate();
+        }
+    }
+
+    fn request_checkpoint(&mut self) {
+        self.fold();
+        self.publish();
+        if let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer)
+            && log.waiting.is_empty()
+        {
+            log.enqueue(Command::Checkpoint(sections::compose(&self.inner.core)));
+            log.offer(writer);
+        }
+    }
+
+    /// Lets checkpoints hold what this lane has learned by now.
+    fn publish(&mut self) {
+        self.checkpointed_events = self.learned.model.events();
+        let state = self.state();
+        self.inner.core.lanes().latest.insert(self.number, state);
+    }
+
+    fn state(&self) -> LaneState {
+        LaneState {
+            number: self.number,
+            learned: self.learned.clone(),
+            position: self.log.as_ref().map_or(Position::default(), |log| log.encoder.position()),
+            deltas_seen: self.deltas_seen,
+        }
+    }
+
+    /// Returns when all observed so far is as durable as `durability` says.
+    ///
+    /// # Errors
+    /// With `always` when it cannot be made durable.
+    pub fn commit(&mut self) -> Result<(), EngineError> {
+        self.hand_over();
+        match (&mut self.log, &self.inner.writer) {
+            (Some(log), Some(writer)) if self.inner.core.config.durability == Durability::Always => {
+                log.send(writer);
+                writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: REOPEN_SECS })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A template's text, variables as `<*>`.
+    pub fn template_text(&mut self, id: TemplateId) -> Option<Arc<str>> {
+        if let Some(text) = self.texts.get(&id)
+            && self.last.is_some_and(|last| last.id == id && self.matcher.is_current(&last))
+        {
+            return Some(Arc::clone(text));
+        }
+        let text: Arc<str> = {
+            let store = self.inner.core.store();
+            String::from_utf8_lossy(&store.by_id(id)?.text).into()
+        };
+        if self.texts.len() >= MOST_TEXTS {
+            self.texts.clear();
+        }
+        self.texts.insert(id, Arc::clone(&text));
+        Some(text)
+    }
+
+    /// The parameters of the last observed message, which must be given again.
+    pub fn parameters<'m>(&mut self, message: &'m [u8]) -> Vec<Cow<'m, str>> {
+        let Some(last) = self.last else { return Vec::new() };
+        self.matcher.parameters(message, last.slot, &self.inner.core.store())
+    }
+
+    /// Gives the lane back.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn close(mut self) -> Result<(), EngineError> {
+        self.commit()
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.hand_over();
+        if let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) {
+            log.send(writer);
+        }
+        self.fold();
+        self.publish();
+        let state = self.state();
+        let log = self.log.take();
+        let next_segment = SegmentSequence::default();
+        let parked = ParkedLane { state, next_segment, encoder: log.map(|log| log.encoder) };
+        self.inner.core.lanes().parked.push(parked);
+    }
+}

@@ -1,0 +1,120 @@
+//! What one lane learned, apart from the lane: it outlives it, and a replay builds it too.
+
+use crate::detect::severity::Severity;
+use crate::detect::{Input, Model, ModelOptions, Scored};
+use crate::event::{TemplateId, Timestamp};
+use crate::template::{Change, Slot, TemplateStore};
+
+/// A lane's model, and what it knows of the slots the model counts by.
+#[derive(Debug, Clone)]
+pub(super) struct Learned {
+    pub(super) model: Model,
+    /// Changes of the store that are applied.
+    pub(super) changes_seen: u64,
+    slots: Vec<SlotInfo>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct SlotInfo {
+    id: TemplateId,
+    severity: Option<Severity>,
+}
+
+impl Learned {
+    pub(super) fn new(options: ModelOptions, store: &TemplateStore) -> Self {
+        Self { model: Model::new(options), changes_seen: store.changes_since(u64::MAX).1, slots: Vec::new() }
+    }
+
+    /// With the slots' ids as the store has them now: after a restore, when both are of one moment.
+    pub(super) fn adopt_slots(&mut self, store: &TemplateStore) {
+        self.changes_seen = store.changes_since(u64::MAX).1;
+        for template in store.templates() {
+            self.note_slot(template.slot, template.id);
+        }
+    }
+
+    /// Applies what happened to the store since the last time.
+    pub(super) fn sync(&mut self, store: &TemplateStore) {
+        let (changes, seen) = store.changes_since(self.changes_seen);
+        if seen == self.changes_seen {
+            return;
+        }
+        match changes {
+            Some(changes) => changes.for_each(|change| self.apply(change)),
+            None => self.resync(store),
+        }
+        self.changes_seen = seen;
+    }
+
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Merged { from, into } => {
+                self.model.merge(from.index(), into.index());
+                self.clear_slot(from);
+                if let Some(info) = self.slots.get_mut(into.index()) {
+                    info.severity = None;
+                }
+            }
+            Change::Evicted(slot) => {
+                self.model.forget(slot.index());
+                self.clear_slot(slot);
+            }
+        }
+    }
+
+    /// Too far behind for single changes: what is no longer where it was is forgotten.
+    fn resync(&mut self, store: &TemplateStore) {
+        for index in 0..self.slots.len() {
+            let slot = Slot(index as u32);
+            let id = self.slots.get(index).map(|info| info.id).unwrap_or_default();
+            if id != TemplateId::default() && store.by_slot(slot).is_none_or(|template| template.id != id) {
+                self.model.forget(index);
+                self.clear_slot(slot);
+            }
+        }
+    }
+
+    fn clear_slot(&mut self, slot: Slot) {
+        if let Some(info) = self.slots.get_mut(slot.index()) {
+            *info = SlotInfo::default();
+        }
+    }
+
+    /// Notes which template a slot holds.
+    #[inline]
+    pub(super) fn note_slot(&mut self, slot: Slot, id: TemplateId) {
+        if slot.index() >= self.slots.len() {
+            self.slots.resize(slot.index() + 1, SlotInfo::default());
+        }
+        if let Some(info) = self.slots.get_mut(slot.index())
+            && info.id != id
+        {
+            *info = SlotInfo { id, severity: None };
+        }
+    }
+
+    /// The severity of a slot's template, when it was looked at already.
+    #[inline]
+    pub(super) fn severity(&self, slot: Slot) -> Option<Severity> {
+        self.slots.get(slot.index()).and_then(|info| info.severity)
+    }
+
+    /// Looks at the slot's template.
+    pub(super) fn learn_severity(&mut self, slot: Slot, store: &TemplateStore) -> Severity {
+        let severity = store.by_slot(slot).map_or(Severity::NONE, |template| Severity::of_template(&template.text));
+        if let Some(info) = self.slots.get_mut(slot.index()) {
+            info.severity = Some(severity);
+        }
+        severity
+    }
+
+    #[inline]
+    pub(super) fn observe(&mut self, slot: Slot, timestamp: Timestamp, severity: Severity) -> Scored {
+        self.model.observe(&Input { slot: slot.index(), timestamp, severity })
+    }
+
+    /// The template a slot's counts are of.
+    pub(super) fn id_of(&self, slot: u32) -> Option<TemplateId> {
+        self.slots.get(slot as usize).map(|info| info.id).filter(|id| *id != TemplateId::default())
+    }
+}

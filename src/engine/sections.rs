@@ -1,0 +1,142 @@
+//! A checkpoint's sections as bytes. Little endian; the file around them ([`checkpoint`](crate::storage::checkpoint)) has the checksums.
+//!
+//! | section | bytes |
+//! |---|---|
+//! | `engine` | run `u32`, ready `u8` |
+//! | `templates` | see [`TemplateStore::checkpoint`] |
+//! | `picture` | events `u64`, incidents `u64`, count `u32`, then of each template id `u64`, count `u64`, first and last seen `i64` |
+//! | `lane-<hex>` | position (12 bytes), then [`Model::checkpoint`](crate::detect::Model::checkpoint) |
+
+use super::core::{Core, LaneState, Picture, TemplateCount};
+use super::learned::Learned;
+use crate::config::Config;
+use crate::detect::{StateError, StateReader};
+use crate::event::{State, TemplateId, Timestamp};
+use crate::storage::checkpoint::Checkpoint;
+use crate::storage::wal::Position;
+use crate::template::{ImageError, TemplateOptions, TemplateStore};
+
+const ENGINE: &str = "engine";
+const TEMPLATES: &str = "templates";
+const PICTURE: &str = "picture";
+const LANE: &str = "lane-";
+
+/// A checkpoint whose checksums match but whose sections do not read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum SectionError {
+    #[error("section {0} is missing")]
+    Missing(&'static str),
+    #[error("section {name}: {source}")]
+    State { name: String, source: StateError },
+    #[error("section {TEMPLATES}: {0}")]
+    Templates(#[from] ImageError),
+}
+
+/// A checkpoint to be written: named sections, and the positions it covers.
+#[derive(Debug)]
+pub(super) struct Sections {
+    pub(super) named: Vec<(String, Vec<u8>)>,
+    pub(super) positions: Vec<(u8, Position)>,
+}
+
+/// What a checkpoint held.
+pub(super) struct Restored {
+    pub(super) run: u32,
+    pub(super) store: TemplateStore,
+    pub(super) picture: Picture,
+    pub(super) lanes: Vec<LaneState>,
+}
+
+/// Everything of `core` as it is now; of the lanes, what they last gave.
+pub(super) fn compose(core: &Core) -> Sections {
+    let mut named = Vec::new();
+    let mut positions = Vec::new();
+    {
+        let store = core.store();
+        let mut picture = core.picture();
+        picture.tidy(&store);
+        let mut engine = core.run.to_le_bytes().to_vec();
+        engine.push(u8::from(picture.state == State::Ready));
+        named.push((ENGINE.to_owned(), engine));
+        let mut templates = Vec::new();
+        store.checkpoint(&mut templates);
+        named.push((TEMPLATES.to_owned(), templates));
+        named.push((PICTURE.to_owned(), picture_bytes(&picture)));
+    }
+    for (number, lane) in &core.lanes().latest {
+        let mut bytes = lane.position.to_bytes().to_vec();
+        lane.learned.model.checkpoint(&mut bytes);
+        named.push((format!("{LANE}{number:02x}"), bytes));
+        positions.push((*number, lane.position));
+    }
+    Sections { named, positions }
+}
+
+fn picture_bytes(picture: &Picture) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.extend_from_slice(&picture.events_total.to_le_bytes());
+    out.extend_from_slice(&picture.incidents_total.to_le_bytes());
+    out.extend_from_slice(&(picture.templates.len() as u32).to_le_bytes());
+    let mut templates: Vec<_> = picture.templates.iter().collect();
+    templates.sort_unstable_by_key(|(id, _)| **id);
+    for (id, count) in templates {
+        out.extend_from_slice(&id.0.to_le_bytes());
+        out.extend_from_slice(&count.count.to_le_bytes());
+        out.extend_from_slice(&count.first_seen.0.to_le_bytes());
+        out.extend_from_slice(&count.last_seen.0.to_le_bytes());
+    }
+    out
+}
+
+/// Reads a checkpoint's sections back.
+pub(super) fn restore(
+    checkpoint: &Checkpoint,
+    config: &Config,
+    options: TemplateOptions,
+) -> Result<Restored, SectionError> {
+    let section = |name: &'static str| checkpoint.section(name).ok_or(SectionError::Missing(name));
+    let state = |name: &str| {
+        let name = name.to_owned();
+        move |source| SectionError::State { name, source }
+    };
+    let engine = section(ENGINE)?;
+    let run = StateReader::new(engine).u32("run").map_err(state(ENGINE))?;
+    let store = TemplateStore::restore(options, section(TEMPLATES)?)?;
+    let mut picture = read_picture(section(PICTURE)?).map_err(state(PICTURE))?;
+    picture.state = if engine.get(4) == Some(&1) { State::Ready } else { State::Learning };
+    let mut lanes = Vec::new();
+    for (name, bytes) in &checkpoint.sections {
+        let number = name.strip_prefix(LANE).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        if let Some(number) = number {
+            lanes.push(read_lane(number, bytes, config, &store).map_err(state(name))?);
+        }
+    }
+    Ok(Restored { run, store, picture, lanes })
+}
+
+fn read_lane(number: u8, bytes: &[u8], config: &Config, store: &TemplateStore) -> Result<LaneState, StateError> {
+    let short = StateError::Short { what: "position", expected: Position::BYTES, found: bytes.len() };
+    let (position, model) = bytes.split_first_chunk().ok_or(short)?;
+    let mut learned = Learned::new(super::core::model_options(config), store);
+    learned.model.restore(model)?;
+    learned.adopt_slots(store);
+    Ok(LaneState { number, learned, position: Position::from_bytes(*position), deltas_seen: 0 })
+}
+
+fn read_picture(bytes: &[u8]) -> Result<Picture, StateError> {
+    let mut from = StateReader::new(bytes);
+    let mut picture = Picture::default();
+    picture.events_total = from.u64("events")?;
+    picture.incidents_total = from.u64("incidents")?;
+    for _ in 0..from.length("templates counted", u32::MAX as usize, 32)? {
+        let id = TemplateId(from.u64("template id")?);
+        let count = TemplateCount {
+            count: from.u64("template count")?,
+            first_seen: Timestamp(from.i64("first seen")?),
+            last_seen: Timestamp(from.i64("last seen")?),
+        };
+        picture.templates.insert(id, count);
+    }
+    Ok(picture)
+}

@@ -1,0 +1,107 @@
+//! Figures about an engine.
+
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+
+use super::core::Core;
+use crate::event::{State, TemplateId, Timestamp};
+
+/// What an engine is and holds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stats {
+    /// Events scored, over all runs of the data dir; folded in at each tick.
+    pub events_total: u64,
+    /// Events that were anomalies, over all runs of the data dir.
+    pub incidents_total: u64,
+    /// `learning`, `ready` or `degraded`.
+    pub state: &'static str,
+    /// Templates known.
+    pub templates: u64,
+    /// Templates merged into others.
+    pub templates_merged_total: u64,
+    /// Templates evicted at `max_templates`.
+    pub templates_evicted_total: u64,
+    /// How often the data dir was opened.
+    pub run: u32,
+    /// Bytes of the write-ahead log on disk.
+    pub wal_bytes: u64,
+    /// Bytes of the whole data dir.
+    pub disk_bytes: u64,
+    /// Bytes of templates, models and buffers, about.
+    pub memory_bytes: u64,
+    /// Checkpoints written by this run.
+    pub checkpoints_total: u64,
+    /// Chunks written by this run.
+    pub chunks_total: u64,
+    /// Bytes of log that could not be kept in this run.
+    pub wal_dropped_bytes_total: u64,
+    /// Failed storage operations in this run.
+    pub storage_errors_total: u64,
+    /// The failure persistence has not recovered from.
+    pub failure: Option<String>,
+}
+
+/// One template and how often it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateSummary {
+    /// Its id.
+    pub id: TemplateId,
+    /// Its text.
+    pub text: String,
+    /// Events of it.
+    pub count: u64,
+    /// Time of the first, to the precision of a tick.
+    pub first_seen: Timestamp,
+    /// Time of the last, to the precision of a tick.
+    pub last_seen: Timestamp,
+}
+
+impl Core {
+    pub(super) fn stats(&self) -> Stats {
+        let (templates, (merged, evicted), store_bytes) = {
+            let store = self.store();
+            (store.len() as u64, store.totals(), store.memory_bytes() as u64)
+        };
+        let (events_total, incidents_total, learned) = {
+            let picture = self.picture();
+            (picture.events_total, picture.incidents_total, picture.state)
+        };
+        let state = if self.is_degraded() { State::Degraded } else { learned };
+        let gauge = |gauge: &std::sync::atomic::AtomicU64| gauge.load(Ordering::Relaxed);
+        Stats {
+            events_total,
+            incidents_total,
+            state: state.as_str(),
+            templates,
+            templates_merged_total: merged,
+            templates_evicted_total: evicted,
+            run: self.run,
+            wal_bytes: gauge(&self.gauges.wal_bytes),
+            disk_bytes: gauge(&self.gauges.disk_bytes),
+            memory_bytes: store_bytes + gauge(&self.gauges.lane_bytes),
+            checkpoints_total: gauge(&self.gauges.checkpoints_total),
+            chunks_total: gauge(&self.gauges.chunks_total),
+            wal_dropped_bytes_total: gauge(&self.gauges.wal_dropped_bytes_total),
+            storage_errors_total: gauge(&self.gauges.storage_errors_total),
+            failure: self.failure(),
+        }
+    }
+
+    pub(super) fn template_summaries(&self) -> Vec<TemplateSummary> {
+        let store = self.store();
+        let mut picture = self.picture();
+        picture.tidy(&store);
+        let summary = |template: &crate::template::StoredTemplate| {
+            let count = picture.templates.get(&template.id).copied().unwrap_or_default();
+            TemplateSummary {
+                id: template.id,
+                text: String::from_utf8_lossy(&template.text).into_owned(),
+                count: count.count,
+                first_seen: count.first_seen,
+                last_seen: count.last_seen,
+            }
+        };
+        store.templates().map(summary).collect()
+    }
+}

@@ -1,0 +1,398 @@
+//! The storage thread: the one place of an engine that writes.
+//!
+//! Commands come through a bounded queue, in order of each lane. Order of writes, so that a crash between any two loses nothing promised:
+//!
+//! 1. a closed segment becomes a chunk (tmp, fsync, rename, fsync of the directory);
+//! 2. a checkpoint is written the same way;
+//! 3. only then segments go, and only those that are chunks already and that the checkpoint *before* this one covers.
+//!
+//! With `durability: interval` dirty logs are synced every `flush_interval_ms`; with `always` when a lane asks; with `none` at a
+//! segment's end only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use super::error::EngineError;
+use super::sections::Sections;
+use crate::config::Durability;
+use crate::event::Timestamp;
+use crate::storage::hour::Hour;
+use crate::storage::wal::{self, LaneWal, Position, Record, SegmentHeader, SegmentSequence, WalEvent};
+use crate::storage::{FileSystem, StorageError, checkpoint, chunk, chunk_dir, disk_usage, retention};
+
+/// Commands that can wait.
+const QUEUE: usize = 256;
+
+/// Between two rounds of retention and measuring.
+const UPKEEP: Duration = Duration::from_secs(10);
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Starts a lane's first segment, or one after a failure.
+    Open(SegmentHeader),
+    /// Appends frames to a lane's open segment.
+    Append(u8, Vec<u8>),
+    /// Leaves the open segment, which ends before `end`, for the one of the header.
+    Rotate { next: SegmentHeader, end: Position },
+    /// Writes a checkpoint.
+    Checkpoint(Sections),
+    /// Answers once all before it is durable.
+    Sync(SyncSender<Result<(), String>>),
+    /// Ends the thread after what is queued.
+    Stop,
+}
+
+impl Command {
+    /// Bytes of log it carries.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Append(_, bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// The way to the writer.
+#[derive(Debug)]
+pub(super) struct Writer {
+    sender: SyncSender<Command>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(core: Arc<Core>, dir: PathBuf, start: Start) -> Result<Self, EngineError> {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let work = move || Worker::new(core, dir, start).run(&receiver);
+        let thread = std::thread::Builder::new().name("oddline-storage".into()).spawn(work);
+        Ok(Self { sender, thread: Some(thread.map_err(EngineError::Thread)?) })
+    }
+
+    /// Hands a command over without waiting; gives it back when the queue is full or the thread is gone.
+    pub(super) fn offer(&self, command: Command) -> Result<(), Command> {
+        self.sender.try_send(command).map_err(|error| match error {
+            TrySendError::Full(command) | TrySendError::Disconnected(command) => command,
+        })
+    }
+
+    /// Hands a command over, waiting for room.
+    pub(super) fn send(&self, command: Command) {
+        if self.sender.send(command).is_err() {
+            tracing::error!("the storage thread is gone");
+        }
+    }
+
+    /// Waits until all before is durable.
+    pub(super) fn sync(&self) -> Result<(), String> {
+        let (reply, answer) = sync_channel(1);
+        self.send(Command::Sync(reply));
+        answer.recv().unwrap_or_else(|_| Err("the storage thread is gone".to_owned()))
+    }
+
+    /// Ends the thread after what is queued.
+    pub(super) fn stop(&mut self) {
+        self.send(Command::Stop);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the storage thread panicked");
+        }
+    }
+}
+
+/// What recovery found, for the writer to go on from.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    /// Number of the next checkpoint.
+    pub(super) next_checkpoint: u64,
+    /// What the newest checkpoint covers.
+    pub(super) covered: Vec<(u8, Position)>,
+    /// Segments of earlier runs.
+    pub(super) leftovers: Vec<(u8, SegmentSequence)>,
+}
+
+struct Worker {
+    core: Arc<Core>,
+    fs: Arc<dyn FileSystem>,
+    dir: PathBuf,
+    logs: BTreeMap<u8, LaneWal>,
+    /// Lanes whose log failed: what comes for them is dropped until they open a new segment.
+    failed: BTreeSet<u8>,
+    checkpoint_failed: bool,
+    next_checkpoint: u64,
+    covered: BTreeMap<u8, Position>,
+    /// Closed segments and where they end, by whether they are chunks already.
+    unsealed: BTreeMap<(u8, SegmentSequence), Position>,
+    sealed: BTreeMap<(u8, SegmentSequence), Position>,
+    dirty: bool,
+}
+
+impl Worker {
+    fn new(core: Arc<Core>, dir: PathBuf, start: Start) -> Self {
+        // Whatever an earlier run logged ends before this run begins.
+        let end = Position { run: core.run, record: 0 };
+        Self {
+            fs: Arc::clone(&core.environment.fs),
+            dir,
+            logs: BTreeMap::new(),
+            failed: BTreeSet::new(),
+            checkpoint_failed: false,
+            next_checkpoint: start.next_checkpoint,
+            covered: start.covered.into_iter().collect(),
+            unsealed: start.leftovers.into_iter().map(|segment| (segment, end)).collect(),
+            sealed: BTreeMap::new(),
+            dirty: false,
+            core,
+        }
+    }
+
+    fn run(mut self, commands: &Receiver<Command>) {
+        self.skip_sealed();
+        let interval = Duration::from_millis(self.core.config.flush_interval_ms);
+        let mut flush_at = Instant::now() + interval;
+        let mut upkeep_at = Instant::now();
+        loop {
+            match commands.recv_timeout(flush_at.saturating_duration_since(Instant::now())) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(command) => self.execute(command),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = Instant::now();
+            if now >= flush_at {
+                flush_at = now + interval;
+                self.flush();
+            }
+            if now >= upkeep_at {
+                upkeep_at = now + UPKEEP;
+                self.upkeep();
+            }
+        }
+        self.sync_logs();
+        self.upkeep();
+    }
+
+    fn execute(&mut self, command: Command) {
+        match command {
+            Command::Open(header) => self.open(header),
+            Command::Append(lane, bytes) => self.append(lane, &bytes),
+            Command::Rotate { next, end } => self.rotate(next, end),
+            Command::Checkpoint(sections) => self.checkpoint(&sections),
+            Command::Sync(reply) => {
+                self.sync_logs();
+                let answer = if self.core.is_degraded() {
+                    Err(self.core.failure().unwrap_or_else(|| "persistence failed".to_owned()))
+                } else {
+                    Ok(())
+                };
+                // Who asked may have given up waiting.
+                drop(reply.try_send(answer));
+            }
+            Command::Stop => {}
+        }
+    }
+
+    fn open(&mut self, header: SegmentHeader) {
+        if let Some(before) = self.logs.remove(&header.lane) {
+            self.unsealed.insert((header.lane, before.sequence()), Position { run: header.run, record: u64::MAX });
+        }
+        match LaneWal::open(Arc::clone(&self.fs), &self.wal_dir(), header) {
+            Ok(log) => {
+                self.logs.insert(header.lane, log);
+                self.failed.remove(&header.lane);
+            }
+            Err(error) => self.fail(header.lane, &error),
+        }
+    }
+
+    fn append(&mut self, lane: u8, bytes: &[u8]) {
+        if self.failed.contains(&lane) {
+            self.dropped(bytes.len());
+            return;
+        }
+        let Some(log) = self.logs.get_mut(&lane) else { return };
+        match log.append(bytes) {
+            Ok(()) => self.dirty = true,
+            Err(error) => {
+                self.dropped(bytes.len());
+                self.fail(lane, &error);
+            }
+        }
+    }
+
+    fn dropped(&self, bytes: usize) {
+        self.core.gauges.wal_dropped_bytes_total.fetch_add(bytes as u64, Ordering::Relaxed);
+        metrics::counter!("oddline_wal_dropped_bytes_total").increment(bytes as u64);
+    }
+
+    fn fail(&mut self, lane: u8, error: &StorageError) {
+        self.failed.insert(lane);
+        self.core.degrade(error.to_string());
+    }
+
+    fn rotate(&mut self, next: SegmentHeader, end: Position) {
+        if self.failed.contains(&next.lane) {
+            return;
+        }
+        let Some(log) = self.logs.get_mut(&next.lane) else { return };
+        match log.rotate(next) {
+            Ok(left) => {
+                self.unsealed.insert((next.lane, left), end);
+                self.seal();
+            }
+            Err(error) => self.fail(next.lane, &error),
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.core.config.durability != Durability::None {
+            self.sync_logs();
+        }
+    }
+
+    fn sync_logs(&mut self) {
+        if !std::mem::take(&mut self.dirty) {
+            return;
+        }
+        let failures: Vec<_> =
+            self.logs.iter_mut().filter_map(|(lane, log)| log.sync().err().map(|error| (*lane, error))).collect();
+        for (lane, error) in failures {
+            self.fail(lane, &error);
+        }
+        let bytes = self.logs.values().map(LaneWal::bytes).sum();
+        self.core.gauges.wal_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// A segment whose chunk an earlier run wrote is not written again.
+    fn skip_sealed(&mut self) {
+        let chunks = self.chunks_dir();
+        let written = || -> Result<BTreeSet<(u8, u64)>, StorageError> {
+            let mut found = BTreeSet::new();
+            for hour in chunk_dir::hours(&*self.fs, &chunks)? {
+                let files = chunk_dir::chunks_of(&*self.fs, &chunks, hour)?;
+                found.extend(files.into_iter().map(|file| (file.lane, file.sequence)));
+            }
+            Ok(found)
+        };
+        match written() {
+            Ok(written) => {
+                let (sealed, unsealed) = std::mem::take(&mut self.unsealed)
+                    .into_iter()
+                    .partition(|((lane, sequence), _)| written.contains(&(*lane, sequence.0)));
+                self.sealed = sealed;
+                self.unsealed = unsealed;
+                self.seal();
+            }
+            Err(error) => self.core.degrade(error.to_string()),
+        }
+    }
+
+    /// Turns closed segments into chunks; what fails is tried again the next time.
+    fn seal(&mut self) {
+        for (segment, end) in std::mem::take(&mut self.unsealed) {
+            match self.write_chunk(segment) {
+                Ok(()) => {
+                    self.sealed.insert(segment, end);
+                }
+                Err(error) => {
+                    self.core.degrade(error.to_string());
+                    self.unsealed.insert(segment, end);
+                }
+            }
+        }
+    }
+
+    fn write_chunk(&self, (lane, sequence): (u8, SegmentSequence)) -> Result<(), StorageError> {
+        let mut events: Vec<WalEvent> = Vec::new();
+        let mut first = None;
+        wal::read_segment(&*self.fs, &self.wal_dir(), lane, sequence, &mut |at, record| {
+            if let Record::Event(event) = record {
+                first.get_or_insert((at.position.run, at.event_number));
+                events.push(event);
+            }
+        })?;
+        let Some((run, first_event)) = first else { return Ok(()) };
+        let id = chunk::ChunkId { lane, sequence: sequence.0, run, first_event };
+        let text = &mut |id| self.core.store().by_id(id).map(|template| template.text.to_vec());
+        let bytes = chunk::encode(id, &events, text)?;
+        let hour = Hour::of(self.core.environment.clock.now());
+        chunk_dir::write(&*self.fs, &self.chunks_dir(), hour, lane, sequence.0, &bytes)?;
+        self.core.gauges.chunks_total.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, sections: &Sections) {
+        let named: Vec<(&str, &[u8])> =
+            sections.named.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        let now = self.core.environment.clock.now();
+        match checkpoint::write(&*self.fs, &self.dir.join("state"), self.next_checkpoint, now, &named) {
+            Ok(_) => {
+                self.next_checkpoint += 1;
+                self.core.gauges.checkpoints_total.fetch_add(1, Ordering::Relaxed);
+                self.seal();
+                self.remove_covered();
+                self.covered = sections.positions.iter().copied().collect();
+                self.checkpoint_failed = false;
+                if self.failed.is_empty() && self.unsealed.is_empty() {
+                    self.core.recover();
+                }
+            }
+            Err(error) => {
+                self.checkpoint_failed = true;
+                self.core.degrade(error.to_string());
+            }
+        }
+    }
+
+    fn remove_covered(&mut self) {
+        let covered = |lane: &u8, end: &Position| self.covered.get(lane).is_some_and(|position| end <= position);
+        let gone: Vec<_> =
+            self.sealed.iter().filter(|((lane, _), end)| covered(lane, end)).map(|(segment, _)| *segment).collect();
+        for (lane, sequence) in gone {
+            let removed = match self.logs.get_mut(&lane) {
+                Some(log) => log.remove_through(sequence).map(|_| ()),
+                None => self.remove_segment(lane, sequence),
+            };
+            match removed {
+                Ok(()) => {
+                    self.sealed.remove(&(lane, sequence));
+                }
+                Err(error) => self.core.degrade(error.to_string()),
+            }
+        }
+    }
+
+    fn remove_segment(&self, lane: u8, sequence: SegmentSequence) -> Result<(), StorageError> {
+        let path = wal::segment::lane_dir(&self.wal_dir(), lane).join(wal::segment::file_name(sequence));
+        self.fs.remove(&path).map_err(StorageError::io("remove", &path))
+    }
+
+    fn upkeep(&mut self) {
+        let config = &self.core.config;
+        let wal = self.core.gauges.wal_bytes.load(Ordering::Relaxed);
+        let now: Timestamp = self.core.environment.clock.now();
+        let most = config.max_disk_bytes.saturating_sub(wal);
+        if let Err(error) = retention::expire(&*self.fs, &self.chunks_dir(), now, config.retention_hours, most) {
+            self.core.degrade(error.to_string());
+        }
+        match disk_usage(&*self.fs, &self.dir) {
+            Ok(bytes) => self.core.gauges.disk_bytes.store(bytes, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%error, "cannot measure the data dir"),
+        }
+        match disk_usage(&*self.fs, &self.wal_dir()) {
+            Ok(bytes) => self.core.gauges.wal_bytes.store(bytes, Ordering::Relaxed),
+            Err(error) => tracing::warn!(%error, "cannot measure the write-ahead log"),
+        }
+    }
+
+    fn wal_dir(&self) -> PathBuf {
+        self.dir.join("wal")
+    }
+
+    fn chunks_dir(&self) -> PathBuf {
+        self.dir.join("chunks")
+    }
+}
