@@ -3,6 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use oddline::config::ConfigError;
+use oddline::engine::EngineError;
+use oddline::plugin::ComponentError;
+
 /// Why a command stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +36,18 @@ pub(crate) enum CliError {
     /// A signal handler could not be installed.
     #[error("cannot install signal handlers: {0}")]
     Signals(io::Error),
+    /// A configuration file was not accepted.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The flags gave the configuration a value that is not accepted.
+    #[error(transparent)]
+    Flags(ConfigError),
+    /// The engine could not be opened or saved.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The configuration does not make a component.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
     /// The work was done as far as it could be; what went wrong has been told already.
     #[error("finished with errors")]
     AlreadyTold,
@@ -51,7 +67,7 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::ClosedPipe => 0,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Flags(_) => 2,
             _ => 1,
         }
     }

@@ -6,8 +6,9 @@
 
 use std::cmp::Reverse;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::read::MultiGzDecoder;
 
 use super::error::CliError;
+use super::signals::Stop;
 
 /// First bytes of a gzip member (RFC 1952, 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -22,21 +24,25 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Bytes of a file in a directory that are looked at to tell text from binary.
 const SNIFFED_BYTES: usize = 4096;
+/// Bytes copied at once when standard input is kept to be read twice.
+const SPOOLED_BLOCK_BYTES: usize = 256 << 10;
 
 /// One thing to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// Standard input.
     Stdin,
     /// A file, plain or compressed.
     File(PathBuf),
+    /// Standard input, copied to a file to be read more than once, one reader at a time.
+    Spooled(Arc<File>),
 }
 
 impl Source {
     /// The name shown to people.
     pub(crate) fn path(&self) -> &Path {
         match self {
-            Self::Stdin => Path::new("-"),
+            Self::Stdin | Self::Spooled(_) => Path::new("-"),
             Self::File(path) => path,
         }
     }
@@ -48,6 +54,11 @@ impl Source {
             // A duplicate of the descriptor, because `Stdin` puts a small buffer in between.
             Self::Stdin => File::from(io::stdin().as_fd().try_clone_to_owned().map_err(failed)?),
             Self::File(path) => File::open(path).map_err(failed)?,
+            Self::Spooled(file) => {
+                let mut file = file.try_clone().map_err(failed)?;
+                file.rewind().map_err(failed)?;
+                file
+            }
         };
         decompressed(Counted { inner: file, read: Arc::clone(read) }).map_err(failed)
     }
@@ -57,8 +68,33 @@ impl Source {
         match self {
             Self::Stdin => None,
             Self::File(path) => fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|m| m.len()),
+            Self::Spooled(file) => file.metadata().ok().map(|m| m.len()),
         }
     }
+}
+
+/// Copies standard input, if it is among `sources`, to a temporary file, so that it can be read twice.
+///
+/// The file has no name any more when this returns, so nothing is left behind however the process ends.
+pub(crate) fn spool(sources: &mut [Source], stop: &Stop) -> Result<(), CliError> {
+    let Some(stdin) = sources.iter_mut().find(|source| matches!(source, Source::Stdin)) else { return Ok(()) };
+    let path = std::env::temp_dir().join(format!("oddline-{}.spool", std::process::id()));
+    let failed = |source| CliError::Output { what: path.display().to_string(), source };
+    let mut options = File::options();
+    let mut file = options.read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+    fs::remove_file(&path).map_err(failed)?;
+    let mut reader = stdin.open(&Arc::default())?;
+    let mut block = vec![0; SPOOLED_BLOCK_BYTES];
+    while !stop.is_set() {
+        match reader.read(&mut block) {
+            Ok(0) => break,
+            Ok(len) => file.write_all(&block[..len]).map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(CliError::Input { path: "-".into(), source }),
+        }
+    }
+    *stdin = Source::Spooled(Arc::new(file));
+    Ok(())
 }
 
 /// What the command line's paths stand for; no path at all is standard input.
@@ -186,8 +222,6 @@ impl<R: Read> Read for Counted<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     fn read_all(path: &Path) -> Vec<u8> {
@@ -242,7 +276,8 @@ mod tests {
 
     #[test]
     fn no_path_and_a_dash_are_standard_input() {
-        assert_eq!(sources(&[], &mut Vec::new()).unwrap(), [Source::Stdin]);
-        assert_eq!(sources(&["-".into()], &mut Vec::new()).unwrap(), [Source::Stdin]);
+        for paths in [&[][..], &["-".into()]] {
+            assert!(matches!(sources(paths, &mut Vec::new()).unwrap()[..], [Source::Stdin]));
+        }
     }
 }

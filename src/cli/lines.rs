@@ -4,6 +4,8 @@
 //! that lie within one block are handed out without copying. A line longer than [`MAX_LINE_BYTES`] is cut
 //! there and counted: it stays one line, and memory stays bounded.
 
+use std::ops::Range;
+
 use memchr::memchr;
 
 /// Longest line kept whole.
@@ -63,6 +65,46 @@ impl LineSplitter {
     }
 }
 
+/// Lines kept in memory, one after another.
+#[derive(Debug, Default)]
+pub(crate) struct LineStore {
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl LineStore {
+    /// Keeps one more.
+    pub(crate) fn push(&mut self, line: &[u8]) {
+        self.text.extend_from_slice(line);
+        self.ends.push(self.text.len());
+    }
+
+    /// All of them, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.range(0..self.len())
+    }
+
+    /// Those with these numbers, from 0.
+    pub(crate) fn range(&self, numbers: Range<usize>) -> impl Iterator<Item = &[u8]> {
+        numbers.filter_map(|number| self.get(number))
+    }
+
+    fn get(&self, number: usize) -> Option<&[u8]> {
+        let start = number.checked_sub(1).map_or(Some(0), |above| self.ends.get(above).copied())?;
+        self.text.get(start..*self.ends.get(number)?)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of all of them together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+}
+
 fn without_carriage_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -115,6 +157,17 @@ mod tests {
         splitter.push(b"x\nshort\n", &mut keep).unwrap();
         assert_eq!(lengths, [MAX_LINE_BYTES, 5]);
         assert_eq!(splitter.cut_total(), 1);
+    }
+
+    #[test]
+    fn a_store_gives_its_lines_back_empty_ones_too() {
+        let mut store = LineStore::default();
+        for line in [&b"a"[..], b"", b"bc"] {
+            store.push(line);
+        }
+        assert_eq!(store.iter().collect::<Vec<_>>(), [&b"a"[..], b"", b"bc"]);
+        assert_eq!(store.range(1..9).collect::<Vec<_>>(), [&b""[..], b"bc"]);
+        assert_eq!((store.len(), store.bytes()), (3, 3));
     }
 
     proptest! {

@@ -4,13 +4,18 @@
 //! |---|---|
 //! | `score`, `scan`, `templates`, `stats`, `config`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
+//! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `output`, `error`, `signals`, `progress` | what is written where, exit codes, a clean end |
-//! | `report`, `sparkline` | what `scan` and `demo` say at the end |
+//! | `report`, `report_text`, `sparkline` | what `scan` and `demo` say at the end |
 //! | `story`, `random` | what `demo` replays |
 //!
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
+mod bench;
 mod completions;
+mod config;
+mod demo;
+mod doctor;
 mod error;
 mod feed;
 mod input;
@@ -19,9 +24,17 @@ mod man;
 mod output;
 mod progress;
 mod random;
+mod reader;
+mod report;
+mod report_text;
+mod scan;
+mod score;
+mod settings;
 mod signals;
 mod sparkline;
+mod stats;
 mod story;
+mod templates;
 
 use std::process::ExitCode;
 
@@ -58,6 +71,22 @@ Exit codes: 0 done, 1 failed, 2 wrong usage. Set ODDLINE_LOG=debug to see what h
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Score events: lines or NDJSON in, the same events with an `anomaly` field out, as they come.
+    Score(score::ScoreArgs),
+    /// Report what is odd in files.
+    Scan(scan::ScanArgs),
+    /// List the templates a log consists of.
+    Templates(templates::TemplatesArgs),
+    /// Print what a data dir holds, in numbers.
+    Stats(stats::StatsArgs),
+    /// Check a configuration, print its schema or an example.
+    Config(config::ConfigArgs),
+    /// Say whether a data dir can be used and what would be restored from it.
+    Doctor(doctor::DoctorArgs),
+    /// Measure how fast oddline is on a log of yours, on this machine.
+    Bench(bench::BenchArgs),
+    /// Replay a built-in story with an incident in it.
+    Demo(demo::DemoArgs),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
     /// Print the manual page.
@@ -84,6 +113,14 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(command: &Command) -> Result<(), CliError> {
     match command {
+        Command::Score(args) => score::run(args),
+        Command::Scan(args) => scan::run(args),
+        Command::Templates(args) => templates::run(args),
+        Command::Stats(args) => stats::run(args),
+        Command::Config(args) => config::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     }
