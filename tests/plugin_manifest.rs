@@ -1,5 +1,7 @@
 //! The manifests that are shipped, and manifests that are wrong.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::path::Path;
 
 use oddline::plugin::manifest::{Manifest, capability_table};

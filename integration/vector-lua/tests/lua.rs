@@ -2,6 +2,8 @@
 //!
 //! Without `lua5.4` these tests say that they did not run; under CI (`CI=true`) that is a failure.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
