@@ -1,5 +1,7 @@
 //! JSON and text lines through the component.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::sync::Arc;
 
 use oddline::clock::ManualClock;

@@ -1,5 +1,7 @@
 //! The manifests that are shipped, and manifests that are wrong.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::path::Path;
 
 use oddline::plugin::manifest::{Manifest, capability_table};

@@ -40,10 +40,10 @@ impl Event for LuaEvent<'_> {
 fn find(log: &Table, path: &Path) -> Option<LuaValue> {
     let present = |value: &LuaValue| !value.is_nil();
     let (last, parents) = path.segments().split_last()?;
-    if !parents.is_empty() {
-        if let Some(value) = log.raw_get::<LuaValue>(path.as_str()).ok().filter(present) {
-            return Some(value);
-        }
+    if !parents.is_empty()
+        && let Some(value) = log.raw_get::<LuaValue>(path.as_str()).ok().filter(present)
+    {
+        return Some(value);
     }
     let mut table = log.clone();
     for name in parents {
@@ -105,10 +105,10 @@ impl LuaEvent<'_> {
             place = table;
         }
         place.raw_set(last.as_str(), fields)?;
-        if let (Some(name), Some(template)) = (&self.layout.template_field, enrichment.template()) {
-            if self.make_room(self.log, name)? {
-                self.log.raw_set(name.as_str(), template)?;
-            }
+        if let (Some(name), Some(template)) = (&self.layout.template_field, enrichment.template())
+            && self.make_room(self.log, name)?
+        {
+            self.log.raw_set(name.as_str(), template)?;
         }
         Ok(Written::Fields)
     }
