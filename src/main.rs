@@ -1,3 +1,7 @@
-//! The `oddline` command.
+//! The `oddline` command: see [`cli`] for what it is made of.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,5 +1,7 @@
 //! After a crash the next verdicts are those of an uninterrupted run.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,9 +15,11 @@ use oddline::storage::RealFs;
 fn line(n: u64) -> String {
     const NAMES: [&str; 12] = ["ann", "bob", "cyd", "dot", "eve", "fay", "gus", "hal", "ida", "joe", "kim", "lee"];
     match n {
-        _ if n % 997 == 0 => format!("ERROR component {} failed with code {n}", (b'a' + (n / 997 % 26) as u8) as char),
-        _ if n % 11 == 0 => format!("session opened for user {} by root", NAMES[(n / 11 % 12) as usize]),
-        _ if n % 3 == 0 => format!("GET /items/{n} took {} ms", n % 50),
+        _ if n.is_multiple_of(997) => {
+            format!("ERROR component {} failed with code {n}", (b'a' + (n / 997 % 26) as u8) as char)
+        }
+        _ if n.is_multiple_of(11) => format!("session opened for user {} by root", NAMES[(n / 11 % 12) as usize]),
+        _ if n.is_multiple_of(3) => format!("GET /items/{n} took {} ms", n % 50),
         _ => format!("job {n} done, {} rows left", n * 7 % 1_000),
     }
 }

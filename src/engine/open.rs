@@ -220,7 +220,7 @@ impl Engine {
 
 enum Taken {
     Parked(Box<ParkedLane>),
-    New(u8, Option<LaneState>),
+    New(u8, Option<Box<LaneState>>),
 }
 
 impl Lanes {
@@ -234,7 +234,7 @@ impl Lanes {
         }
         let number = self.next_number as u8;
         self.next_number += 1;
-        Ok(Taken::New(number, self.latest.first_key_value().map(|(_, state)| state.clone())))
+        Ok(Taken::New(number, self.latest.first_key_value().map(|(_, state)| Box::new(state.clone()))))
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Stats {
 pub struct TemplateSummary {
     /// Its id.
     pub id: TemplateId,
+    /// Ids of templates that were merged into it: events scored earlier may carry them.
+    pub aliases: Vec<TemplateId>,
     /// Its text.
     pub text: String,
     /// Events of it.
@@ -96,6 +98,7 @@ impl Core {
             let count = picture.templates.get(&template.id).copied().unwrap_or_default();
             TemplateSummary {
                 id: template.id,
+                aliases: template.aliases.clone(),
                 text: String::from_utf8_lossy(&template.text).into_owned(),
                 count: count.count,
                 first_seen: count.first_seen,

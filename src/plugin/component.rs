@@ -65,6 +65,8 @@ pub fn guard<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
 pub struct Outcome {
     /// The verdict; none when the event has no message or the engine is not to be had.
     pub verdict: Option<Verdict>,
+    /// The time the event was scored with, when it was: its own or that of arrival.
+    pub timestamp: Option<Timestamp>,
     /// Whether the fields were written.
     pub written: Written,
 }
@@ -181,6 +183,7 @@ impl Clone for Component {
 /// What scoring gave, before it is written.
 struct Scored {
     verdict: Verdict,
+    timestamp: Timestamp,
     template: Option<Arc<str>>,
     parameters: Option<Vec<Cow<'static, str>>>,
 }
@@ -233,7 +236,7 @@ impl Component {
         });
         let outcome = guard(|| self.write(event, scored)).unwrap_or_else(|_| {
             self.counts.panics_total += 1;
-            Outcome { verdict: None, written: Written::Failed }
+            Outcome { verdict: None, timestamp: None, written: Written::Failed }
         });
         self.counts.anomalies_total += u64::from(outcome.is_anomaly());
         self.counts.events_kept_total += u64::from(outcome.written == Written::Kept);
@@ -272,6 +275,7 @@ impl Component {
         let wants_parameters = layout.parameters && layout.detail != Fields::Minimal;
         Some(Scored {
             verdict,
+            timestamp,
             template: if wants_template { lane.template_text(verdict.template) } else { None },
             parameters: wants_parameters
                 .then(|| lane.parameters(&message).into_iter().map(|text| Cow::Owned(text.into_owned())).collect()),
@@ -282,11 +286,11 @@ impl Component {
         let detail = self.shared.layout.detail;
         let Some(scored) = scored else {
             let written = event.write(&Enrichment::unscored(detail, self.state()));
-            return Outcome { verdict: None, written };
+            return Outcome { verdict: None, timestamp: None, written };
         };
         let enrichment = Enrichment::new(detail, &scored.verdict, scored.template.as_deref())
             .with_parameters(scored.parameters.as_deref());
-        Outcome { verdict: Some(scored.verdict), written: event.write(&enrichment) }
+        Outcome { verdict: Some(scored.verdict), timestamp: Some(scored.timestamp), written: event.write(&enrichment) }
     }
 
     /// The state of an event that was not scored.

@@ -1,0 +1,313 @@
+//! `oddline bench`: how fast oddline is on the user's own log and machine, stage by stage.
+//!
+//! The file is read into memory first, so that reading it is not measured. Each stage starts from nothing:
+//! `tokenise` finds the variables in each line; `template` also finds or learns its template; `score` is the whole
+//! engine in memory; `whole_path` the same with a data dir. Each thread takes its share of the lines
+//! and has its own lane. With `--warm` the lines are gone over once before the clock starts, and then as often as
+//! it takes to measure [`WARM_LINES`] lines.
+
+use std::fs;
+use std::hint::black_box;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use oddline::clock::{Clock, SystemClock};
+use oddline::config::Config;
+use oddline::engine::{Engine, Environment, Lane};
+use oddline::event::Observation;
+use oddline::template::{LaneMatcher, Skeleton, TemplateOptions, TemplateStore, UserMasks};
+use serde::Serialize;
+
+use super::error::CliError;
+use super::feed::{self, Work};
+use super::input;
+use super::lines::LineStore;
+use super::output::{self, OutputFormat};
+use super::report_text::grouped;
+use super::settings;
+use super::signals::Stop;
+
+/// Lines measured at least with `--warm`.
+const WARM_LINES: usize = 2_000_000;
+/// Lines between two looks at the clock.
+const LINES_A_BLOCK: usize = 256;
+/// How often a lane is ticked.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Flags of `oddline bench`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BenchArgs {
+    /// Files, also .gz and .zst, and directories; all of it is held in memory.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Threads, each with its share of the lines.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=255))]
+    threads: u16,
+    /// Go over the lines once before measuring, so that every template is known.
+    #[arg(long)]
+    warm: bool,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+    /// Configuration file: YAML, TOML or JSON; its data_dir is not used.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Stages, each including the one before: tokenise (find the variables), template (find or learn the template), score \
+(the engine in memory), whole_path (with a data dir, below TMPDIR and removed again).
+
+Examples:
+  oddline bench --warm app.log
+  oddline bench --threads 4 --format json app.log | jq .whole_path.lines_per_second";
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Measured {
+    lines: usize,
+    bytes: usize,
+    threads: u16,
+    tokenise: Speed,
+    template: Speed,
+    score: Speed,
+    whole_path: Speed,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Speed {
+    lines_per_second: f64,
+    megabytes_per_second: f64,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
+    let config = Config { data_dir: None, ..settings::checked(settings::from_file(args.config.as_deref())?)? };
+    let lines = read(args)?;
+    let bench = Bench { lines: &lines, threads: args.threads, warm: args.warm };
+    let scratch = Scratch::new()?;
+    let measured = Measured {
+        lines: lines.len(),
+        bytes: lines.bytes(),
+        threads: args.threads,
+        tokenise: bench.tokenise()?,
+        template: bench.template(&config)?,
+        score: bench.engine(&config)?,
+        whole_path: bench.engine(&Config { data_dir: Some(scratch.0.clone()), ..config.clone() })?,
+    };
+    match args.format {
+        OutputFormat::Json => output::print_json(&measured),
+        OutputFormat::Text => output::print(&text(&measured)),
+    }
+}
+
+/// Everything at once, so that no stage waits for the disk.
+fn read(args: &BenchArgs) -> Result<LineStore, CliError> {
+    struct Keep(LineStore);
+    impl Work for Keep {
+        fn line(&mut self, line: &[u8]) -> Result<(), CliError> {
+            self.0.push(line);
+            Ok(())
+        }
+    }
+    let mut notes = Vec::new();
+    let sources = input::sources(&args.files, &mut notes)?;
+    notes.iter().for_each(output::warn);
+    let mut keep = Keep(LineStore::default());
+    feed::run(sources, feed::uncounted(), &Stop::default(), &mut keep)?.report()?;
+    Ok(keep.0)
+}
+
+/// A directory that goes away with this value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, CliError> {
+        let dir = std::env::temp_dir().join(format!("oddline-bench-{}", std::process::id()));
+        let failed = |source| CliError::Output { what: dir.display().to_string(), source };
+        fs::create_dir(&dir).map_err(failed)?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            output::warn(format_args!("cannot remove {}: {error}", self.0.display()));
+        }
+    }
+}
+
+struct Bench<'a> {
+    lines: &'a LineStore,
+    threads: u16,
+    warm: bool,
+}
+
+/// One thread's part of a stage.
+trait Stage: Send {
+    /// Goes over some lines.
+    fn pass<'l>(&mut self, lines: impl Iterator<Item = &'l [u8]>) -> Result<(), CliError>;
+
+    /// Ends the thread's part; still measured.
+    fn end(self) -> Result<(), CliError>;
+}
+
+impl Bench<'_> {
+    fn tokenise(&self) -> Result<Speed, CliError> {
+        self.measure(|| Ok(Tokenise(Skeleton::new(), UserMasks::default())))
+    }
+
+    fn template(&self, config: &Config) -> Result<Speed, CliError> {
+        let options = TemplateOptions { max_templates: config.max_templates, ..TemplateOptions::default() };
+        let store = Mutex::new(TemplateStore::new(options));
+        self.measure(|| {
+            let matcher = LaneMatcher::new(&store.lock().unwrap_or_else(PoisonError::into_inner));
+            Ok(Template { matcher, store: &store })
+        })
+    }
+
+    fn engine(&self, config: &Config) -> Result<Speed, CliError> {
+        let engine = Engine::open(config, Environment::system())?;
+        let speed = self.measure(|| Ok(Score { lane: engine.lane()?, ticked: Instant::now() }))?;
+        engine.close()?;
+        Ok(speed)
+    }
+
+    /// Times `stage` over the lines, on all threads.
+    fn measure<S: Stage>(&self, mut stage: impl FnMut() -> Result<S, CliError>) -> Result<Speed, CliError> {
+        let mut stages: Vec<S> = (0..self.threads).map(|_| stage()).collect::<Result<_, _>>()?;
+        let mut passes = 1;
+        if self.warm {
+            self.pass(&mut stages, 1)?;
+            passes = WARM_LINES.div_ceil(self.lines.len().max(1)).max(1);
+        }
+        let start = Instant::now();
+        self.pass(&mut stages, passes)?;
+        stages.into_iter().try_for_each(Stage::end)?;
+        Ok(self.speed(passes, start.elapsed()))
+    }
+
+    fn pass<S: Stage>(&self, stages: &mut [S], passes: usize) -> Result<(), CliError> {
+        thread::scope(|scope| {
+            let threads: Vec<_> = stages
+                .iter_mut()
+                .enumerate()
+                .map(|(index, stage)| {
+                    let share = self.share(index);
+                    scope.spawn(move || (0..passes).try_for_each(|_| stage.pass(self.lines.range(share.clone()))))
+                })
+                .collect();
+            threads.into_iter().try_for_each(|thread| match thread.join() {
+                Ok(done) => done,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })
+    }
+
+    /// The lines of thread `index`.
+    fn share(&self, index: usize) -> Range<usize> {
+        let (lines, threads) = (self.lines.len(), usize::from(self.threads));
+        lines * index / threads..lines * (index + 1) / threads
+    }
+
+    fn speed(&self, passes: usize, elapsed: Duration) -> Speed {
+        let per_second = |amount: usize| (amount * passes) as f64 / elapsed.as_secs_f64().max(1e-9);
+        Speed {
+            lines_per_second: per_second(self.lines.len()).round(),
+            megabytes_per_second: (per_second(self.lines.bytes()) / 1e4).round() / 100.0,
+        }
+    }
+}
+
+struct Tokenise(Skeleton, UserMasks);
+
+impl Stage for Tokenise {
+    fn pass<'l>(&mut self, lines: impl Iterator<Item = &'l [u8]>) -> Result<(), CliError> {
+        for line in lines {
+            self.0.scan(line, &self.1);
+            black_box(self.0.hash());
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), CliError> {
+        Ok(())
+    }
+}
+
+struct Template<'s> {
+    matcher: LaneMatcher,
+    store: &'s Mutex<TemplateStore>,
+}
+
+impl Stage for Template<'_> {
+    fn pass<'l>(&mut self, lines: impl Iterator<Item = &'l [u8]>) -> Result<(), CliError> {
+        for line in lines {
+            if let Some(found) = self.matcher.find(line) {
+                black_box(found.id);
+                continue;
+            }
+            let learned =
+                self.store.lock().unwrap_or_else(PoisonError::into_inner).learn(self.matcher.skeleton(), line);
+            black_box(self.matcher.remember(learned).id);
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), CliError> {
+        Ok(())
+    }
+}
+
+struct Score {
+    lane: Lane,
+    ticked: Instant,
+}
+
+impl Stage for Score {
+    fn pass<'l>(&mut self, lines: impl Iterator<Item = &'l [u8]>) -> Result<(), CliError> {
+        let mut now = SystemClock.now();
+        for (number, line) in lines.enumerate() {
+            if number % LINES_A_BLOCK == 0 {
+                now = SystemClock.now();
+                if self.ticked.elapsed() >= TICK {
+                    self.ticked = Instant::now();
+                    black_box(self.lane.tick(now));
+                }
+            }
+            black_box(self.lane.observe(&Observation::new(line, now)));
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<(), CliError> {
+        self.lane.commit()?;
+        Ok(self.lane.close()?)
+    }
+}
+
+fn text(measured: &Measured) -> String {
+    let stages = [
+        ("tokenise", measured.tokenise),
+        ("template", measured.template),
+        ("score", measured.score),
+        ("whole_path", measured.whole_path),
+    ];
+    let mut text = format!(
+        "{} lines, {} bytes, {} threads\n",
+        grouped(measured.lines as u64),
+        grouped(measured.bytes as u64),
+        measured.threads
+    );
+    for (name, speed) in stages {
+        let lines = grouped(speed.lines_per_second as u64);
+        text += &format!("{name:<10}  {lines:>12} lines/s  {:>9.2} MB/s\n", speed.megabytes_per_second);
+    }
+    text
+}

@@ -1,0 +1,101 @@
+//! `oddline config`: check a configuration, print its schema or a commented example.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use oddline::config::{self, Config, ConfigError};
+use serde::Serialize;
+
+use super::error::CliError;
+use super::output::{self, OutputFormat};
+
+/// Flags of `oddline config`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Say whether configuration files are right, and if not, what is wrong where.
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Print the JSON Schema of the configuration, for editors and agents.
+    Schema,
+    /// Print a configuration with every key, its meaning and its default (YAML).
+    Example,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  oddline config check oddline.yaml
+  oddline config check --format json *.toml
+
+Exit code 1 when a file is not right.";
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Configuration files (.yaml, .yml, .toml, .json).
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+}
+
+/// What was found out about one file.
+#[derive(Debug, Serialize)]
+struct Checked<'a> {
+    file: &'a Path,
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    config: Option<Config>,
+}
+
+impl<'a> Checked<'a> {
+    fn new(file: &'a Path, loaded: Result<Config, ConfigError>) -> Self {
+        match loaded {
+            Ok(config) => Self { file, ok: true, error: None, line: None, key: None, config: Some(config) },
+            Err(error) => Self {
+                file,
+                ok: false,
+                line: error.line(),
+                key: error.key().map(str::to_owned),
+                error: Some(error.to_string()),
+                config: None,
+            },
+        }
+    }
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(args: &ConfigArgs) -> Result<(), CliError> {
+    match &args.command {
+        ConfigCommand::Check(args) => check(args),
+        ConfigCommand::Schema => output::print_json(&config::json_schema()),
+        ConfigCommand::Example => output::print(&config::example()),
+    }
+}
+
+fn check(args: &CheckArgs) -> Result<(), CliError> {
+    let checked: Vec<_> = args.files.iter().map(|file| Checked::new(file, Config::from_path(file))).collect();
+    match args.format {
+        OutputFormat::Json => output::print_json(&checked)?,
+        OutputFormat::Text => {
+            for result in &checked {
+                match &result.error {
+                    None => output::print(&format!("{}: ok", result.file.display()))?,
+                    Some(error) => output::error(error),
+                }
+            }
+        }
+    }
+    if checked.iter().all(|result| result.ok) { Ok(()) } else { Err(CliError::AlreadyTold) }
+}

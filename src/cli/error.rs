@@ -1,0 +1,79 @@
+//! What can end a command early, and the exit code each has: 0 done, 1 failed, 2 wrong usage.
+
+use std::io;
+use std::path::PathBuf;
+
+use oddline::config::ConfigError;
+use oddline::engine::EngineError;
+use oddline::plugin::ComponentError;
+
+/// Why a command stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum CliError {
+    /// An input could not be read, or not to its end.
+    #[error("cannot read {}: {source}", path.display())]
+    Input {
+        /// The file, or `-` for standard input.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Output could not be written.
+    #[error("cannot write {what}: {source}")]
+    Output {
+        /// Where to.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Whoever read our output has gone: the end of the work, not a failure.
+    #[error("the reader of our output closed it")]
+    ClosedPipe,
+    /// The flags contradict each other or miss something only seen after parsing.
+    #[error("{0}")]
+    Usage(&'static str),
+    /// A signal handler could not be installed.
+    #[error("cannot install signal handlers: {0}")]
+    Signals(io::Error),
+    /// A configuration file was not accepted.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The flags gave the configuration a value that is not accepted.
+    #[error(transparent)]
+    Flags(ConfigError),
+    /// The engine could not be opened or saved.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The configuration does not make a component.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
+    /// The work was done as far as it could be; what went wrong has been told already.
+    #[error("finished with errors")]
+    AlreadyTold,
+}
+
+impl CliError {
+    /// A failure to write to standard output, or the quiet end of it.
+    pub(crate) fn stdout(source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::BrokenPipe {
+            Self::ClosedPipe
+        } else {
+            Self::Output { what: "standard output".into(), source }
+        }
+    }
+
+    /// The process's exit code.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::ClosedPipe => 0,
+            Self::Usage(_) | Self::Flags(_) => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether there is something to tell on standard error.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, Self::ClosedPipe | Self::AlreadyTold)
+    }
+}

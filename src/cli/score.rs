@@ -1,0 +1,154 @@
+//! `oddline score`: every line in, the same line with what oddline thinks of it out, in order, as they come.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use oddline::config::Config;
+use oddline::engine::Environment;
+use oddline::plugin::{Component, Counts, LineScorer};
+
+use super::error::CliError;
+use super::feed::{self, Work};
+use super::input;
+use super::output::{self, Output};
+use super::reader::LineFormat;
+use super::settings::{self, EngineArgs, EventArgs, FieldArgs};
+use super::signals::Stop;
+
+/// How often the component learns that time passed while input keeps coming.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Flags of `oddline score`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ScoreArgs {
+    /// Files to read one after another, also .gz and .zst, and directories; standard input without any or with `-`.
+    files: Vec<PathBuf>,
+    /// What the lines are; without it the first byte tells: `{` begins JSON.
+    #[arg(long, value_enum)]
+    input: Option<LineFormat>,
+    /// Print anomalies only.
+    #[arg(long)]
+    only_anomalies: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    event: EventArgs,
+    #[command(flatten)]
+    field: FieldArgs,
+}
+
+const EXAMPLES: &str = "\
+Every line comes out again, in order: a JSON object with all its fields, or {\"message\": …} for a line of text, and \
+under `anomaly` a score from 0 to 1 (0.5: one event in a thousand is this odd, 1.0: one in a million), is_anomaly, \
+reasons, the template. Lines are answered as they come. Until enough was learned (10,000 events or 1,000 seconds) \
+`state` is `learning` and nothing is an anomaly; with --data-dir that happens once.
+
+Examples:
+  tail -F app.log | oddline score --only-anomalies
+  oddline score --input json --message-field msg --partition-by host,service events.ndjson
+  oddline score --data-dir /var/lib/oddline old.log.gz new.log > scored.ndjson
+
+SIGINT and SIGTERM end it cleanly: what was read is answered, what was learned is saved.";
+
+/// Runs the command.
+pub(crate) fn run(args: &ScoreArgs) -> Result<(), CliError> {
+    let mut config = settings::load(&args.engine)?;
+    args.event.apply(&mut config);
+    args.field.apply(&mut config);
+    let config = settings::checked(config)?;
+    let mut notes = Vec::new();
+    let sources = input::sources(&args.files, &mut notes)?;
+    notes.iter().for_each(output::warn);
+    let stop = Stop::on_signals()?;
+    let mut scoring = Scoring::new(config, args)?;
+    let read = feed::run(sources, feed::uncounted(), &stop, &mut scoring);
+    scoring.finish(read)
+}
+
+struct Scoring {
+    scorer: LineScorer,
+    format: Option<LineFormat>,
+    only_anomalies: bool,
+    out: Output,
+    last_tick: Instant,
+}
+
+impl Scoring {
+    fn new(config: Config, args: &ScoreArgs) -> Result<Self, CliError> {
+        let mut component = Component::new(config, Environment::system())?;
+        // Left alone it would open the data dir at the first event, and go on without one.
+        component.open()?;
+        Ok(Self {
+            scorer: LineScorer::new(component),
+            format: args.input,
+            only_anomalies: args.only_anomalies,
+            out: Output::stdout(),
+            last_tick: Instant::now(),
+        })
+    }
+
+    fn tick(&mut self) -> Result<(), CliError> {
+        self.last_tick = Instant::now();
+        let component = self.scorer.component();
+        let now = component.now();
+        for synthetic in component.tick(now) {
+            self.scorer.synthetic(&synthetic, self.out.buffer());
+            self.out.buffer().push(b'\n');
+        }
+        self.out.flush()
+    }
+
+    /// Saves what was learned, whatever became of the reading.
+    fn finish(self, read: Result<feed::Ended, CliError>) -> Result<(), CliError> {
+        let mut component = self.scorer.into_component();
+        let counts = component.stats().counts;
+        let saved = component.shutdown();
+        // A closed pipe ends in silence, unless saving failed.
+        let ended = read.inspect(|_| tell(&counts));
+        saved?;
+        ended?.report()
+    }
+}
+
+impl Work for Scoring {
+    fn line(&mut self, line: &[u8]) -> Result<(), CliError> {
+        let buffer = self.out.buffer();
+        let start = buffer.len();
+        self.format = self.format.or_else(|| LineFormat::detect(line));
+        let outcome = match self.format {
+            Some(LineFormat::Json) => self.scorer.json(line, buffer),
+            Some(LineFormat::Lines) | None => self.scorer.text(line, buffer),
+        };
+        if self.only_anomalies && !outcome.is_anomaly() {
+            buffer.truncate(start);
+            return Ok(());
+        }
+        buffer.push(b'\n');
+        self.out.appended()
+    }
+
+    fn pause(&mut self) -> Result<(), CliError> {
+        if self.last_tick.elapsed() >= TICK { self.tick() } else { self.out.flush() }
+    }
+
+    fn idle(&mut self) -> Result<(), CliError> {
+        self.tick()
+    }
+}
+
+/// What the user would not notice otherwise.
+fn tell(counts: &Counts) {
+    let told = [
+        (counts.invalid_utf8_total, "lines held bytes that are not UTF-8; they stand as U+FFFD in the output"),
+        (counts.events_without_message_total, "events had no message (see --message-field) and were not scored"),
+        (counts.timestamps_missing_total, "events had no timestamp that is understood (see --timestamp-field)"),
+        (counts.events_unscored_total, "events were passed on without a score"),
+        (counts.write_failures_total, "events could not be written to and were passed on as they were"),
+        (counts.panics_total, "internal errors: please report them"),
+    ];
+    for (count, what) in told.into_iter().filter(|(count, _)| *count > 0) {
+        output::warn(format_args!("{count} {what}"));
+    }
+}

@@ -1,0 +1,124 @@
+//! `oddline config`, `stats`, `doctor`, `completions`, `man` and help.
+
+mod cli_support;
+
+use cli_support::{failed, json, ok, path, run, stderr};
+
+#[test]
+fn the_example_configuration_passes_the_check() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("oddline.yaml");
+    std::fs::write(&file, ok(&run(&["config", "example"], ""))).unwrap();
+    assert!(ok(&run(&["config", "check", path(&file)], "")).contains("ok"));
+}
+
+#[test]
+fn config_check_names_file_line_key_range_and_the_nearest_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad = [
+        ("unknown.yaml", "half_life_event: 5\n", "half_life_events"),
+        ("range.toml", "alert_budget = 0.5\n", "0.1"),
+        ("type.json", "{\n\"learning_events\": \"many\"}\n", "learning_events"),
+    ];
+    for (name, text, said) in bad {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let output = run(&["config", "check", path(&file)], "");
+        let error = failed(&output, 1);
+        assert!(error.contains(name) && error.contains(said), "{error}");
+        let output = run(&["config", "check", "--format", "json", path(&file)], "");
+        failed(&output, 1);
+        let result = &json(std::str::from_utf8(&output.stdout).unwrap())[0];
+        assert_eq!(result["ok"], false);
+        assert!(result["line"].is_number() && result["key"].is_string(), "{result}");
+    }
+}
+
+#[test]
+fn the_schema_is_json_and_knows_the_keys() {
+    let schema = json(ok(&run(&["config", "schema"], "")));
+    assert!(schema["properties"]["alert_budget"].is_object());
+}
+
+#[test]
+fn stats_has_the_promised_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    ok(&run(&["score", "--data-dir", path(&data)], "one 1\none 2\ntwo\n"));
+    let stats = json(ok(&run(&["stats", "--data-dir", path(&data), "--format", "json"], "")));
+    for key in ["events_total", "templates", "incidents_total", "wal_bytes", "disk_bytes", "memory_bytes"] {
+        assert!(stats[key].is_number(), "{key}: {stats}");
+    }
+    assert_eq!(stats["state"], "learning");
+    assert_eq!((&stats["events_total"], &stats["templates"]), (&3.into(), &2.into()));
+    assert!(ok(&run(&["stats", "--data-dir", path(&data)], "")).contains("events_total"));
+}
+
+#[test]
+fn stats_makes_no_data_dir_and_wants_one_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    failed(&run(&["stats", "--data-dir", path(&missing)], ""), 1);
+    assert!(!missing.exists());
+    failed(&run(&["stats"], ""), 2);
+}
+
+#[test]
+fn doctor_finds_nothing_wrong_with_a_used_and_a_missing_data_dir() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    assert!(ok(&run(&["doctor", "--data-dir", path(&data)], "")).contains("would be made"));
+    assert!(!data.exists());
+    ok(&run(&["score", "--data-dir", path(&data)], "one 1\none 2\n"));
+    let findings = json(ok(&run(&["doctor", "--data-dir", path(&data), "--format", "json"], "")));
+    assert_eq!(findings["ok"], true);
+    assert_eq!(findings["stats"]["events_total"], 2);
+    assert!(findings["recovery"].is_object());
+}
+
+#[test]
+fn doctor_fails_when_the_data_dir_cannot_be_used() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for bad in [path(file.path()), "/proc/oddline"] {
+        let output = run(&["doctor", "--data-dir", bad], "");
+        failed(&output, 1);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("WRONG"), "{}", stderr(&output));
+    }
+    failed(&run(&["doctor"], ""), 2);
+}
+
+#[test]
+fn doctor_names_the_process_that_uses_the_data_dir() {
+    use std::io::{BufRead, BufReader, Write};
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut holder = cli_support::start(&["score", "--data-dir", path(&data)]);
+    let mut stdin = holder.stdin.take().unwrap();
+    writeln!(stdin, "hello").unwrap();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let output = run(&["doctor", "--data-dir", path(&data)], "");
+    failed(&output, 1);
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&holder.id().to_string()));
+    drop(stdin);
+    assert!(holder.wait().unwrap().success());
+}
+
+#[test]
+fn completions_and_man_pages_are_printed() {
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(ok(&run(&["completions", shell], "")).contains("oddline"));
+    }
+    assert!(ok(&run(&["man"], "")).contains(".TH"));
+    let dir = tempfile::tempdir().unwrap();
+    ok(&run(&["man", "--out-dir", path(dir.path())], ""));
+    assert!(dir.path().join("oddline-score.1").exists());
+}
+
+#[test]
+fn help_goes_to_stdout_with_examples_and_wrong_usage_to_stderr() {
+    for command in ["score", "scan", "templates", "stats", "doctor", "demo"] {
+        assert!(ok(&run(&[command, "--help"], "")).contains("Examples:"), "{command}");
+    }
+    let output = run(&[], "");
+    assert!(failed(&output, 2).contains("Usage") && output.stdout.is_empty());
+}
