@@ -1,6 +1,6 @@
 //! The manifests that are shipped, and manifests that are wrong.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::Path;
 

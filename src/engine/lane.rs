@@ -171,7 +171,8 @@ impl Lane {
     fn verdict(&self, scored: &Scored, template: TemplateId, event_id: EventId) -> Verdict {
         let state = if self.inner.core.is_degraded() { State::Degraded } else { scored.state };
         Verdict {
-            score: (-scored.p_value.log10() / 6.0).clamp(0.0, 1.0),
+            // Adding zero takes the sign from the minus zero of p = 1.
+            score: (-scored.p_value.log10() / 6.0).clamp(0.0, 1.0) + 0.0,
             p_value: scored.p_value,
             is_anomaly: scored.is_anomaly,
             suppressed: scored.suppressed,

@@ -239,7 +239,9 @@ fn applies(field: &Field, case: &Case) -> bool {
 
 fn typed(field: &Field, value: &Json) -> Result<(), String> {
     let fits = match field.kind {
-        Kind::Share => value.as_f64().is_some_and(|number| (0.0..=1.0).contains(&number)) && value.is_f64(),
+        Kind::Share => {
+            value.is_f64() && value.as_f64().is_some_and(|number| number.is_sign_positive() && number <= 1.0)
+        }
         Kind::Flag => value.is_boolean(),
         Kind::Text => value.is_string(),
         Kind::Texts => value.as_array().is_some_and(|texts| texts.iter().all(Json::is_string)),

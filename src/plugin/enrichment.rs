@@ -43,7 +43,8 @@ pub struct Enrichment<'a> {
 }
 
 fn rounded(number: f64) -> f64 {
-    if number.is_finite() { (number.max(0.0) * SCALE).round() / SCALE } else { 0.0 }
+    // A comparison, since the maximum of the two zeros may be the negative one.
+    if number.is_finite() && number > 0.0 { (number * SCALE).round() / SCALE } else { 0.0 }
 }
 
 impl<'a> Enrichment<'a> {
@@ -189,6 +190,7 @@ mod tests {
         assert_eq!(rounded(f64::NAN), 0.0);
         assert_eq!(rounded(f64::INFINITY), 0.0);
         assert_eq!(rounded(-1.0), 0.0);
+        assert!(rounded(-0.0).is_sign_positive());
         assert_eq!(rounded(1.0 / 3.0), 0.333333);
     }
 }

@@ -1,6 +1,9 @@
 //! The module under the real `lua5.4` interpreter, with a host that behaves as Vector's.
 //!
-//! Without `lua5.4` these tests say that they did not run; under CI (`CI=true`) that is a failure.
+//! Without `lua5.4` (or, for several states, a C compiler and `liblua5.4-dev`) these tests say that they did not run;
+//! under CI (`CI=true`) that is a failure.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,9 +21,13 @@ fn lua_is_missing() -> bool {
     if Command::new("lua5.4").arg("-v").output().is_ok() {
         return false;
     }
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "lua5.4 is needed: apt-get install lua5.4");
-    eprintln!("SKIPPED: lua5.4 is not installed (apt-get install lua5.4)");
+    skipped("lua5.4 is not installed (apt-get install lua5.4)");
     true
+}
+
+fn skipped(why: &str) {
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{why}");
+    eprintln!("SKIPPED: {why}");
 }
 
 /// The directory with the module under the name Lua looks for. Cargo builds no `cdylib` for a test, so this does.
@@ -50,14 +57,20 @@ fn module_dir() -> &'static Path {
     })
 }
 
-/// Runs `script` and returns what it printed, and what it reported.
-fn lua(script: &str) -> Result<(String, String), String> {
+/// `script`, with what finds the module and the host before it.
+fn script_file(script: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let setup = format!(
         "package.cpath = '{}/?.so'\npackage.path = '{HERE}/?.lua;{HERE}/tests/?.lua'\nhost = require('host')\n",
         module_dir().display()
     );
     std::fs::write(file.path(), setup + script).unwrap();
+    file
+}
+
+/// Runs `script` and returns what it printed, and what it reported.
+fn lua(script: &str) -> Result<(String, String), String> {
+    let file = script_file(script);
     let output = Command::new("lua5.4").arg(file.path()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok((text(&output.stdout), text(&output.stderr))) } else { Err(text(&output.stderr)) }
@@ -280,6 +293,44 @@ fn two_transforms_on_one_data_dir_share_what_they_learn() {
         "#,
         dir.path().join("state").display()
     ));
+}
+
+#[test]
+fn states_move_between_threads_and_are_closed_while_others_are_busy() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = dir.path().join("states");
+    // The interpreter's library must be shared and its names visible to the module, as Vector's are.
+    let built = Command::new("cc")
+        .args(["-rdynamic", "-pthread", "-o"])
+        .arg(&host)
+        .arg(Path::new(HERE).join("tests/states.c"))
+        .arg("-llua5.4")
+        .output();
+    if !built.is_ok_and(|built| built.status.success()) {
+        skipped("no C compiler or no Lua library (apt-get install gcc libc6-dev liblua5.4-dev)");
+        return;
+    }
+    let script = script_file(&format!(
+        r#"
+        local transform = host.oddline([==[{{ data_dir = "{}" }}]==])
+        out = 0
+        function send(n)
+            transform:send({{ log = {{ message = "user " .. n .. " logged in" }} }})
+            if n % 50 == 0 then transform:tick() end
+            local log = transform.out[#transform.out].log
+            assert(log.anomaly.state ~= "degraded", host.json(log))
+            assert(#transform.errors == 0, transform.errors[1])
+            out = #transform.out
+        end
+        function stop() transform:stop() end
+        "#,
+        dir.path().join("state").display()
+    ));
+    let output = Command::new(&host).arg(script.path()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{} {}", output.status, text(&output.stderr));
+    assert_eq!(text(&output.stdout).trim(), "12000 of 12000");
+    assert_eq!(text(&output.stderr), "");
 }
 
 #[test]
