@@ -1,10 +1,6 @@
 //! JSON and text lines through the component.
 
-<<<<<<< HEAD
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-=======
-#![allow(clippy::unwrap_used, clippy::panic)]
->>>>>>> plugin
 
 use std::sync::Arc;
 

@@ -154,7 +154,7 @@ pub(super) struct Gauges {
 
 /// Shared by the engine, its lanes and its writer.
 #[derive(Debug)]
-pub struct Core {
+pub(super) struct Core {
     pub(super) config: Config,
     pub(super) model_options: ModelOptions,
     pub(super) environment: Environment,

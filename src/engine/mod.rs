@@ -3,17 +3,17 @@
 //! # Parts
 //! | part | file | threads |
 //! |---|---|---|
-//! | [`Engine`] | here, [`open`] | any |
-//! | [`Lane`]: observe, tick, commit | [`lane`] | one thread each |
-//! | what lanes share: template store, folded counts | [`core`] | behind locks no known template takes |
-//! | what a lane learned | [`learned`] | with its lane, parked between lanes |
-//! | WAL, checkpoints, chunks, retention | [`writer`] | its own thread, bounded queue |
-//! | checkpoint sections as bytes | [`sections`] | |
-//! | engines of this process by data dir | [`registry`] | |
+//! | [`Engine`] | here, `open` | any |
+//! | [`Lane`]: observe, tick, commit | `lane` | one thread each |
+//! | what lanes share: template store, folded counts | `core` | behind locks no known template takes |
+//! | what a lane learned | `learned` | with its lane, parked between lanes |
+//! | WAL, checkpoints, chunks, retention | `writer` | its own thread, bounded queue |
+//! | checkpoint sections as bytes | `sections` | |
+//! | engines of this process by data dir | `registry` | |
 //!
 //! # Way of an event
 //! A lane finds the template in its private cache, scores with its own model, and appends a few bytes to its WAL encoder: no lock, no
-//! allocation, no system call. Full buffers go to the writer. Every [`lane::FOLD_EVENTS`] events or at a tick a lane *folds*: it
+//! allocation, no system call. Full buffers go to the writer. Every [`FOLD_EVENTS`](lane::FOLD_EVENTS) events or at a tick a lane *folds*: it
 //! hands what it counted to the shared picture and takes in what other lanes counted. A single lane takes in nothing, so it is
 //! exactly reproducible.
 //!
@@ -23,10 +23,10 @@
 //! order, same bits. Then it writes a checkpoint of its own.
 //!
 //! # When persistence fails
-//! Scoring goes on with state `degraded`. The writer drops what it is given until a lane, every [`lane::REOPEN_SECS`] seconds, starts a new
+//! Scoring goes on with state `degraded`. The writer drops what it is given until a lane, every [`REOPEN_SECS`](lane::REOPEN_SECS) seconds, starts a new
 //! segment; once that and a fresh checkpoint are written nothing of what was learned is missing on disk, and the state is as before.
 
-pub mod core;
+mod core;
 mod error;
 pub mod lane;
 mod learned;

@@ -6,7 +6,7 @@
 //! 1. **Typed masking** ([`tokenise`], [`mask`]), stateless: a line is split on runs of blanks; within a token
 //!    whatever looks like a number, hex, id, address, path, timestamp, size or `key=value` value becomes `<*>`. What is
 //!    left is the line's *skeleton*. Most lines of real systems are done here.
-//! 2. **Generalisation** ([`store`], [`tree`]), for variables without a tell-tale shape (user names, host names): every
+//! 2. **Generalisation** (`store`, `tree`), for variables without a tell-tale shape (user names, host names): every
 //!    new skeleton is entered under each of its *leave-one-out* signatures (all tokens but one). Once
 //!    `merge_after` skeletons differ in one position only, that position is a variable: they become one template. The
 //!    decision rests on the number of distinct values seen, never on a first mismatch, so `GET` and `POST` stay apart.

@@ -3,8 +3,6 @@
 //! Without `lua5.4` (or, for several states, a C compiler and `liblua5.4-dev`) these tests say that they did not run;
 //! under CI (`CI=true`) that is a failure.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fmt::Write as _;
