@@ -48,7 +48,7 @@ fn bytes_that_are_not_utf8_are_replaced_and_counted() {
     let events = json_lines(ok(&output));
     assert_eq!(events[0]["message"], "caf\u{fffd} open");
     assert_eq!(events.len(), 2);
-    assert!(stderr(&output).contains("1 lines held bytes that are not UTF-8"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("not UTF-8, which stand as U+FFFD in the output: 1"), "{}", stderr(&output));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn json_that_is_no_event_passes() {
     assert!(out[7].starts_with(r#"{"message":17,"#) && json(out[7])["anomaly"]["score"].is_number(), "{}", out[7]);
     assert!(out[11].starts_with(deep.strip_suffix('}').unwrap()), "the deep event was changed");
     assert!(out[12].starts_with(r#"{"message":"last","#), "{}", out[12]);
-    assert!(stderr(&output).contains("had no message"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("without a message"), "{}", stderr(&output));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn times_that_are_missing_in_the_future_or_going_back_lose_no_event() {
     input += "{\"message\":\"tick\"}\n";
     let output = run(&["score", "--time", "event"], input);
     assert_eq!(json_lines(ok(&output)).len(), times.len() + 1);
-    assert!(stderr(&output).contains("had no timestamp"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("without a timestamp"), "{}", stderr(&output));
 }
 
 #[test]
@@ -244,6 +244,54 @@ fn a_restart_goes_on_with_what_was_learned() {
     assert_eq!(json(ok(&stats))["events_total"], 3);
 }
 
+/// A data dir with a checkpoint, a chunk and a log, left behind by a run that was killed after 200 answers.
+fn killed_run(data: &std::path::Path) {
+    let config = data.with_extension("yaml");
+    std::fs::write(&config, "durability: always\n").unwrap();
+    ok(&run(&["score", "--data-dir", path(data)], a_log(300)));
+    let mut child = start(&["score", "--config", path(&config), "--data-dir", path(data)]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(a_log(200).as_bytes()).unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap());
+    (0..200).for_each(|_| assert!(!read_line(&mut answers).is_empty()));
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    drop(stdin);
+}
+
+#[test]
+fn what_was_answered_survives_a_kill_when_durability_is_always() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    killed_run(&data);
+    let stats = run(&["stats", "--data-dir", path(&data), "--format", "json"], "");
+    assert_eq!(json(ok(&stats))["events_total"], 500);
+}
+
+#[test]
+fn a_data_dir_with_any_file_damaged_answers_every_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    killed_run(&whole);
+    let files = files_below(&whole);
+    assert!(files.len() >= 3, "{files:?}");
+    for (number, file) in files.iter().enumerate() {
+        let data = dir.path().join(number.to_string());
+        copy_dir(&whole, &data);
+        let damaged = data.join(file.strip_prefix(&whole).unwrap());
+        let mut bytes = std::fs::read(&damaged).unwrap();
+        if bytes.is_empty() {
+            continue;
+        }
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0xff;
+        std::fs::write(&damaged, bytes).unwrap();
+        let output = run(&["score", "--data-dir", path(&data)], "one\ntwo\n");
+        assert_eq!(ok(&output).lines().count(), 2, "{}", damaged.display());
+        assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+    }
+}
+
 #[test]
 fn a_data_dir_in_use_is_an_error_that_names_the_process() {
     let dir = tempfile::tempdir().unwrap();
@@ -298,4 +346,21 @@ fn read_line(reader: &mut impl BufRead) -> String {
 
 fn kill(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
+    for file in files_below(from) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(file, target).unwrap();
+    }
 }

@@ -1,12 +1,13 @@
 //! `oddline doctor`: can this data dir be used, how much does it hold, what would be restored from it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
 use clap::Args;
 use oddline::config::Config;
-use oddline::engine::{Engine, Environment};
+use oddline::engine::{Engine, EngineError, Environment, RecoveryReport};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -57,7 +58,7 @@ struct Findings {
     ok: bool,
     checks: Vec<Check>,
     /// Bytes by part of the data dir.
-    sizes: Vec<(String, u64)>,
+    sizes: BTreeMap<String, u64>,
     recovery: Value,
     stats: Value,
 }
@@ -115,23 +116,46 @@ fn writable(dir: &Path) -> io::Result<String> {
     Ok(format!("{} can be written to", dir.display()))
 }
 
-fn restore(config: &Config, findings: &mut Findings) -> Result<String, CliError> {
+fn restore(config: &Config, findings: &mut Findings) -> Result<String, Problem> {
     let engine = Engine::open(config, Environment::system())?;
-    findings.recovery = serde_json::to_value(engine.recovery()).unwrap_or_default();
+    let recovery = engine.recovery().clone();
+    findings.recovery = serde_json::to_value(&recovery).unwrap_or_default();
     findings.stats = serde_json::to_value(engine.stats()).unwrap_or_default();
     engine.close()?;
-    Ok("opened".into())
+    if recovery.is_damaged() { Err(Problem::Damaged(damage(&recovery))) } else { Ok(restored(&recovery)) }
+}
+
+/// Why a data dir would not be restored whole.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("damaged, the rest was restored: {0}")]
+    Damaged(String),
+}
+
+fn restored(recovery: &RecoveryReport) -> String {
+    let checkpoint = match recovery.checkpoint {
+        Some(number) => format!("checkpoint {number} with {} templates", recovery.checkpoint_templates),
+        None => "no checkpoint".to_owned(),
+    };
+    format!("{checkpoint}, {} events replayed from the log", recovery.events_replayed)
+}
+
+fn damage(recovery: &RecoveryReport) -> String {
+    let damaged_lanes = recovery.lanes.iter().filter(|lane| lane.damage_total > 0);
+    let lanes = damaged_lanes.map(|lane| {
+        let (lane_number, places, lost) = (lane.lane, lane.damage_total, lane.records_lost);
+        format!("log of lane {lane_number}: {places} places, {lost} records lost")
+    });
+    recovery.damaged_checkpoints.iter().cloned().chain(lanes).collect::<Vec<_>>().join("; ")
 }
 
 /// Bytes below each entry of `dir`.
-fn sizes(dir: &Path) -> Vec<(String, u64)> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let mut sizes: Vec<_> = entries
-        .flatten()
-        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), size(&entry.path())))
-        .collect();
-    sizes.sort();
-    sizes
+fn sizes(dir: &Path) -> BTreeMap<String, u64> {
+    let Ok(entries) = fs::read_dir(dir) else { return BTreeMap::new() };
+    let size_of = |entry: fs::DirEntry| (entry.file_name().to_string_lossy().into_owned(), size(&entry.path()));
+    entries.flatten().map(size_of).collect()
 }
 
 fn size(path: &Path) -> u64 {
@@ -153,10 +177,8 @@ fn text(findings: &Findings) -> String {
     for (name, bytes) in &findings.sizes {
         text += &format!("       {name}: {bytes} bytes\n");
     }
-    for (title, value) in [("restored", &findings.recovery), ("holds", &findings.stats)] {
-        if !value.is_null() {
-            text += &format!("\n{title}\n{}", super::stats::lines(value));
-        }
+    if !findings.stats.is_null() {
+        text += &format!("\nholds\n{}", super::stats::lines(&findings.stats));
     }
     text
 }

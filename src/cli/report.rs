@@ -10,12 +10,13 @@ use oddline::engine::TemplateSummary;
 use oddline::event::{DetectorKind, State, TemplateId, Timestamp, Verdict};
 use serde::Serialize;
 
+use super::reader::TIMELESS_LINE_MILLIS;
 use super::sparkline::histogram;
 
 /// Longest pause within a group, in seconds.
 const EPISODE_SECONDS: f64 = 300.0;
-/// Longest pause within a group where lines have no time.
-const EPISODE_LINES: u64 = 1000;
+/// Longest pause within a group where lines have no time: as long.
+const EPISODE_LINES: u64 = (EPISODE_SECONDS * 1000.0) as u64 / TIMELESS_LINE_MILLIS as u64;
 /// Lines shown before and after an example.
 const NEIGHBOURS: usize = 2;
 /// Bytes of a line kept for showing.

@@ -43,7 +43,7 @@ impl ReportText<'_> {
         writeln!(f, "templates  {}", grouped(report.templates))?;
         match (&report.first_timestamp, &report.last_timestamp) {
             (Some(first), Some(last)) => writeln!(f, "time       {first} to {last}")?,
-            _ => writeln!(f, "time       the lines have none that is understood")?,
+            _ => writeln!(f, "time       hardly any line has one that is understood")?,
         }
         write!(f, "anomalies  {}", grouped(report.anomalies))?;
         if report.suppressed > 0 {

@@ -16,7 +16,7 @@ use super::input;
 use super::lines::LineStore;
 use super::output::{self, OutputFormat};
 use super::progress::Progress;
-use super::reader::{LineFormat, Reader};
+use super::reader::{LineFormat, Reader, Timing};
 use super::report::{Report, ReportBuilder};
 use super::report_text::ReportText;
 use super::settings::{self, EventArgs};
@@ -102,7 +102,9 @@ impl Scan {
         let head = std::mem::take(&mut self.head);
         let learning_events = learning_events(&self.config, head.len() as u64);
         let config = Config { data_dir: None, learning_events, learning_secs: NO_TIME_LIMIT, ..self.config.clone() };
-        let mut scanner = Scanner { reader: Reader::new(config, self.format)?, report: ReportBuilder::default() };
+        let timing = Timing::detect(self.format, head.iter());
+        let reader = Reader::new(config, self.format, timing)?;
+        let mut scanner = Scanner { reader, report: ReportBuilder::default() };
         head.iter().for_each(|line| scanner.line(line));
         Ok(scanner)
     }

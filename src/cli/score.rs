@@ -73,6 +73,8 @@ struct Scoring {
     only_anomalies: bool,
     out: Output,
     last_tick: Instant,
+    /// Why the last commit failed, if it did.
+    failure: Option<String>,
 }
 
 impl Scoring {
@@ -86,6 +88,7 @@ impl Scoring {
             only_anomalies: args.only_anomalies,
             out: Output::stdout(),
             last_tick: Instant::now(),
+            failure: None,
         })
     }
 
@@ -98,6 +101,17 @@ impl Scoring {
             self.out.buffer().push(b'\n');
         }
         self.out.flush()
+    }
+
+    /// Makes what was scored as durable as configured before it is answered. Failing to is told once and stops nothing.
+    fn commit(&mut self) {
+        let failure = self.scorer.component().flush().err().map(|error| error.to_string());
+        if let Some(error) = &failure
+            && self.failure.is_none()
+        {
+            output::warn(error);
+        }
+        self.failure = failure;
     }
 
     /// Saves what was learned, whatever became of the reading.
@@ -130,6 +144,7 @@ impl Work for Scoring {
     }
 
     fn pause(&mut self) -> Result<(), CliError> {
+        self.commit();
         if self.last_tick.elapsed() >= TICK { self.tick() } else { self.out.flush() }
     }
 
@@ -141,14 +156,14 @@ impl Work for Scoring {
 /// What the user would not notice otherwise.
 fn tell(counts: &Counts) {
     let told = [
-        (counts.invalid_utf8_total, "lines held bytes that are not UTF-8; they stand as U+FFFD in the output"),
-        (counts.events_without_message_total, "events had no message (see --message-field) and were not scored"),
-        (counts.timestamps_missing_total, "events had no timestamp that is understood (see --timestamp-field)"),
-        (counts.events_unscored_total, "events were passed on without a score"),
-        (counts.write_failures_total, "events could not be written to and were passed on as they were"),
-        (counts.panics_total, "internal errors: please report them"),
+        (counts.invalid_utf8_total, "lines with bytes that are not UTF-8, which stand as U+FFFD in the output"),
+        (counts.events_without_message_total, "events without a message, not scored (see --message-field)"),
+        (counts.timestamps_missing_total, "events without a timestamp that is understood (see --timestamp-field)"),
+        (counts.events_unscored_total, "events passed on without a score"),
+        (counts.write_failures_total, "events that could not be written to, passed on as they were"),
+        (counts.panics_total, "internal errors, please report them"),
     ];
     for (count, what) in told.into_iter().filter(|(count, _)| *count > 0) {
-        output::warn(format_args!("{count} {what}"));
+        output::warn(format_args!("{what}: {count}"));
     }
 }

@@ -18,7 +18,7 @@ use super::feed::{self, Ended, Work};
 use super::input::{self, Source};
 use super::output::{self, Output, OutputFormat};
 use super::progress::Progress;
-use super::reader::{LineFormat, Reader};
+use super::reader::{LineFormat, Reader, Timing};
 use super::report::Templates;
 use super::report_text::{cut, grouped};
 use super::settings;
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &TemplatesArgs) -> Result<(), CliError> {
     if args.per_line {
         input::spool(&mut sources, &stop)?;
     }
-    let mut learning = Learning { reader: Reader::new(config, args.input)?, progress: None, ids: None };
+    let mut learning = Learning { reader: Reader::new(config, args.input, Timing::None)?, progress: None, ids: None };
     let ended = learning.pass(&sources, &stop)?;
     if args.per_line {
         learning.ids = Some(Vec::new());
