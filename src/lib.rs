@@ -1,6 +1,46 @@
 //! oddline finds the odd line in a log stream.
 //!
-//! Imports point down only: `cli`, `plugin` → `engine` → {`template`, `detect`, `storage`} → {`event`, `clock`, `config`}.
+//! An [`Engine`] learns what the lines of a host look like: each thread that has lines takes a [`Lane`] of it, and each
+//! line gets a [`Verdict`](event::Verdict), how odd it is and why. With a data dir, what was learned survives restarts.
+//!
+//! ```
+//! use oddline::config::Config;
+//! use oddline::event::{Observation, Reason, Timestamp};
+//! use oddline::{Engine, Environment};
+//!
+//! // Without `data_dir` everything stays in memory.
+//! let config = Config { learning_events: 1_000, ..Config::default() };
+//! let engine = Engine::open(&config, Environment::system())?;
+//! let mut lane = engine.lane()?;
+//! for second in 0..5_000 {
+//!     let line = format!("request {second} served in {} ms", second % 40);
+//!     lane.observe(&Observation::new(line.as_bytes(), Timestamp(second * 1_000_000)));
+//! }
+//! let now = Timestamp(5_000_000_000);
+//! let odd = lane.observe(&Observation::new(b"ERROR disk sda failed after 17 retries", now));
+//! assert!(odd.is_anomaly);
+//! assert_eq!(odd.reasons().next(), Some(Reason::NewTemplate));
+//! assert_eq!(lane.template_text(odd.template).as_deref(), Some("ERROR disk sda failed after <*> retries"));
+//! assert_eq!(lane.parameters(b"ERROR disk sda failed after 17 retries"), ["17"]);
+//! lane.tick(now);
+//! lane.close()?;
+//! engine.close()?;
+//! # Ok::<(), oddline::engine::EngineError>(())
+//! ```
+//!
+//! # Map
+//! Imports point down only: `cli`, [`plugin`] → [`engine`] → {[`template`], [`detect`], [`storage`]} →
+//! {[`event`], [`clock`], [`config`]}.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`plugin`] | what agent adapters call: component, event trait, field table |
+//! | [`engine`] | open and recover, lanes, checkpoints: the wiring |
+//! | [`template`] | message → template and parameters |
+//! | [`detect`] | template → how odd: arithmetic only |
+//! | [`storage`] | the only place that touches files of the data dir |
+//! | [`config`] | keys, defaults, bounds, schema |
+//! | [`event`], [`clock`] | observations and verdicts; time |
 
 pub mod clock;
 pub mod config;
@@ -10,3 +50,5 @@ pub mod event;
 pub mod plugin;
 pub mod storage;
 pub mod template;
+
+pub use engine::{Engine, Environment, Lane};

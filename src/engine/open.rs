@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use serde::Serialize;
@@ -18,7 +19,7 @@ use crate::config::Config;
 use crate::detect::severity::Severity;
 use crate::storage::checkpoint::{self, Checkpoint};
 use crate::storage::wal::{self, Position, Record, SegmentSequence, WalEvent};
-use crate::storage::{DataDirLock, FileSystem, RealFs};
+use crate::storage::{DataDirLock, FileSystem, RealFs, disk_usage};
 use crate::template::{TemplateOptions, TemplateStore, UserMasks};
 
 /// Lanes at most: their number is a byte.
@@ -84,27 +85,7 @@ impl Drop for Inner {
     }
 }
 
-/// Finds the odd line: templates, detectors and storage behind one handle, cheap to clone.
-///
-/// ```
-/// use oddline::config::Config;
-/// use oddline::engine::{Engine, Environment};
-/// use oddline::event::{Observation, Timestamp};
-///
-/// let config = Config { learning_events: 1_000, ..Config::default() };
-/// let engine = Engine::open(&config, Environment::system())?;
-/// let mut lane = engine.lane()?;
-/// for second in 0..5_000 {
-///     let line = format!("request {second} served in {} ms", second % 40);
-///     lane.observe(&Observation::new(line.as_bytes(), Timestamp(second * 1_000_000)));
-/// }
-/// let odd = lane.observe(&Observation::new(b"ERROR disk failure on sda", Timestamp(5_000_000_000)));
-/// assert!(odd.is_anomaly);
-/// assert_eq!(odd.reasons().next().map(|reason| reason.as_str()), Some("new_template"));
-/// lane.close()?;
-/// engine.close()?;
-/// # Ok::<(), oddline::engine::EngineError>(())
-/// ```
+/// Templates, detectors and storage behind one handle, cheap to clone; see the [crate] for an example.
 #[derive(Debug, Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -135,6 +116,8 @@ impl Engine {
         let start = recovered.start;
         let core =
             Core::new(config.clone(), environment, recovered.run, recovered.store, recovered.picture, recovered.lanes);
+        core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
+        core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, &dir)?, Ordering::Relaxed);
         let core = Arc::new(core);
         let replayed = recovered.report.events_replayed > 0;
         let writer = Writer::start(Arc::clone(&core), dir, start)?;

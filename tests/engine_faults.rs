@@ -1,0 +1,219 @@
+//! Scoring goes on whatever the disk does, and says so.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use oddline::clock::ManualClock;
+use oddline::config::{Config, Durability};
+use oddline::event::{Observation, State, StreamKey, Timestamp};
+use oddline::storage::mem_fs::Faults;
+use oddline::storage::{MemFs, checkpoint};
+use oddline::{Engine, Environment, Lane};
+
+struct Bed {
+    fs: MemFs,
+    clock: Arc<ManualClock>,
+    config: Config,
+    /// The lock is the operating system's, so the directory is real; every other file is in `fs`.
+    _dir: tempfile::TempDir,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            data_dir: Some(dir.path().to_owned()),
+            durability: Durability::Always,
+            learning_events: 100,
+            ..Config::default()
+        };
+        Self { fs: MemFs::new(), clock: Arc::new(ManualClock::new(Timestamp(1_000_000_000))), config, _dir: dir }
+    }
+
+    fn dir(&self) -> &Path {
+        self.config.data_dir.as_deref().unwrap()
+    }
+
+    fn open(&self) -> Engine {
+        let environment = Environment { clock: self.clock.clone(), fs: Arc::new(self.fs.clone()) };
+        Engine::open(&self.config, environment).unwrap()
+    }
+
+    fn advance(&self, secs: i64, lane: &mut Lane) {
+        let now = Timestamp(oddline::clock::Clock::now(&*self.clock).0 + secs * 1_000_000);
+        self.clock.set(now);
+        lane.tick(now);
+    }
+}
+
+fn observe(lane: &mut Lane, n: u64) -> State {
+    let line = format!("job {n} took {} ms", n % 50);
+    lane.observe(&Observation::new(line.as_bytes(), Timestamp(n as i64 * 1_000))).state
+}
+
+fn fail_and_recover(faults: Faults) {
+    let bed = Bed::new();
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    (0..500).for_each(|n| _ = observe(&mut lane, n));
+    lane.commit().unwrap();
+
+    bed.fs.set_faults(faults);
+    (500..600).for_each(|n| _ = observe(&mut lane, n));
+    assert!(lane.commit().is_err(), "not durable, and says so");
+    assert_eq!(observe(&mut lane, 600), State::Degraded);
+    assert_eq!(engine.stats().state, "degraded");
+    assert!(engine.stats().failure.is_some());
+
+    bed.fs.set_faults(Faults::default());
+    for step in 0..4u64 {
+        (0..100).for_each(|n| _ = observe(&mut lane, 601 + step * 100 + n));
+        bed.advance(6, &mut lane);
+        // Waits for the writer; what it says of durability is not the point while it recovers.
+        drop(engine.checkpoint());
+    }
+    assert_eq!(observe(&mut lane, 1_001), State::Ready, "{:?}", engine.stats());
+    lane.commit().unwrap();
+    lane.close().unwrap();
+    engine.close().unwrap();
+
+    let again = bed.open();
+    assert!(!again.recovery().is_damaged(), "{:?}", again.recovery());
+    assert_eq!(again.stats().events_total, 1_002, "nothing learned meanwhile is missing");
+}
+
+#[test]
+fn a_full_disk_degrades_scoring_goes_on_and_room_brings_everything_back() {
+    fail_and_recover(Faults { capacity_bytes: Some(0), ..Faults::default() });
+}
+
+#[test]
+fn a_failing_sync_degrades_and_a_new_segment_brings_everything_back() {
+    fail_and_recover(Faults { sync: true, ..Faults::default() });
+}
+
+#[test]
+fn a_disk_that_turns_read_only_degrades_and_comes_back() {
+    fail_and_recover(Faults { read_only: true, ..Faults::default() });
+}
+
+#[test]
+fn power_loss_keeps_every_committed_event() {
+    let bed = Bed::new();
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    (0..700).for_each(|n| _ = observe(&mut lane, n));
+    lane.commit().unwrap();
+    (700..800).for_each(|n| _ = observe(&mut lane, n));
+    let after = bed.fs.clone();
+    after.crash();
+    // Neither may write any more: the machine is off.
+    std::mem::forget(lane);
+    std::mem::forget(engine);
+    let other = tempfile::tempdir().unwrap();
+    let config = Config { data_dir: Some(other.path().to_owned()), ..bed.config.clone() };
+    let moved = MemFs::new();
+    copy(&after, bed.dir(), &moved, other.path());
+    let again = Engine::open(&config, Environment { clock: bed.clock.clone(), fs: Arc::new(moved) }).unwrap();
+    assert_eq!(again.stats().events_total, 700);
+    assert!(!again.recovery().is_damaged());
+}
+
+fn copy(from: &MemFs, dir: &Path, to: &MemFs, target: &Path) {
+    use oddline::storage::FileSystem;
+    for entry in from.list(dir).unwrap() {
+        let (path, target) = (dir.join(&entry.name), target.join(&entry.name));
+        if entry.is_dir {
+            to.create_dir_all(&target).unwrap();
+            copy(from, &path, to, &target);
+        } else {
+            to.create_dir_all(target.parent().unwrap()).unwrap();
+            to.put(&target, &from.read(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_data_dir_of_a_newer_version_is_refused_and_left_alone() {
+    let bed = Bed::new();
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    (0..50).for_each(|n| _ = observe(&mut lane, n));
+    lane.close().unwrap();
+    engine.close().unwrap();
+    let state = bed.dir().join("state");
+    let newest = *checkpoint::list(&bed.fs, &state).unwrap().last().unwrap();
+    let path = state.join(format!("{newest:016x}.checkpoint"));
+    let mut bytes = oddline::storage::FileSystem::read(&bed.fs, &path).unwrap();
+    bytes[8] = 99;
+    let crc = crc32c::crc32c(&bytes[..32]);
+    bytes[32..36].copy_from_slice(&crc.to_le_bytes());
+    bed.fs.put(&path, &bytes);
+    let environment = Environment { clock: bed.clock.clone(), fs: Arc::new(bed.fs.clone()) };
+    let error = Engine::open(&bed.config, environment).unwrap_err().to_string();
+    assert!(error.contains("99") && error.contains(&path.display().to_string()), "{error}");
+    assert_eq!(oddline::storage::FileSystem::read(&bed.fs, &path).unwrap(), bytes);
+}
+
+#[test]
+fn a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_the_log() {
+    let bed = Bed::new();
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    for n in 0..900 {
+        observe(&mut lane, n);
+        if n == 300 || n == 600 {
+            bed.advance(61, &mut lane);
+            bed.advance(61, &mut lane);
+            engine.checkpoint().unwrap();
+        }
+    }
+    lane.close().unwrap();
+    engine.close().unwrap();
+    let state = bed.dir().join("state");
+    let newest = *checkpoint::list(&bed.fs, &state).unwrap().last().unwrap();
+    let path = state.join(format!("{newest:016x}.checkpoint"));
+    let mut bytes = oddline::storage::FileSystem::read(&bed.fs, &path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    bed.fs.put(&path, &bytes);
+    let again = bed.open();
+    assert!(again.recovery().is_damaged());
+    assert_eq!(again.recovery().damaged_checkpoints.len(), 1);
+    assert_eq!(again.stats().events_total, 900, "{:?}", again.recovery());
+}
+
+#[test]
+fn times_that_jump_back_forward_and_beyond_every_calendar_are_scored() {
+    let bed = Bed::new();
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    for (n, micros) in [0, i64::MAX, i64::MIN, -1, 86_400_000_000, 1, i64::MAX - 1].into_iter().enumerate() {
+        let line = format!("line {n}");
+        let observation =
+            Observation { stream: StreamKey(n as u64), ..Observation::new(line.as_bytes(), Timestamp(micros)) };
+        let verdict = lane.observe(&observation);
+        assert!((0.0..=1.0).contains(&verdict.score));
+        lane.tick(Timestamp(micros));
+    }
+    lane.close().unwrap();
+    engine.close().unwrap();
+    assert_eq!(bed.open().stats().events_total, 7);
+}
+
+#[test]
+fn empty_huge_and_binary_messages_are_scored() {
+    let engine = Engine::open(&Config::default(), Environment::system()).unwrap();
+    let mut lane = engine.lane().unwrap();
+    let huge = vec![b'x'; 10_000_000];
+    let words = b"word ".repeat(1_000_000);
+    let every: Vec<u8> = (0..=255).collect();
+    for message in [&b""[..], b" ", b"\0", b"\xff\xfe", &huge, &words, &every] {
+        let verdict = lane.observe(&Observation::new(message, Timestamp(0)));
+        let text = lane.template_text(verdict.template).unwrap();
+        assert!(text.len() < 200_000);
+        lane.parameters(message);
+    }
+}
