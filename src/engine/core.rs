@@ -18,6 +18,9 @@ use crate::template::TemplateStore;
 /// Deltas kept for lanes that have not folded lately; one that folds later misses the oldest.
 const DELTAS_KEPT: usize = 256;
 
+/// Used buffers kept for lanes.
+const SPARE_BUFFERS: usize = 16;
+
 /// Counts of one template over all lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct TemplateCount {
@@ -163,6 +166,8 @@ pub(super) struct Core {
     picture: Mutex<Picture>,
     lanes: Mutex<Lanes>,
     pub(super) gauges: Gauges,
+    /// Buffers the writer is done with.
+    spares: Mutex<Vec<Vec<u8>>>,
     degraded: AtomicBool,
     failure: Mutex<Option<String>>,
 }
@@ -185,6 +190,7 @@ impl Core {
             picture: Mutex::new(picture),
             lanes: Mutex::new(lanes),
             gauges: Gauges::default(),
+            spares: Mutex::default(),
             degraded: AtomicBool::new(false),
             failure: Mutex::default(),
         }
@@ -200,6 +206,19 @@ impl Core {
 
     pub(super) fn lanes(&self) -> MutexGuard<'_, Lanes> {
         lock(&self.lanes)
+    }
+
+    /// A buffer to encode into; one that was used before, when there is one and nobody is at them.
+    pub(super) fn spare_buffer(&self) -> Vec<u8> {
+        self.spares.try_lock().ok().and_then(|mut spares| spares.pop()).unwrap_or_default()
+    }
+
+    /// Gives a buffer back.
+    pub(super) fn recycle(&self, buffer: Vec<u8>) {
+        let mut spares = lock(&self.spares);
+        if spares.len() < SPARE_BUFFERS {
+            spares.push(buffer);
+        }
     }
 
     /// Whether persistence has failed and not recovered.

@@ -157,7 +157,7 @@ impl Lane {
     pub fn observe(&mut self, observation: &Observation<'_>) -> Verdict {
         let found = match self.matcher.find(observation.message) {
             Some(found) => found,
-            None => self.learn_template(observation),
+            None => self.find_or_learn(observation),
         };
         let severity = self.learned.severity(found.slot).unwrap_or_else(|| self.look_at(found.slot));
         let severity = observation.level.map_or(severity, |level| severity.with_level(level));
@@ -195,7 +195,18 @@ impl Lane {
         }
     }
 
-    /// The way of a line whose skeleton this lane does not know.
+    /// The way of a line whose skeleton is not in the lane's cache.
+    fn find_or_learn(&mut self, observation: &Observation<'_>) -> Match {
+        match self.matcher.find_in_tree(self.learned.changes_seen) {
+            Some(found) => {
+                self.learned.note_slot(found.slot, found.id);
+                found
+            }
+            None => self.learn_template(observation),
+        }
+    }
+
+    /// The way of a line that no template this lane knows of accepts.
     #[cold]
     fn learn_template(&mut self, observation: &Observation<'_>) -> Match {
         let inner = Arc::clone(&self.inner);
@@ -255,7 +266,7 @@ impl Lane {
             return;
         }
         if log.encoder.pending_bytes() > 0 {
-            let bytes = log.encoder.take(Vec::new());
+            let bytes = log.encoder.take(core.spare_buffer());
             log.segment_bytes += bytes.len() as u64;
             log.enqueue(Command::Append(self.number, bytes));
         }

@@ -178,7 +178,10 @@ impl Worker {
     fn execute(&mut self, command: Command) {
         match command {
             Command::Open(header) => self.open(header),
-            Command::Append(lane, bytes) => self.append(lane, &bytes),
+            Command::Append(lane, bytes) => {
+                self.append(lane, &bytes);
+                self.core.recycle(bytes);
+            }
             Command::Rotate { next, end } => self.rotate(next, end),
             Command::Checkpoint(sections) => self.checkpoint(&sections),
             Command::Sync(reply) => {

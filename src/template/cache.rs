@@ -23,7 +23,7 @@ pub struct Match {
     pub slot: Slot,
     /// Its id.
     pub id: TemplateId,
-    generation: u32,
+    pub(super) generation: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -80,8 +80,14 @@ impl LaneMatcher {
         None
     }
 
-    /// The slot of a line that differs from a known template only where that has wildcards; after [`Self::find`].
-    pub fn find_in_tree(&mut self) -> Option<Slot> {
+    /// The template of a line that differs from it only where it has wildcards; after [`Self::find`] found nothing.
+    ///
+    /// `changes_seen` is how many [changes](TemplateStore::changes_since) the caller has applied; when there are newer ones
+    /// the store must be asked, since the slot's counts may still be those of another template.
+    pub fn find_in_tree(&mut self, changes_seen: u64) -> Option<Match> {
+        if self.shared.change_count.load(Ordering::Acquire) != changes_seen {
+            return None;
+        }
         let version = self.shared.tree_version.load(Ordering::Acquire);
         if version != self.tree_version {
             self.tree = self.shared.tree.load_full();
@@ -89,13 +95,16 @@ impl LaneMatcher {
         }
         self.tokens.clear();
         self.tokens.extend(self.skeleton.token_hashes());
-        let (slot, generation) = self.tree.find(&self.tokens)?;
-        self.shared.is_current(slot, generation).then_some(slot)
+        let found = self.tree.find(&self.tokens)?;
+        self.shared.is_current(found.slot, found.generation).then(|| self.keep(found))
     }
 
     /// Keeps the store's answer for the last line.
     pub fn remember(&mut self, learned: Learned) -> Match {
-        let found = Match { slot: learned.slot, id: learned.id, generation: learned.generation };
+        self.keep(Match { slot: learned.slot, id: learned.id, generation: learned.generation })
+    }
+
+    fn keep(&mut self, found: Match) -> Match {
         let hash = self.skeleton.hash();
         let at = self.index(hash);
         if let Some(bucket) = self.cache.get_mut(at) {
@@ -175,7 +184,10 @@ mod tests {
         let last = "session opened for zoe by root";
         let found = miner.line(last);
         assert_eq!(miner.matcher.parameters(last.as_bytes(), found.slot, &miner.store), ["zoe"]);
-        assert_eq!(miner.matcher.find_in_tree(), Some(found.slot));
+        let seen = miner.store.changes_since(0).1;
+        assert_eq!(miner.matcher.find(b"session opened for yan by root"), None);
+        assert_eq!(miner.matcher.find_in_tree(seen), Some(found), "without the store");
+        assert_eq!(miner.matcher.find_in_tree(seen - 1), None, "a caller behind must ask the store");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::queue::EvictionQueue;
 use super::similar::{Family, SimilarTable};
 use super::tokenise::{self, Skeleton, WILDCARD, WILDCARD_TOKEN};
 use super::tree::Tree;
-use super::{Slot, mask::UserMasks};
+use super::{Match, Slot, mask::UserMasks};
 use crate::event::TemplateId;
 
 /// Changes kept for lanes that have not asked lately; one that asks later reloads everything.
@@ -89,6 +89,8 @@ pub(super) struct SharedSlots {
     pub(super) tree: ArcSwap<Tree>,
     /// Number of trees published.
     pub(super) tree_version: AtomicU64,
+    /// Number of changes told.
+    pub(super) change_count: AtomicU64,
 }
 
 impl SharedSlots {
@@ -170,7 +172,12 @@ impl TemplateStore {
             by_id: HashMap::default(),
             similar: SimilarTable::new(capacity.saturating_mul(4), options.merge_after.max(2)),
             queue: EvictionQueue::new(capacity),
-            shared: Arc::new(SharedSlots { generations, tree: ArcSwap::default(), tree_version: AtomicU64::new(0) }),
+            shared: Arc::new(SharedSlots {
+                generations,
+                tree: ArcSwap::default(),
+                tree_version: AtomicU64::new(0),
+                change_count: AtomicU64::new(0),
+            }),
             changes: VecDeque::new(),
             change_count: 0,
             merged_total: 0,
@@ -266,8 +273,8 @@ impl TemplateStore {
         if let Some(slot) = self.by_skeleton.get(&hash).copied() {
             return self.known(slot);
         }
-        if let Some((slot, _)) = self.shared.tree.load().find(&tokens) {
-            return self.known(slot);
+        if let Some(found) = self.shared.tree.load().find(&tokens) {
+            return self.known(found.slot);
         }
         let id = self.unused_id(hash);
         let slot = self.insert(id, tokens, text(), vec![hash], false);
@@ -425,9 +432,12 @@ impl TemplateStore {
 
     fn publish_tree(&mut self) {
         let generalised = self.entries.iter().flatten().filter(|entry| entry.generalised);
-        let tree = Tree::build(
-            generalised.map(|entry| (entry.template.slot, self.shared.generation(entry.template.slot), &*entry.tokens)),
-        );
+        let found = |template: &StoredTemplate| Match {
+            slot: template.slot,
+            id: template.id,
+            generation: self.shared.generation(template.slot),
+        };
+        let tree = Tree::build(generalised.map(|entry| (found(&entry.template), &*entry.tokens)));
         self.shared.tree.store(Arc::new(tree));
         self.shared.tree_version.fetch_add(1, Ordering::Release);
     }
@@ -438,6 +448,7 @@ impl TemplateStore {
         }
         self.changes.push_back(change);
         self.change_count += 1;
+        self.shared.change_count.store(self.change_count, Ordering::Release);
     }
 
     /// Appends everything known, for a checkpoint.

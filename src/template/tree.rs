@@ -5,13 +5,12 @@
 
 use hashbrown::HashMap;
 
-use super::Slot;
+use super::Match;
 use super::tokenise::WILDCARD_TOKEN;
 
 #[derive(Debug, Clone)]
 struct Generalised {
-    slot: Slot,
-    generation: u32,
+    found: Match,
     tokens: Box<[u64]>,
     constants: usize,
 }
@@ -29,15 +28,15 @@ struct Branch {
 }
 
 impl Tree {
-    pub(super) fn build<'t>(templates: impl Iterator<Item = (Slot, u32, &'t [u64])>) -> Self {
+    pub(super) fn build<'t>(templates: impl Iterator<Item = (Match, &'t [u64])>) -> Self {
         let mut tree = Self::default();
-        for (slot, generation, tokens) in templates {
-            tree.insert(slot, generation, tokens);
+        for (found, tokens) in templates {
+            tree.insert(found, tokens);
         }
         tree
     }
 
-    fn insert(&mut self, slot: Slot, generation: u32, tokens: &[u64]) {
+    fn insert(&mut self, found: Match, tokens: &[u64]) {
         let Some(position) = tokens.iter().position(|token| *token != WILDCARD_TOKEN) else { return };
         let Some(first) = tokens.get(position) else { return };
         let constants = tokens.iter().filter(|token| **token != WILDCARD_TOKEN).count();
@@ -47,13 +46,13 @@ impl Tree {
             branches.len() - 1
         });
         if let Some(branch) = branches.get_mut(at) {
-            let entry = Generalised { slot, generation, tokens: tokens.into(), constants };
+            let entry = Generalised { found, tokens: tokens.into(), constants };
             branch.by_token.entry(*first).or_default().push(entry);
         }
     }
 
     /// The template with the most constants, the oldest of equals, that agrees with `tokens` at each constant.
-    pub(super) fn find(&self, tokens: &[u64]) -> Option<(Slot, u32)> {
+    pub(super) fn find(&self, tokens: &[u64]) -> Option<Match> {
         let mut best: Option<&Generalised> = None;
         for branch in self.branches.get(&tokens.len())? {
             let first = tokens.get(branch.position)?;
@@ -63,7 +62,7 @@ impl Tree {
                 }
             }
         }
-        best.map(|template| (template.slot, template.generation))
+        best.map(|template| template.found)
     }
 }
 
@@ -76,16 +75,19 @@ impl Generalised {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::TemplateId;
+    use crate::template::Slot;
 
     #[test]
     fn finds_the_most_specific_template_that_agrees() {
         let wild = WILDCARD_TOKEN;
-        let templates: [(Slot, u32, &[u64]); 3] =
-            [(Slot(0), 1, &[1, wild, wild]), (Slot(1), 1, &[1, 2, wild]), (Slot(2), 1, &[wild, 7, 8])];
+        let found = |slot| Match { slot: Slot(slot), id: TemplateId(u64::from(slot)), generation: 1 };
+        let templates: [(Match, &[u64]); 3] =
+            [(found(0), &[1, wild, wild]), (found(1), &[1, 2, wild]), (found(2), &[wild, 7, 8])];
         let tree = Tree::build(templates.into_iter());
-        assert_eq!(tree.find(&[1, 2, 3]), Some((Slot(1), 1)));
-        assert_eq!(tree.find(&[1, 5, 3]), Some((Slot(0), 1)));
-        assert_eq!(tree.find(&[9, 7, 8]), Some((Slot(2), 1)));
+        assert_eq!(tree.find(&[1, 2, 3]), Some(found(1)));
+        assert_eq!(tree.find(&[1, 5, 3]), Some(found(0)));
+        assert_eq!(tree.find(&[9, 7, 8]), Some(found(2)));
         assert_eq!(tree.find(&[9, 7, 9]), None);
         assert_eq!(tree.find(&[1, 2]), None);
         assert_eq!(tree.find(&[]), None);
