@@ -4,10 +4,11 @@
 //!
 //! | rule | example | becomes |
 //! |---|---|---|
-//! | path, two or more separators | `(/etc/httpd/conf)`, `C:\a\b`, `hdfs://nn:9000/x` | `(<*>)`, `<*>` |
-//! | value of `key=value` | `uid=0,`, `{name=x` | `uid=<*>,`, `{name=<*>` |
+//! | path, two or more separators or a query | `(/etc/httpd/conf)`, `C:\a\b`, `hdfs://nn:9000/x`, `/find?q=x` | `(<*>)`, `<*>` |
+//! | value of `key=value`, unless it is letters alone | `uid=0,`, `{name=a.b` | `uid=<*>,`, `{name=<*>` |
 //! | word with a digit (number, hex, uuid, ip, id, time) | `blk_-69`, `10.0.0.1:80`, `12ms` | `<*>` |
-//! | … after `word:` or `word/` | `pid:17`, `HTTP/1.1` | `pid:<*>`, `HTTP/<*>` |
+//! | … and a list of such | `10.0.0.1,10.0.0.2` | `<*>` |
+//! | … after `word:`, `word/` or leader dots | `pid:17`, `HTTP/1.1`, `icbi...0` | `pid:<*>`, `HTTP/<*>`, `icbi...<*>` |
 //! | hex of eight digits or more, without a digit | `deadbeef` | `<*>` |
 //! | the text of a wildcard itself | `<*>` | `<*>` |
 //! | a name with one short number between letters is a name | `jk2_init()`, `log4j` | itself |
@@ -118,7 +119,7 @@ pub(super) type Variables = Vec<Range<u32>>;
 pub(super) fn mask_token(message: &[u8], token: Range<usize>, variables: &mut Variables) {
     let Some(text) = message.get(token.clone()) else { return };
     if let Some(path) = path(text) {
-        push(variables, token.start + path.start..token.start + path.end);
+        push(message, variables, token.start + path.start..token.start + path.end);
         return;
     }
     let mut at = 0;
@@ -126,7 +127,7 @@ pub(super) fn mask_token(message: &[u8], token: Range<usize>, variables: &mut Va
     while at < text.len() {
         let Some(&byte) = text.get(at) else { break };
         if byte == b'<' && text.get(at..at + 3) == Some(b"<*>") {
-            push(variables, token.start + at..token.start + at + 3);
+            push(message, variables, token.start + at..token.start + at + 3);
             at += 3;
             continue;
         }
@@ -137,19 +138,20 @@ pub(super) fn mask_token(message: &[u8], token: Range<usize>, variables: &mut Va
         }
         let end = word_end(text, at, value_follows);
         let word = text.get(at..end).unwrap_or_default();
-        if (value_follows && end > at) || is_variable(word) {
-            push(variables, token.start + at..token.start + end);
+        if is_variable(word) || (value_follows && !is_plain_word(word)) {
+            push(message, variables, token.start + at..token.start + end);
         }
         value_follows = false;
         at = end;
     }
 }
 
-/// Adds a range, joined to the one before when they touch.
-fn push(variables: &mut Variables, range: Range<usize>) {
+/// Adds a range, joined to the one before when they touch or only a comma is between them.
+fn push(message: &[u8], variables: &mut Variables, range: Range<usize>) {
     let (start, end) = (range.start as u32, range.end as u32);
     match variables.last_mut() {
         Some(last) if last.end == start => last.end = end,
+        Some(last) if last.end + 1 == start && message.get(last.end as usize) == Some(&b',') => last.end = end,
         _ => variables.push(start..end),
     }
 }
@@ -170,11 +172,22 @@ fn word_end(text: &[u8], start: usize, is_value: bool) -> usize {
         }
         has_digit |= bits & class::DIGIT != 0;
         at += 1;
-        if (byte == b':' || byte == b'/') && !has_digit && !is_value {
+        if has_digit || is_value {
+            continue;
+        }
+        if byte == b':' || byte == b'/' {
             break;
+        }
+        if byte == b'.' && text.get(at) == Some(&b'.') {
+            return at + text.iter().skip(at).take_while(|byte| **byte == b'.').count();
         }
     }
     at
+}
+
+/// Letters alone: the value of a key may be one of a few words, and how many there are is not for one line to tell.
+fn is_plain_word(word: &[u8]) -> bool {
+    word.iter().all(u8::is_ascii_alphabetic)
 }
 
 fn is_variable(word: &[u8]) -> bool {
@@ -216,7 +229,8 @@ fn path(text: &[u8]) -> Option<Range<usize>> {
     let root = root(body)?;
     let is_slash = |byte: &u8| class::of(*byte) & class::SLASH != 0;
     let slashes = body.iter().filter(|byte| is_slash(byte)).count();
-    (slashes >= 2 && body.get(root).is_some_and(is_slash)).then_some(start..end)
+    let has_query = body.contains(&b'?') && body.contains(&b'=');
+    ((slashes >= 2 || has_query) && body.get(root).is_some_and(is_slash)).then_some(start..end)
 }
 
 /// Where a path's first separator must stand: after `scheme:` or `X:`, or at the start.
@@ -249,9 +263,14 @@ mod tests {
             ("(/etc/httpd/conf)", "(<*>)"),
             ("C:\\a\\b.dll,", "<*>,"),
             ("hdfs://nn:9000/x", "<*>"),
+            ("/find?q=wool", "<*>"),
+            ("and/or", "and/or"),
             ("uid=0,", "uid=<*>,"),
-            ("{name=x", "{name=<*>"),
-            ("a=x,b=y", "a=<*>,b=<*>"),
+            ("{name=a.b", "{name=<*>"),
+            ("a=1,b=2", "a=<*>,b=<*>"),
+            ("force=false,", "force=false,"),
+            ("10.0.0.1,10.0.0.2", "<*>"),
+            ("icbi.........0", "icbi.........<*>"),
             ("ruser=", "ruser="),
             ("blk_-6952295868487656571", "<*>"),
             ("10.0.0.1:80", "<*>"),

@@ -7,6 +7,7 @@
 //! | calendar time | `Mon Jul  4 14:52:27 2005` | `<*>` |
 //! | number and unit of size | `14.2 KB)` | `<*>)` |
 //! | path and protocol version | `"GET /a/b HTTP/1.1"` | `"GET <*>"` |
+//! | an empty value | `()`, `""` alone | `(<*>)`, `"<*>"` |
 //! | quoted value of a key | `tag="View Lock",` | `tag="<*>",` |
 //!
 //! Bounds: after [`MAX_TOKENS`] tokens the rest of the line is one variable, and so is a token longer than
@@ -143,12 +144,12 @@ enum Piece {
 /// The stretches of `token`, in order, given its variable ones.
 fn pieces(token: Range<u32>, variables: &[Range<u32>]) -> impl Iterator<Item = Piece> {
     let mut at = token.start;
-    let ends = std::iter::once(token.end..token.end);
-    variables.iter().cloned().chain(ends).flat_map(move |variable| {
-        let constant = (at < variable.start).then_some(Piece::Constant(at..variable.start));
-        at = variable.end;
-        let variable = (variable.start < variable.end).then_some(Piece::Variable(variable));
-        constant.into_iter().chain(variable)
+    let end = token.end;
+    variables.iter().cloned().map(Some).chain([None]).flat_map(move |variable| {
+        let until = variable.as_ref().map_or(end, |variable| variable.start);
+        let constant = (at < until).then_some(Piece::Constant(at..until));
+        at = variable.as_ref().map_or(end, |variable| variable.end);
+        constant.into_iter().chain(variable.map(Piece::Variable))
     })
 }
 
@@ -243,6 +244,10 @@ impl Scanner<'_> {
     fn plain_token(&mut self, start: usize, end: usize) -> usize {
         let text = self.message.get(start..end).unwrap_or_default();
         if text.len() <= 5 {
+            if is_empty_pair(text) {
+                self.push_variable_within(start + 1..start + 1, start..end);
+                return end;
+            }
             if text.len() == 3
                 && is_calendar_word(text)
                 && let Some(end) = calendar_time(self.message, start)
@@ -322,7 +327,11 @@ impl Scanner<'_> {
     }
 
     fn push_variable(&mut self, range: Range<usize>) {
-        self.push_token(range.clone(), |_, variables| variables.push(range.start as u32..range.end as u32));
+        self.push_variable_within(range.clone(), range);
+    }
+
+    fn push_variable_within(&mut self, variable: Range<usize>, token: Range<usize>) {
+        self.push_token(token, |_, variables| variables.push(variable.start as u32..variable.end as u32));
     }
 
     /// The token before is a number and nothing after it.
@@ -359,6 +368,11 @@ impl Scanner<'_> {
             token.hash = hash;
         }
     }
+}
+
+/// Brackets or quotes with nothing between them, standing alone.
+fn is_empty_pair(text: &[u8]) -> bool {
+    matches!(text, b"()" | b"[]" | b"{}" | b"\"\"" | b"''")
 }
 
 /// Length of the size unit a token begins with, when nothing but closing punctuation follows.
@@ -493,7 +507,9 @@ mod tests {
             ("size 4.0 KB, free 14.2 MB)", "size <*>, free <*>)"),
             ("about KB", "about KB"),
             ("\"GET /a/b HTTP/1.1\" status: 200", "\"GET <*>\" status: <*>"),
-            ("tag=\"View Lock\", ws=null", "tag=\"<*>\", ws=<*>"),
+            ("tag=\"View Lock\", ws=null", "tag=\"<*>\", ws=null"),
+            ("from () at \"\"", "from (<*>) at \"<*>\""),
+            ("tag=\"\" x", "tag=\"\" x"),
             ("tag=\"never closed", "tag=\"never closed"),
             ("  two   blanks  ", "two blanks"),
             ("", ""),
