@@ -19,7 +19,7 @@ use oddline::clock::{Clock, SystemClock};
 use oddline::config::Config;
 use oddline::engine::{Engine, Environment, Lane};
 use oddline::event::Observation;
-use oddline::template::{LaneMatcher, Skeleton, TemplateOptions, TemplateStore, UserMasks};
+use oddline::template::{LaneMatcher, Masking, Skeleton, TemplateOptions, TemplateStore};
 use serde::Serialize;
 
 use super::error::CliError;
@@ -160,7 +160,7 @@ trait Stage: Send {
 
 impl Bench<'_> {
     fn tokenise(&self) -> Result<Speed, CliError> {
-        self.measure(|| Ok(Tokenise(Skeleton::new(), UserMasks::default())))
+        self.measure(|| Ok(Tokenise(Skeleton::new(), Masking::default())))
     }
 
     fn template(&self, config: &Config) -> Result<Speed, CliError> {
@@ -225,7 +225,7 @@ impl Bench<'_> {
     }
 }
 
-struct Tokenise(Skeleton, UserMasks);
+struct Tokenise(Skeleton, Masking);
 
 impl Stage for Tokenise {
     fn pass<'l>(&mut self, lines: impl Iterator<Item = &'l [u8]>) -> Result<(), CliError> {

@@ -17,6 +17,7 @@ mod config;
 mod demo;
 mod doctor;
 mod error;
+mod explain;
 mod feed;
 mod input;
 mod lines;

@@ -33,6 +33,7 @@ mod learned;
 mod open;
 mod registry;
 mod sections;
+mod seed;
 mod stats;
 mod writer;
 

@@ -17,6 +17,8 @@ use std::ops::Range;
 
 use regex::bytes::Regex;
 
+use super::rule::{Rule, RuleSet};
+
 /// A pattern of the user's that is not a regular expression.
 #[derive(Debug, thiserror::Error)]
 #[error("mask {name:?} is not a regular expression: {source}")]
@@ -29,6 +31,7 @@ pub struct MaskError {
 #[derive(Clone, Debug, Default)]
 pub struct UserMasks {
     patterns: Vec<Regex>,
+    names: Vec<String>,
 }
 
 impl UserMasks {
@@ -37,15 +40,29 @@ impl UserMasks {
     /// # Errors
     /// Names the first pattern that does not compile, with the place in it.
     pub fn new<'a>(masks: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, MaskError> {
-        let compile = |(name, pattern): (&str, &str)| {
-            Regex::new(pattern).map_err(|source| MaskError { name: name.to_owned(), source })
-        };
-        Ok(Self { patterns: masks.into_iter().map(compile).collect::<Result<_, _>>()? })
+        let mut compiled = Self::default();
+        for (name, pattern) in masks {
+            let pattern = Regex::new(pattern).map_err(|source| MaskError { name: name.to_owned(), source })?;
+            compiled.patterns.push(pattern);
+            compiled.names.push(name.to_owned());
+        }
+        Ok(compiled)
     }
 
     /// No masks.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
+    }
+
+    /// The names, in order.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Number of the first mask that matches the whole of `value`.
+    pub(super) fn number_of(&self, value: &[u8]) -> Option<u8> {
+        let is_whole = |pattern: &Regex| pattern.find(value).is_some_and(|hit| hit.range() == (0..value.len()));
+        self.patterns.iter().position(is_whole).and_then(|at| u8::try_from(at).ok())
     }
 
     /// Non-empty, non-overlapping matches in `message`, ascending.
@@ -112,14 +129,35 @@ pub(super) mod class {
     }
 }
 
+/// Some bytes of a message that are a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Variable {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// The rule that said so; of joined ones the first.
+    pub(super) rule: Rule,
+}
+
+impl Variable {
+    pub(super) fn new(range: Range<usize>, rule: Rule) -> Self {
+        Self { start: range.start as u32, end: range.end as u32, rule }
+    }
+
+    pub(super) fn range(&self) -> Range<u32> {
+        self.start..self.end
+    }
+}
+
 /// Receives the variable parts of a token, ascending and disjoint, as offsets into the message.
-pub(super) type Variables = Vec<Range<u32>>;
+pub(super) type Variables = Vec<Variable>;
 
 /// Appends the variable parts of `message[token]`; the token is free of blanks.
-pub(super) fn mask_token(message: &[u8], token: Range<usize>, variables: &mut Variables) {
+pub(super) fn mask_token(message: &[u8], token: Range<usize>, rules: RuleSet, variables: &mut Variables) {
     let Some(text) = message.get(token.clone()) else { return };
-    if let Some(path) = path(text) {
-        push(message, variables, token.start + path.start..token.start + path.end);
+    if rules.contains(Rule::Path)
+        && let Some(path) = path(text)
+    {
+        push(message, variables, Variable::new(token.start + path.start..token.start + path.end, Rule::Path));
         return;
     }
     let mut at = 0;
@@ -127,7 +165,7 @@ pub(super) fn mask_token(message: &[u8], token: Range<usize>, variables: &mut Va
     while at < text.len() {
         let Some(&byte) = text.get(at) else { break };
         if byte == b'<' && text.get(at..at + 3) == Some(b"<*>") {
-            push(message, variables, token.start + at..token.start + at + 3);
+            push(message, variables, Variable::new(token.start + at..token.start + at + 3, Rule::Wildcard));
             at += 3;
             continue;
         }
@@ -138,21 +176,22 @@ pub(super) fn mask_token(message: &[u8], token: Range<usize>, variables: &mut Va
         }
         let end = word_end(text, at, value_follows);
         let word = text.get(at..end).unwrap_or_default();
-        if is_variable(word) || (value_follows && !is_plain_word(word)) {
-            push(message, variables, token.start + at..token.start + end);
+        if let Some(rule) = rule_of(word, value_follows, rules) {
+            push(message, variables, Variable::new(token.start + at..token.start + end, rule));
         }
         value_follows = false;
         at = end;
     }
 }
 
-/// Adds a range, joined to the one before when they touch or only a comma is between them.
-fn push(message: &[u8], variables: &mut Variables, range: Range<usize>) {
-    let (start, end) = (range.start as u32, range.end as u32);
+/// Adds a variable, joined to the one before when they touch or only a comma is between them.
+fn push(message: &[u8], variables: &mut Variables, variable: Variable) {
     match variables.last_mut() {
-        Some(last) if last.end == start => last.end = end,
-        Some(last) if last.end + 1 == start && message.get(last.end as usize) == Some(&b',') => last.end = end,
-        _ => variables.push(start..end),
+        Some(last) if last.end == variable.start => last.end = variable.end,
+        Some(last) if last.end + 1 == variable.start && message.get(last.end as usize) == Some(&b',') => {
+            last.end = variable.end;
+        }
+        _ => variables.push(variable),
     }
 }
 
@@ -190,12 +229,16 @@ fn is_plain_word(word: &[u8]) -> bool {
     word.iter().all(u8::is_ascii_alphabetic)
 }
 
-fn is_variable(word: &[u8]) -> bool {
+/// The rule that makes a word a variable.
+fn rule_of(word: &[u8], is_value: bool, rules: RuleSet) -> Option<Rule> {
     let seen = word.iter().fold(0, |bits, byte| bits | class::of(*byte));
-    if seen & class::DIGIT == 0 {
-        return is_bare_hex(word);
-    }
-    !is_name(word)
+    let rule = if seen & class::DIGIT != 0 { (!is_name(word)).then_some(Rule::Number) } else { bare_hex(word) };
+    rule.filter(|rule| rules.contains(*rule))
+        .or((is_value && rules.contains(Rule::KeyValue) && !is_plain_word(word)).then_some(Rule::KeyValue))
+}
+
+fn bare_hex(word: &[u8]) -> Option<Rule> {
+    is_bare_hex(word).then_some(Rule::Hex)
 }
 
 /// Eight hex digits or more, all of them letters.
@@ -249,10 +292,10 @@ mod tests {
 
     fn masked(token: &str) -> String {
         let mut variables = Vec::new();
-        mask_token(token.as_bytes(), 0..token.len(), &mut variables);
+        mask_token(token.as_bytes(), 0..token.len(), RuleSet::ALL, &mut variables);
         let mut out = token.to_owned();
-        for range in variables.iter().rev() {
-            out.replace_range(range.start as usize..range.end as usize, "<*>");
+        for variable in variables.iter().rev() {
+            out.replace_range(variable.start as usize..variable.end as usize, "<*>");
         }
         out
     }
