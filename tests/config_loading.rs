@@ -64,6 +64,7 @@ fn everything() -> Config {
         ],
         disabled_masks: vec![BuiltinMask::Hex, BuiltinMask::Number],
         merge_after: 13,
+        merge_names_after: 12,
         max_line_tokens: 14,
         max_token_bytes: 15,
         seed_templates: vec!["user <*> \"in\"".to_owned()],

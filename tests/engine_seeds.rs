@@ -17,7 +17,7 @@ fn environment() -> Environment {
 fn config() -> Config {
     Config {
         seed_templates: vec!["session  opened for <*> uid=<*>".to_owned(), "took 12 ms".to_owned()],
-        seed_logs: vec!["disk sda1 is 97% full".to_owned()],
+        seed_logs: vec!["disk 17 is 97% full".to_owned()],
         learning_events: 100,
         ..Config::default()
     }
@@ -39,7 +39,7 @@ fn the_first_line_of_a_seed_is_not_new_and_has_its_template() {
         ("session opened for ann uid=17", "session opened for <*> uid=<*>"),
         ("session opened for bob uid=", "session opened for bob uid="),
         ("took 99 ms", "took <*> ms"),
-        ("disk sdb7 is 3% full", "disk <*> is <*> full"),
+        ("disk 23 is 3% full", "disk <*> is <*> full"),
     ] {
         let verdict = observe(&mut lane, line, 0);
         assert_eq!(is_new(&verdict), text.ends_with("uid="), "{line}");

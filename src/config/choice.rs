@@ -92,6 +92,10 @@ choice! {
         EmptyValue = "empty_value",
         /// Quoted values of keys, blanks included.
         QuotedValue = "quoted_value",
+        /// The name after the word `user`.
+        UserName = "user_name",
+        /// Ids of one kind in a row.
+        List = "list",
     }
 }
 

@@ -307,11 +307,14 @@ settings! {
     masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample vec![Mask { name: "order".to_owned(), regex: "ORD-[0-9]+".to_owned() }];
     /// Built-in masks that do not apply. There are: `path` (paths, URLs), `key_value` (values of `key=value`), `number` (words with a digit),
     /// `hex` (eight hex digits or more), `calendar_time`, `size` (a number and its unit), `protocol` (the version after a path),
-    /// `empty_value` (nothing between brackets), `quoted_value`.
+    /// `empty_value` (nothing between brackets), `quoted_value`, `user_name` (the word after `user`), `list` (ids of one kind in
+    /// a row).
     disabled_masks: Vec<BuiltinMask> = Vec::new(), Kind::Choices(BuiltinMask::NAMES), unit "", sample vec![BuiltinMask::Path];
     /// Templates that must differ in one word before that word is a variable. Lower: fewer templates, but `GET` and `POST` may
     /// become one; higher: names stay apart longer.
     merge_after: usize = 8, Kind::Integer { min: 2, max: 1_000 }, unit "templates";
+    /// The same for words that look like the name of a file, a class or a host: with a dot, a slash or an `@` inside.
+    merge_names_after: usize = 2, Kind::Integer { min: 2, max: 1_000 }, unit "templates";
     /// Words of a line that are looked at one by one; the rest of the line is one variable.
     max_line_tokens: usize = 128, Kind::Integer { min: 1, max: 4_096 }, unit "words";
     /// A longer word is a variable as a whole.

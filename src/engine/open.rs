@@ -227,6 +227,7 @@ fn template_options(config: &Config) -> Result<TemplateOptions, EngineError> {
     Ok(TemplateOptions {
         max_templates: config.max_templates,
         merge_after: config.merge_after,
+        merge_names_after: config.merge_names_after,
         masking,
         typed: config.wildcards == Wildcards::Typed,
     })

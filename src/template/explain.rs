@@ -168,27 +168,27 @@ mod tests {
                 matcher.remember(learned);
             }
         };
-        learn(&mut store, "user ann uid=17, /etc/a/b");
-        learn(&mut store, "user bob uid=18, /etc/a/b");
+        learn(&mut store, "name ann uid=17, /etc/a/b");
+        learn(&mut store, "name bob uid=18, /etc/a/b");
         let explain = |store: &TemplateStore, line: &str| {
             LaneMatcher::new(store).explain(line.as_bytes(), store.changes_since(u64::MAX).1, store)
         };
-        let known = explain(&store, "user ann uid=99, /x/y/z");
-        assert!(matches!(&known.outcome, Outcome::SameSkeleton(met) if met.template == "user ann uid=<*>, <*>"));
+        let known = explain(&store, "name ann uid=99, /x/y/z");
+        assert!(matches!(&known.outcome, Outcome::SameSkeleton(met) if met.template == "name ann uid=<*>, <*>"));
         assert_eq!(known.tokens[2].variables, [(Rule::Number, "99".to_owned())]);
         assert_eq!(known.tokens[2].masked, "uid=<*>,");
         assert_eq!(known.tokens[3].variables, [(Rule::Path, "/x/y/z".to_owned())]);
 
-        let unknown = explain(&store, "user cy uid=1, /x/y/z");
+        let unknown = explain(&store, "name cy uid=1, /x/y/z");
         let Outcome::Nothing { nearest: Some(nearest) } = unknown.outcome else { panic!("{unknown:?}") };
         assert_eq!((nearest.token, nearest.count, nearest.merge_after), (1, 2, 3));
         assert_eq!(store.len(), 2, "explaining learns nothing");
 
-        learn(&mut store, "user cy uid=17, /etc/a/b");
-        for line in ["user dot uid=1, /x/y/z", "user ann uid=1, /x/y/z"] {
+        learn(&mut store, "name cy uid=17, /etc/a/b");
+        for line in ["name dot uid=1, /x/y/z", "name ann uid=1, /x/y/z"] {
             let generalised = explain(&store, line);
             assert!(
-                matches!(&generalised.outcome, Outcome::Generalised(met) if met.template == "user <*> uid=<*>, <*>")
+                matches!(&generalised.outcome, Outcome::Generalised(met) if met.template == "name <*> uid=<*>, <*>")
             );
             assert!(generalised.tokens[1].generalised && !generalised.tokens[2].generalised);
         }

@@ -4,14 +4,17 @@
 //!
 //! | rule | example | becomes |
 //! |---|---|---|
-//! | path, two or more separators or a query | `(/etc/httpd/conf)`, `C:\a\b`, `hdfs://nn:9000/x`, `/find?q=x` | `(<*>)`, `<*>` |
-//! | value of `key=value`, unless it is letters alone | `uid=0,`, `{name=a.b` | `uid=<*>,`, `{name=<*>` |
-//! | word with a digit (number, hex, uuid, ip, id, time) | `blk_-69`, `10.0.0.1:80`, `12ms` | `<*>` |
+//! | path, two or more separators, `./` before it, or a query | `(/etc/httpd/conf)`, `C:\a\b`, `hdfs://nn:9000/x`, `/find?q=x` | `(<*>)`, `<*>` |
+//! | value of `key=value`, unless it is letters and `_` alone | `uid=0,`, `{name=a.b` | `uid=<*>,`, `{name=<*>` |
+//! | word with a digit (number, hex, uuid, ip, id, time), without a `.` or `:` at its end | `blk_-69`, `10.0.0.1:80`, `12ms`, `17:` | `<*>`, `<*>:` |
 //! | … and a list of such | `10.0.0.1,10.0.0.2` | `<*>` |
 //! | … after `word:`, `word/` or leader dots | `pid:17`, `HTTP/1.1`, `icbi...0` | `pid:<*>`, `HTTP/<*>`, `icbi...<*>` |
 //! | hex of eight digits or more, without a digit | `deadbeef` | `<*>` |
 //! | the text of a wildcard itself | `<*>` | `<*>` |
 //! | a name with one short number between letters is a name | `jk2_init()`, `log4j` | itself |
+//! | so are letters with one digit at the end, unless they are a value | `eth0`, `R1`, `tty2` | itself |
+//!
+//! A name of the last kind has ten forms; more than a few of them in one place become a variable as other words do.
 
 use std::ops::Range;
 
@@ -177,6 +180,7 @@ pub(super) fn mask_token(message: &[u8], token: Range<usize>, rules: RuleSet, va
         let end = word_end(text, at, value_follows);
         let word = text.get(at..end).unwrap_or_default();
         if let Some(rule) = rule_of(word, value_follows, rules) {
+            let end = end - word.iter().rev().take_while(|byte| matches!(byte, b'.' | b':')).count();
             push(message, variables, Variable::new(token.start + at..token.start + end, rule));
         }
         value_follows = false;
@@ -224,15 +228,16 @@ fn word_end(text: &[u8], start: usize, is_value: bool) -> usize {
     at
 }
 
-/// Letters alone: the value of a key may be one of a few words, and how many there are is not for one line to tell.
+/// Letters and `_` alone: the value of a key may be one of a few words, and how many there are is not for one line to tell.
 fn is_plain_word(word: &[u8]) -> bool {
-    word.iter().all(u8::is_ascii_alphabetic)
+    word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
 }
 
 /// The rule that makes a word a variable.
 fn rule_of(word: &[u8], is_value: bool, rules: RuleSet) -> Option<Rule> {
     let seen = word.iter().fold(0, |bits, byte| bits | class::of(*byte));
-    let rule = if seen & class::DIGIT != 0 { (!is_name(word)).then_some(Rule::Number) } else { bare_hex(word) };
+    let is_name = is_name(word) || (!is_value && is_numbered(word));
+    let rule = if seen & class::DIGIT != 0 { (!is_name).then_some(Rule::Number) } else { bare_hex(word) };
     rule.filter(|rule| rules.contains(*rule))
         .or((is_value && rules.contains(Rule::KeyValue) && !is_plain_word(word)).then_some(Rule::KeyValue))
 }
@@ -261,6 +266,12 @@ fn is_name(word: &[u8]) -> bool {
         && after.iter().all(plain)
 }
 
+/// Letters and one digit at the end.
+fn is_numbered(word: &[u8]) -> bool {
+    let Some((last, letters)) = word.split_last() else { return false };
+    last.is_ascii_digit() && !letters.is_empty() && letters.iter().all(u8::is_ascii_alphabetic)
+}
+
 /// The path in a token, between opening brackets or quotes and closing punctuation.
 fn path(text: &[u8]) -> Option<Range<usize>> {
     let start = text.iter().position(|b| !matches!(b, b'(' | b'[' | b'{' | b'<' | b'"' | b'\''))?;
@@ -269,6 +280,9 @@ fn path(text: &[u8]) -> Option<Range<usize>> {
         .rposition(|b| !matches!(b, b')' | b']' | b'}' | b'>' | b'"' | b'\'' | b',' | b';' | b':' | b'.'))?
         + 1;
     let body = text.get(start..end)?;
+    if [&b"./"[..], b"../", b"~/"].iter().any(|relative| body.starts_with(relative)) {
+        return Some(start..end);
+    }
     let root = root(body)?;
     let is_slash = |byte: &u8| class::of(*byte) & class::SLASH != 0;
     let slashes = body.iter().filter(|byte| is_slash(byte)).count();
@@ -308,6 +322,15 @@ mod tests {
             ("hdfs://nn:9000/x", "<*>"),
             ("/find?q=wool", "<*>"),
             ("and/or", "and/or"),
+            ("./run:", "<*>:"),
+            ("eth0", "eth0"),
+            ("(tty2)", "(tty2)"),
+            ("eth12", "<*>"),
+            ("uid=a1", "uid=<*>"),
+            ("17:", "<*>:"),
+            ("10.0.0.1.", "<*>."),
+            ("...", "..."),
+            ("action=ACTION_UP,", "action=ACTION_UP,"),
             ("uid=0,", "uid=<*>,"),
             ("{name=a.b", "{name=<*>"),
             ("a=1,b=2", "a=<*>,b=<*>"),

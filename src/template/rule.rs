@@ -25,6 +25,10 @@ pub enum Rule {
     EmptyValue,
     /// The quoted value of a key, blanks included.
     QuotedValue,
+    /// The name after the word `user`.
+    UserName,
+    /// Ids of one kind in a row: `blk_1 blk_2 blk_3`.
+    List,
     /// The text of a wildcard itself; cannot be turned off.
     Wildcard,
     /// A token too long to look into; cannot be turned off.
@@ -37,7 +41,7 @@ pub enum Rule {
 
 impl Rule {
     /// The rules that can be turned off, in the order of the documentation.
-    pub const OPTIONAL: [Self; 9] = [
+    pub const OPTIONAL: [Self; 11] = [
         Self::Path,
         Self::KeyValue,
         Self::Number,
@@ -47,6 +51,8 @@ impl Rule {
         Self::Protocol,
         Self::EmptyValue,
         Self::QuotedValue,
+        Self::UserName,
+        Self::List,
     ];
 
     /// The name in configuration and explanations.
@@ -61,6 +67,8 @@ impl Rule {
             Self::Protocol => "protocol",
             Self::EmptyValue => "empty_value",
             Self::QuotedValue => "quoted_value",
+            Self::UserName => "user_name",
+            Self::List => "list",
             Self::Wildcard => "wildcard",
             Self::LongToken => "long_token",
             Self::RestOfLine => "rest_of_line",

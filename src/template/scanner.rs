@@ -6,7 +6,9 @@ use std::ops::Range;
 use super::hash;
 use super::mask::{self, Variable, Variables, class};
 use super::rule::Rule;
-use super::shapes::{calendar_time, is_calendar_word, is_empty_pair, protocol_version, quoted_value, size_unit};
+use super::shapes::{
+    calendar_time, is_calendar_word, is_empty_pair, protocol_version, quoted_value, size_unit, user_name,
+};
 use super::tokenise::{Masking, Skeleton, Token, hash_pieces, slice};
 
 pub(super) struct Scanner<'a> {
@@ -101,6 +103,12 @@ impl Scanner<'_> {
             self.push_variable(start..end, Rule::LongToken);
             return end;
         }
+        if self.previous_is_user()
+            && let Some(name) = user_name(text)
+        {
+            self.push_variable_within(start + name.start..start + name.end, start..end, Rule::UserName);
+            return end;
+        }
         let at = self.skeleton.variables.len() as u32;
         self.skeleton.tokens.push(Token {
             start: start as u32,
@@ -133,7 +141,28 @@ impl Scanner<'_> {
         }
         let rules = self.masking.rules;
         self.push_token(start..end, |message, variables| mask::mask_token(message, start..end, rules, variables));
+        self.join_list();
         end
+    }
+
+    /// Makes one variable of the last two tokens when both are ids of one kind.
+    fn join_list(&mut self) {
+        let [.., before, last] = self.skeleton.tokens.as_slice() else { return };
+        let id = |token: &Token| {
+            let whole =
+                self.skeleton.variables_of(token).first().filter(|first| first.range() == (token.start..token.end));
+            whole.and_then(|whole| id_prefix(slice(self.message, &whole.range())))
+        };
+        if id(before).is_none_or(|prefix| id(last) != Some(prefix)) || !self.allows(Rule::List) {
+            return;
+        }
+        let end = last.end;
+        self.skeleton.tokens.pop();
+        self.skeleton.variables.pop();
+        if let (Some(token), Some(variable)) = (self.skeleton.tokens.last_mut(), self.skeleton.variables.last_mut()) {
+            token.end = end;
+            *variable = Variable { end, rule: Rule::List, ..*variable };
+        }
     }
 
     /// A token that user masks may reach into or beyond: it ends where neither a token nor a match goes on.
@@ -178,6 +207,18 @@ impl Scanner<'_> {
         self.push_token(token, |_, variables| variables.push(Variable::new(variable, rule)));
     }
 
+    /// The token before is the word `user`.
+    #[inline(always)]
+    fn previous_is_user(&self) -> bool {
+        let is_user = |token: &Token| {
+            let text = slice(self.message, &(token.start..token.end));
+            let Some((before, word)) = text.split_last_chunk::<4>() else { return false };
+            word.eq_ignore_ascii_case(b"user")
+                && before.last().is_none_or(|byte| matches!(byte, b'"' | b'\'' | b'(' | b'['))
+        };
+        self.skeleton.tokens.last().is_some_and(is_user) && self.allows(Rule::UserName)
+    }
+
     /// The token before is a number and nothing after it.
     fn previous_is_number(&self) -> bool {
         self.last_variable().is_some_and(|(token, variable)| {
@@ -213,4 +254,10 @@ impl Scanner<'_> {
             token.hash = hash;
         }
     }
+}
+
+/// The letters that an id begins with: two or more, `_` among them.
+fn id_prefix(id: &[u8]) -> Option<&[u8]> {
+    let letters = id.iter().take_while(|byte| byte.is_ascii_alphabetic() || **byte == b'_').count();
+    id.get(..letters).filter(|prefix| prefix.len() >= 2)
 }

@@ -26,17 +26,108 @@ pub(super) fn protocol_version(text: &[u8]) -> Option<usize> {
     (digits > 0).then_some(5 + digits)
 }
 
-/// The text between the quotes of `key="…"`, when the token ends within them; at most `max_bytes` long.
+/// The text between the quotes of `key="…"`, blanks included, at most `max_bytes` long; nothing when the key is one
+/// whose value tells what happened.
 pub(super) fn quoted_value(message: &[u8], start: usize, end: usize, max_bytes: usize) -> Option<Range<usize>> {
     let text = message.get(start..end)?;
     let equals = text.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
     let quote = *text.get(equals + 1).filter(|byte| matches!(byte, b'"' | b'\''))?;
-    let value = start + equals + 2;
-    if message.get(value..end)?.contains(&quote) {
+    if is_telling(text.get(..equals)?) {
         return None;
     }
+    let value = start + equals + 2;
     let window = message.get(value..).map(|rest| rest.get(..max_bytes).unwrap_or(rest))?;
     memchr::memchr(quote, window).map(|length| value..value + length)
+}
+
+/// Keys whose value is prose or one of a few words, by the customs of logfmt and JSON logs: such a value is read as
+/// text, since it is what makes the line one of its kind.
+fn is_telling(key: &[u8]) -> bool {
+    const KEYS: [&str; 34] = [
+        "action",
+        "category",
+        "code",
+        "component",
+        "description",
+        "detail",
+        "details",
+        "err",
+        "error",
+        "event",
+        "exception",
+        "kind",
+        "level",
+        "log",
+        "logger",
+        "lvl",
+        "message",
+        "method",
+        "module",
+        "msg",
+        "op",
+        "operation",
+        "outcome",
+        "phase",
+        "reason",
+        "result",
+        "severity",
+        "stage",
+        "state",
+        "status",
+        "step",
+        "text",
+        "title",
+        "type",
+    ];
+    let key = key.rsplit(|byte| !byte.is_ascii_alphanumeric()).next().unwrap_or_default();
+    KEYS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(key))
+}
+
+/// The name in a token that follows the word `user`: between quotes or brackets and closing punctuation; letters and
+/// what names have between them. Words that continue a sentence are none.
+pub(super) fn user_name(text: &[u8]) -> Option<Range<usize>> {
+    const NO_NAMES: [&str; 34] = [
+        "account",
+        "agent",
+        "and",
+        "as",
+        "at",
+        "authentication",
+        "by",
+        "cannot",
+        "data",
+        "does",
+        "for",
+        "from",
+        "has",
+        "id",
+        "in",
+        "input",
+        "interface",
+        "is",
+        "logged",
+        "mode",
+        "name",
+        "not",
+        "of",
+        "on",
+        "or",
+        "process",
+        "request",
+        "session",
+        "space",
+        "to",
+        "unknown",
+        "was",
+        "with",
+        "without",
+    ];
+    let start = text.iter().position(|byte| !matches!(byte, b'\'' | b'"' | b'<' | b'(' | b'['))?;
+    let end = text.iter().rposition(u8::is_ascii_alphanumeric)? + 1;
+    let name = text.get(start..end)?;
+    let is_word = name.iter().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_' | b'.' | b'$'));
+    let is_no_name = NO_NAMES.iter().any(|word| word.as_bytes().eq_ignore_ascii_case(name));
+    (is_word && !is_no_name).then_some(start..end)
 }
 
 pub(super) fn is_calendar_word(text: &[u8]) -> bool {

@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 use super::kind::Kind;
 use super::queue::EvictionQueue;
 use super::shared::SharedSlots;
-use super::similar::{Family, SimilarTable};
+use super::similar::{self, Family, SimilarTable};
 use super::tokenise::{self, Masking, Skeleton, WILDCARD, WILDCARD_TOKEN};
 use super::tree::Tree;
 use super::{Match, Slot};
@@ -32,6 +32,8 @@ pub struct TemplateOptions {
     pub max_templates: usize,
     /// Templates that must differ in one token before that token is a variable; at least 2.
     pub merge_after: usize,
+    /// The same when all of them have a [name](super::similar::is_name) there; at least 2.
+    pub merge_names_after: usize,
     /// What in a line is a variable at first sight.
     pub masking: Masking,
     /// Wildcards show what they met.
@@ -40,7 +42,7 @@ pub struct TemplateOptions {
 
 impl Default for TemplateOptions {
     fn default() -> Self {
-        Self { max_templates: 10_000, merge_after: 8, masking: Masking::default(), typed: false }
+        Self { max_templates: 10_000, merge_after: 8, merge_names_after: 2, masking: Masking::default(), typed: false }
     }
 }
 
@@ -126,7 +128,7 @@ impl TemplateStore {
             free: (0..capacity as u32).rev().map(Slot).collect(),
             by_skeleton: HashMap::default(),
             by_id: HashMap::default(),
-            similar: SimilarTable::new(capacity.saturating_mul(4), options.merge_after.max(2)),
+            similar: SimilarTable::new(capacity.saturating_mul(4)),
             queue: EvictionQueue::new(capacity),
             shared: Arc::new(SharedSlots::new(capacity)),
             changes: VecDeque::new(),
@@ -336,13 +338,22 @@ impl TemplateStore {
             entry.entered = self.entered_total;
         }
         let tokens = self.entry(slot)?.tokens.clone();
-        let entries = &self.entries;
-        self.similar.enter(slot, &tokens, |other, position| {
-            entries.get(other.index()).and_then(Option::as_ref).is_some_and(|entry| {
-                entry.tokens.len() == tokens.len()
-                    && entry.tokens.iter().zip(&*tokens).enumerate().all(|(at, (a, b))| (at == position) != (a == b))
-            })
-        })
+        let entry = |slot: Slot| self.entries.get(slot.index()).and_then(Option::as_ref);
+        let differs_only_at = |entry: &Entry, position| {
+            entry.tokens.len() == tokens.len()
+                && entry.tokens.iter().zip(&*tokens).enumerate().all(|(at, (a, b))| (at == position) != (a == b))
+        };
+        let is_name = |slot: &Slot, position| {
+            let token = entry(*slot).and_then(|entry| entry.template.text.split(|byte| *byte == b' ').nth(position));
+            token.is_some_and(similar::is_name)
+        };
+        let TemplateOptions { merge_after, merge_names_after, .. } = *self.options;
+        let is_enough = |members: &[Slot], position| {
+            members.len() >= merge_after
+                || (members.len() >= merge_names_after && members.iter().all(|slot| is_name(slot, position)))
+        };
+        let is_member = |other, position| entry(other).is_some_and(|entry| differs_only_at(entry, position));
+        self.similar.enter(slot, &tokens, is_member, is_enough)
     }
 
     /// The oldest member goes on with a wildcard at the family's position; the others become aliases of it.

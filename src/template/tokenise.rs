@@ -8,7 +8,9 @@
 //! | number and unit of size | `14.2 KB)` | `<*>)` |
 //! | path and protocol version | `"GET /a/b HTTP/1.1"` | `"GET <*>"` |
 //! | an empty value | `()`, `""` alone | `(<*>)`, `"<*>"` |
-//! | quoted value of a key | `tag="View Lock",` | `tag="<*>",` |
+//! | quoted value of a key, but of one that tells what happened | `tag="View Lock",`, `msg="all done"` | `tag="<*>",`, itself |
+//! | name after `user` | `for user ann,` | `for user <*>,` |
+//! | ids of one kind in a row | `blk_1 blk_2` | `<*>` |
 //!
 //! Bounds ([`Masking`]): after `max_tokens` tokens the rest of the line is one variable, and so is a token longer than
 //! `max_token_bytes`; a line longer than 4 GiB is cut there.
@@ -230,7 +232,16 @@ mod tests {
             ("\"GET /a/b HTTP/1.1\" status: 200", "\"GET <*>\" status: <*>"),
             ("tag=\"View Lock\", ws=null", "tag=\"<*>\", ws=null"),
             ("from () at \"\"", "from (<*>) at \"<*>\""),
-            ("tag=\"\" x", "tag=\"\" x"),
+            ("tag=\"\" x", "tag=\"<*>\" x"),
+            ("tag=\"one\", x", "tag=\"<*>\", x"),
+            ("level=info msg=\"user ann logged in\"", "level=info msg=\"user <*> logged in\""),
+            ("for user ann, by", "for user <*>, by"),
+            ("User 'www-data'", "User '<*>'"),
+            ("user unknown", "user unknown"),
+            ("user 17 x", "user <*> x"),
+            ("ask blk_1 blk_-2 blk_3 now", "ask <*> now"),
+            ("blk_1 node-2", "<*> <*>"),
+            ("1 2 3", "<*> <*> <*>"),
             ("tag=\"never closed", "tag=\"never closed"),
             ("  two   blanks  ", "two blanks"),
             ("", ""),

@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn a_word_that_became_a_wildcard_is_plain_and_the_others_are_learned_again() {
         let mut typed = Typed::new(3);
-        assert_eq!(typed.line("user ann id 1"), "user ann id <num>");
-        typed.line("user bob id 2");
-        assert_eq!(typed.line("user cy id 3"), "user <*> id <num>");
+        assert_eq!(typed.line("name ann id 1"), "name ann id <num>");
+        typed.line("name bob id 2");
+        assert_eq!(typed.line("name cy id 3"), "name <*> id <num>");
     }
 
     #[test]
