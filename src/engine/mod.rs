@@ -41,3 +41,5 @@ pub use error::EngineError;
 pub use lane::{Lane, Synthetic};
 pub use open::{Engine, Environment, RecoveryReport};
 pub use stats::{Stats, TemplateSummary};
+
+pub use crate::template::explain::Explanation;

@@ -20,9 +20,8 @@ use serde::Serialize;
 use super::enrichment::Enrichment;
 use super::event::{Event, Input, Layout, LayoutError, Written};
 use crate::config::{Config, ConfigError, Fields, TimeSource};
-use crate::engine::{Engine, EngineError, Environment, Lane, Stats, Synthetic};
+use crate::engine::{Engine, EngineError, Environment, Explanation, Lane, Stats, Synthetic};
 use crate::event::{Observation, State, StreamKey, Timestamp, Verdict};
-use crate::template::explain::Explanation;
 
 /// Seconds between two attempts to open a data dir that could not be opened.
 pub const RETRY_SECS: i64 = 10;
