@@ -7,9 +7,9 @@ use super::hash;
 use super::mask::{self, Variable, Variables, class};
 use super::rule::Rule;
 use super::shapes::{
-    calendar_time, is_calendar_word, is_empty_pair, protocol_version, quoted_value, size_unit, user_name,
+    calendar_time, is_calendar_word, is_empty_pair, is_user, protocol_version, quoted_value, size_unit, user_name,
 };
-use super::tokenise::{Masking, Skeleton, Token, hash_pieces, slice};
+use super::tokenise::{Masking, Skeleton, Token, WILDCARD_TOKEN, hash_pieces, slice};
 
 pub(super) struct Scanner<'a> {
     pub(super) message: &'a [u8],
@@ -17,6 +17,8 @@ pub(super) struct Scanner<'a> {
     pub(super) skeleton: &'a mut Skeleton,
     /// Matches of the user's masks, ascending.
     pub(super) forced: &'a [Range<usize>],
+    /// The token before is the word `user`.
+    pub(super) after_user: bool,
 }
 
 impl Scanner<'_> {
@@ -67,7 +69,7 @@ impl Scanner<'_> {
             return self.forced_token(start, end);
         }
         if seen & (class::DIGIT | class::SLASH | class::EQUALS | class::OPEN_ANGLE) != 0 {
-            return self.masked_token(start, end);
+            return self.masked_token(start, end, seen);
         }
         self.plain_token(start, end)
     }
@@ -76,7 +78,9 @@ impl Scanner<'_> {
     #[inline(always)]
     fn plain_token(&mut self, start: usize, end: usize) -> usize {
         let text = self.message.get(start..end).unwrap_or_default();
+        let after_user = std::mem::take(&mut self.after_user);
         if text.len() <= 5 {
+            self.after_user = is_user(text);
             if is_empty_pair(text) && self.allows(Rule::EmptyValue) {
                 self.push_variable_within(start + 1..start + 1, start..end, Rule::EmptyValue);
                 return end;
@@ -103,7 +107,8 @@ impl Scanner<'_> {
             self.push_variable(start..end, Rule::LongToken);
             return end;
         }
-        if self.previous_is_user()
+        if after_user
+            && self.allows(Rule::UserName)
             && let Some(name) = user_name(text)
         {
             self.push_variable_within(start + name.start..start + name.end, start..end, Rule::UserName);
@@ -119,7 +124,8 @@ impl Scanner<'_> {
         end
     }
 
-    fn masked_token(&mut self, start: usize, end: usize) -> usize {
+    fn masked_token(&mut self, start: usize, end: usize, seen: u8) -> usize {
+        self.after_user = false;
         let text = self.message.get(start..end).unwrap_or_default();
         if text.len() > self.masking.max_token_bytes {
             self.push_variable(start..end, Rule::LongToken);
@@ -132,7 +138,8 @@ impl Scanner<'_> {
             self.extend_variable(start + version, end, Rule::Protocol);
             return end;
         }
-        if self.allows(Rule::QuotedValue)
+        if seen & class::EQUALS != 0
+            && self.allows(Rule::QuotedValue)
             && let Some(value) = quoted_value(self.message, start, end, self.masking.max_token_bytes)
         {
             let end = self.token_end(value.end).0;
@@ -142,17 +149,17 @@ impl Scanner<'_> {
         let rules = self.masking.rules;
         self.push_token(start..end, |message, variables| mask::mask_token(message, start..end, rules, variables));
         self.join_list();
+        self.after_user = text.ends_with(b"\"user");
         end
     }
 
     /// Makes one variable of the last two tokens when both are ids of one kind.
     fn join_list(&mut self) {
         let [.., before, last] = self.skeleton.tokens.as_slice() else { return };
-        let id = |token: &Token| {
-            let whole =
-                self.skeleton.variables_of(token).first().filter(|first| first.range() == (token.start..token.end));
-            whole.and_then(|whole| id_prefix(slice(self.message, &whole.range())))
-        };
+        if last.hash != WILDCARD_TOKEN || before.hash != WILDCARD_TOKEN {
+            return;
+        }
+        let id = |token: &Token| id_prefix(slice(self.message, &(token.start..token.end)));
         if id(before).is_none_or(|prefix| id(last) != Some(prefix)) || !self.allows(Rule::List) {
             return;
         }
@@ -205,18 +212,6 @@ impl Scanner<'_> {
 
     fn push_variable_within(&mut self, variable: Range<usize>, token: Range<usize>, rule: Rule) {
         self.push_token(token, |_, variables| variables.push(Variable::new(variable, rule)));
-    }
-
-    /// The token before is the word `user`.
-    #[inline(always)]
-    fn previous_is_user(&self) -> bool {
-        let is_user = |token: &Token| {
-            let text = slice(self.message, &(token.start..token.end));
-            let Some((before, word)) = text.split_last_chunk::<4>() else { return false };
-            word.eq_ignore_ascii_case(b"user")
-                && before.last().is_none_or(|byte| matches!(byte, b'"' | b'\'' | b'(' | b'['))
-        };
-        self.skeleton.tokens.last().is_some_and(is_user) && self.allows(Rule::UserName)
     }
 
     /// The token before is a number and nothing after it.

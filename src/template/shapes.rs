@@ -30,7 +30,7 @@ pub(super) fn protocol_version(text: &[u8]) -> Option<usize> {
 /// whose value tells what happened.
 pub(super) fn quoted_value(message: &[u8], start: usize, end: usize, max_bytes: usize) -> Option<Range<usize>> {
     let text = message.get(start..end)?;
-    let equals = text.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
+    let equals = memchr::memchr(b'=', text).filter(|at| *at > 0)?;
     let quote = *text.get(equals + 1).filter(|byte| matches!(byte, b'"' | b'\''))?;
     if is_telling(text.get(..equals)?) {
         return None;
@@ -81,6 +81,13 @@ fn is_telling(key: &[u8]) -> bool {
     ];
     let key = key.rsplit(|byte| !byte.is_ascii_alphanumeric()).next().unwrap_or_default();
     KEYS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(key))
+}
+
+/// The word `user`, after a quote or a bracket or not.
+#[inline(always)]
+pub(super) fn is_user(text: &[u8]) -> bool {
+    let Some((before, word)) = text.split_last_chunk::<4>() else { return false };
+    word.eq_ignore_ascii_case(b"user") && before.iter().all(|byte| matches!(byte, b'"' | b'\'' | b'(' | b'['))
 }
 
 /// The name in a token that follows the word `user`: between quotes or brackets and closing punctuation; letters and

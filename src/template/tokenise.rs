@@ -79,7 +79,7 @@ impl Skeleton {
         self.variables.clear();
         let message = message.get(..u32::MAX as usize).unwrap_or(message);
         let forced = if masking.user.is_empty() { Vec::new() } else { masking.user.ranges(message) };
-        Scanner { message, masking, skeleton: self, forced: &forced }.run();
+        Scanner { message, masking, skeleton: self, forced: &forced, after_user: false }.run();
         self.hash = self.token_hashes().fold(0, hash::combine);
     }
 
