@@ -154,10 +154,12 @@ impl Variable {
 /// Receives the variable parts of a token, ascending and disjoint, as offsets into the message.
 pub(super) type Variables = Vec<Variable>;
 
-/// Appends the variable parts of `message[token]`; the token is free of blanks.
-pub(super) fn mask_token(message: &[u8], token: Range<usize>, rules: RuleSet, variables: &mut Variables) {
+/// Appends the variable parts of `message[token]`; the token is free of blanks, and `seen` has the class bits of its
+/// bytes, or more.
+pub(super) fn mask_token(message: &[u8], token: Range<usize>, seen: u8, rules: RuleSet, variables: &mut Variables) {
     let Some(text) = message.get(token.clone()) else { return };
-    if rules.contains(Rule::Path)
+    if seen & class::SLASH != 0
+        && rules.contains(Rule::Path)
         && let Some(path) = path(text)
     {
         push(message, variables, Variable::new(token.start + path.start..token.start + path.end, Rule::Path));
@@ -177,11 +179,11 @@ pub(super) fn mask_token(message: &[u8], token: Range<usize>, rules: RuleSet, va
             at += 1;
             continue;
         }
-        let end = word_end(text, at, value_follows);
+        let (end, seen) = word_end(text, at, value_follows);
         let word = text.get(at..end).unwrap_or_default();
-        if let Some(rule) = rule_of(word, value_follows, rules) {
-            let end = end - word.iter().rev().take_while(|byte| matches!(byte, b'.' | b':')).count();
-            push(message, variables, Variable::new(token.start + at..token.start + end, rule));
+        if let Some(rule) = rule_of(word, seen, value_follows, rules) {
+            let closing = word.iter().rev().take_while(|byte| matches!(byte, b'.' | b':')).count();
+            push(message, variables, Variable::new(token.start + at..token.start + end - closing, rule));
         }
         value_follows = false;
         at = end;
@@ -203,29 +205,29 @@ fn ends_a_key(text: &[u8], equals: usize) -> bool {
     text.get(equals - 1).is_some_and(|byte| class::of(*byte) & class::LETTER != 0)
 }
 
-/// End of the word that begins at `start`. A word without a digit ends after its `:` or `/`, so that what follows
-/// is looked at by itself; a value keeps them.
-fn word_end(text: &[u8], start: usize, is_value: bool) -> usize {
-    let mut has_digit = false;
+/// End of the word that begins at `start`, and the classes of its bytes. A word without a digit ends after its `:` or
+/// `/`, so that what follows is looked at by itself; a value keeps them.
+fn word_end(text: &[u8], start: usize, is_value: bool) -> (usize, u8) {
+    let mut seen = 0;
     let mut at = start;
     while let Some(&byte) = text.get(at) {
         let bits = class::of(byte);
         if bits & (class::DIGIT | class::LETTER | class::JOINER) == 0 {
             break;
         }
-        has_digit |= bits & class::DIGIT != 0;
+        seen |= bits;
         at += 1;
-        if has_digit || is_value {
+        if seen & class::DIGIT != 0 || is_value {
             continue;
         }
         if byte == b':' || byte == b'/' {
             break;
         }
         if byte == b'.' && text.get(at) == Some(&b'.') {
-            return at + text.iter().skip(at).take_while(|byte| **byte == b'.').count();
+            return (at + text.iter().skip(at).take_while(|byte| **byte == b'.').count(), seen);
         }
     }
-    at
+    (at, seen)
 }
 
 /// Letters and `_` alone: the value of a key may be one of a few words, and how many there are is not for one line to tell.
@@ -233,17 +235,15 @@ fn is_plain_word(word: &[u8]) -> bool {
     word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
 }
 
-/// The rule that makes a word a variable.
-fn rule_of(word: &[u8], is_value: bool, rules: RuleSet) -> Option<Rule> {
-    let seen = word.iter().fold(0, |bits, byte| bits | class::of(*byte));
-    let is_name = is_name(word) || (!is_value && is_numbered(word));
-    let rule = if seen & class::DIGIT != 0 { (!is_name).then_some(Rule::Number) } else { bare_hex(word) };
-    rule.filter(|rule| rules.contains(*rule))
-        .or((is_value && rules.contains(Rule::KeyValue) && !is_plain_word(word)).then_some(Rule::KeyValue))
-}
-
-fn bare_hex(word: &[u8]) -> Option<Rule> {
-    is_bare_hex(word).then_some(Rule::Hex)
+/// The rule that makes a word a variable; `seen` are the classes of its bytes.
+fn rule_of(word: &[u8], seen: u8, is_value: bool, rules: RuleSet) -> Option<Rule> {
+    let has_digit = seen & class::DIGIT != 0;
+    let is_variable = if has_digit { !(is_name(word) || (!is_value && is_numbered(word))) } else { is_bare_hex(word) };
+    let rule = if has_digit { Rule::Number } else { Rule::Hex };
+    if is_variable && rules.contains(rule) {
+        return Some(rule);
+    }
+    (is_value && rules.contains(Rule::KeyValue) && !is_plain_word(word)).then_some(Rule::KeyValue)
 }
 
 /// Eight hex digits or more, all of them letters.
@@ -306,7 +306,7 @@ mod tests {
 
     fn masked(token: &str) -> String {
         let mut variables = Vec::new();
-        mask_token(token.as_bytes(), 0..token.len(), RuleSet::ALL, &mut variables);
+        mask_token(token.as_bytes(), 0..token.len(), u8::MAX, RuleSet::ALL, &mut variables);
         let mut out = token.to_owned();
         for variable in variables.iter().rev() {
             out.replace_range(variable.start as usize..variable.end as usize, "<*>");

@@ -147,7 +147,7 @@ impl Scanner<'_> {
             return end;
         }
         let rules = self.masking.rules;
-        self.push_token(start..end, |message, variables| mask::mask_token(message, start..end, rules, variables));
+        self.push_token(start..end, |message, variables| mask::mask_token(message, start..end, seen, rules, variables));
         self.join_list();
         self.after_user = text.ends_with(b"\"user");
         end
@@ -182,11 +182,11 @@ impl Scanner<'_> {
         self.push_token(start..end, |message, variables| {
             let mut at = start;
             for range in forced.iter().filter(|range| touching(range, end)) {
-                mask::mask_token(message, at..range.start.max(at), rules, variables);
+                mask::mask_token(message, at..range.start.max(at), u8::MAX, rules, variables);
                 variables.push(Variable::new(range.start.max(start)..range.end, Rule::UserMask));
                 at = range.end;
             }
-            mask::mask_token(message, at..end, rules, variables);
+            mask::mask_token(message, at..end, u8::MAX, rules, variables);
         });
         end
     }
