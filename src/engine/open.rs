@@ -1,16 +1,18 @@
 //! Opening an engine: lock, restore, replay, go on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use serde::Serialize;
 
-use super::core::{Core, Delta, FoldedEvents, LaneState, Lanes, ParkedLane, Picture, model_options};
+use super::core::{Core, Lanes, ParkedLane, model_options};
 use super::error::EngineError;
 use super::lane::{FLAG_ANOMALY, Lane};
 use super::learned::Learned;
+use super::picture::{Delta, FoldedEvents, LaneState, Picture};
+use super::registry::Closing;
 use super::stats::{Stats, TemplateSummary};
 use super::writer::{Command, Start, Writer};
 use super::{registry, sections};
@@ -54,7 +56,7 @@ pub struct RecoveryReport {
     pub lanes: Vec<wal::RecoveryReport>,
     /// Events replayed from the log.
     pub events_replayed: u64,
-    /// Events of templates that no longer exist.
+    /// Events among them of templates that no longer exist: counted, not learned.
     pub events_unresolved: u64,
 }
 
@@ -71,15 +73,16 @@ pub(super) struct Inner {
     pub(super) core: Arc<Core>,
     pub(super) writer: Option<Writer>,
     recovery: RecoveryReport,
-    /// Released last.
+    /// Released when everything is written.
     _lock: Option<DataDirLock>,
+    /// Dropped last: tells who waits for the data dir.
+    _closing: Option<Closing>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let sections = sections::compose(&self.core);
         if let Some(writer) = &mut self.writer {
-            writer.send(Command::Checkpoint(sections));
+            writer.send(Command::Checkpoint(sections::compose(&self.core)));
             writer.stop();
         }
     }
@@ -98,19 +101,42 @@ impl Engine {
     /// # Errors
     /// When the data dir is in use, cannot be used, or is of a newer version; when a mask does not compile.
     pub fn open(config: &Config, environment: Environment) -> Result<Self, EngineError> {
+        Self::open_announced(config, environment, None)
+    }
+
+    /// As [`Self::open`]; `closing` is dropped once the data dir can be opened again.
+    pub(super) fn open_announced(
+        config: &Config,
+        environment: Environment,
+        closing: Option<Closing>,
+    ) -> Result<Self, EngineError> {
         let options = template_options(config)?;
-        let Some(dir) = config.data_dir.clone() else {
-            let core = Core::new(
-                config.clone(),
-                environment,
-                0,
-                TemplateStore::new(options),
-                Picture::default(),
-                Lanes::default(),
-            );
-            let inner = Inner { core: Arc::new(core), writer: None, recovery: RecoveryReport::default(), _lock: None };
-            return Ok(Self::from_inner(Arc::new(inner)));
+        let mut inner = match config.data_dir.clone() {
+            Some(dir) => Self::restored(dir, config, environment, options)?,
+            None => Self::in_memory(config, environment, options),
         };
+        inner._closing = closing;
+        Ok(Self::from_inner(Arc::new(inner)))
+    }
+
+    fn in_memory(config: &Config, environment: Environment, options: TemplateOptions) -> Inner {
+        let store = TemplateStore::new(options);
+        let core = Core::new(config.clone(), environment, 0, store, Picture::default(), Lanes::default());
+        Inner {
+            core: Arc::new(core),
+            writer: None,
+            recovery: RecoveryReport::default(),
+            _lock: None,
+            _closing: None,
+        }
+    }
+
+    fn restored(
+        dir: PathBuf,
+        config: &Config,
+        environment: Environment,
+        options: TemplateOptions,
+    ) -> Result<Inner, EngineError> {
         let lock = DataDirLock::acquire(&dir, environment.clock.now())?;
         let recovered = Recovery::run(&dir, config, options, &*environment.fs)?;
         let start = recovered.start;
@@ -119,13 +145,11 @@ impl Engine {
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, &dir)?, Ordering::Relaxed);
         let core = Arc::new(core);
-        let replayed = recovered.report.events_replayed > 0;
         let writer = Writer::start(Arc::clone(&core), dir, start)?;
-        if replayed {
+        if recovered.report.events_replayed > 0 {
             writer.send(Command::Checkpoint(sections::compose(&core)));
         }
-        let inner = Inner { core, writer: Some(writer), recovery: recovered.report, _lock: Some(lock) };
-        Ok(Self::from_inner(Arc::new(inner)))
+        Ok(Inner { core, writer: Some(writer), recovery: recovered.report, _lock: Some(lock), _closing: None })
     }
 
     /// As [`Self::open`], but when this process has the data dir open already, the same engine, with the options it was opened with.
@@ -149,21 +173,7 @@ impl Engine {
     /// # Errors
     /// When 255 are taken.
     pub fn lane(&self) -> Result<Lane, EngineError> {
-        let core = &self.inner.core;
-        let parked = core.lanes().take()?;
-        let parked = match parked {
-            Taken::Parked(parked) => *parked,
-            Taken::New(number, like) => {
-                let store = core.store();
-                let (learned, deltas_seen) = like.map_or_else(
-                    || (Learned::new(core.model_options, &store), core.picture().deltas_total()),
-                    |state| (state.learned, state.deltas_seen),
-                );
-                let position = Position { run: core.run, record: 0 };
-                let state = LaneState { number, learned, position, deltas_seen };
-                ParkedLane { state, next_segment: SegmentSequence::default(), encoder: None }
-            }
-        };
+        let parked = self.inner.core.lanes().take()?;
         Ok(Lane::new(Arc::clone(&self.inner), parked))
     }
 
@@ -201,23 +211,18 @@ impl Engine {
     }
 }
 
-enum Taken {
-    Parked(Box<ParkedLane>),
-    New(u8, Option<Box<LaneState>>),
-}
-
 impl Lanes {
-    fn take(&mut self) -> Result<Taken, EngineError> {
-        let lowest = self.parked.iter().enumerate().min_by_key(|(_, parked)| parked.state.number).map(|(at, _)| at);
+    fn take(&mut self) -> Result<ParkedLane, EngineError> {
+        let lowest = self.parked.iter().enumerate().min_by_key(|(_, parked)| parked.number).map(|(at, _)| at);
         if let Some(at) = lowest {
-            return Ok(Taken::Parked(Box::new(self.parked.swap_remove(at))));
+            return Ok(self.parked.swap_remove(at));
         }
         if self.next_number >= MOST_LANES {
             return Err(EngineError::TooManyLanes);
         }
         let number = self.next_number as u8;
         self.next_number += 1;
-        Ok(Taken::New(number, self.latest.first_key_value().map(|(_, state)| Box::new(state.clone()))))
+        Ok(ParkedLane { number, next_event: 0, log: None })
     }
 }
 
@@ -245,6 +250,10 @@ struct Recovery<'a> {
     store: TemplateStore,
     picture: Picture,
     states: BTreeMap<u8, LaneState>,
+    /// What was replayed, by lane: the other lanes learn it, too.
+    replayed: Vec<Arc<Delta>>,
+    /// Tails that were cut off when templates were learned.
+    torn_tails: BTreeMap<u8, Vec<wal::TornTail>>,
     report: RecoveryReport,
 }
 
@@ -261,6 +270,8 @@ impl<'a> Recovery<'a> {
             store: TemplateStore::new(options.clone()),
             picture: Picture::default(),
             states: BTreeMap::new(),
+            replayed: Vec::new(),
+            torn_tails: BTreeMap::new(),
             report: RecoveryReport::default(),
         };
         recovery.report.damaged_checkpoints =
@@ -269,7 +280,6 @@ impl<'a> Recovery<'a> {
         let covered = recovery.states.values().map(|state| (state.number, state.position)).collect();
         let wal_dir = dir.join("wal");
         let mut leftovers = Vec::new();
-        let mut next_segments = BTreeMap::new();
         let lanes = wal::lanes(fs, &wal_dir)?;
         let shares_templates = lanes.len() > 1;
         for lane in lanes.iter().filter(|_| shares_templates) {
@@ -278,13 +288,12 @@ impl<'a> Recovery<'a> {
         for lane in lanes {
             let report = recovery.replay(fs, &wal_dir, lane)?;
             last_run = last_run.max(report.last_run);
-            next_segments.insert(lane, report.next_sequence);
             leftovers.extend(wal::segments(fs, &wal_dir, lane)?.into_iter().map(|segment| (lane, segment)));
             recovery.report.lanes.push(report);
         }
         let run = last_run.map_or(0, |last| last.wrapping_add(1));
         recovery.picture.tidy(&recovery.store);
-        let lanes = recovery.park(run, &next_segments);
+        let lanes = recovery.park(run);
         let start = Start { next_checkpoint: read.next_sequence, covered, leftovers };
         Ok(Recovered { run, store: recovery.store, picture: recovery.picture, lanes, start, report: recovery.report })
     }
@@ -307,14 +316,16 @@ impl<'a> Recovery<'a> {
         }
     }
 
+    /// Learns the templates of a lane's log before any lane is replayed: a lane's events may be of a template that another lane found.
     fn learn_templates(&mut self, fs: &dyn FileSystem, wal_dir: &Path, lane: u8) -> Result<(), EngineError> {
         let from = self.states.get(&lane).map(|state| state.position).unwrap_or_default();
         let store = &mut self.store;
-        wal::recover_lane(fs, wal_dir, lane, from, &mut |_, record| {
+        let report = wal::recover_lane(fs, wal_dir, lane, from, &mut |_, record| {
             if let Record::Template { text, .. } = record {
                 store.learn_text(text);
             }
         })?;
+        self.torn_tails.insert(lane, report.torn_tails);
         Ok(())
     }
 
@@ -323,13 +334,17 @@ impl<'a> Recovery<'a> {
             number: lane,
             learned: Learned::new(model_options(self.config), &self.store),
             position: Position::default(),
+            next_segment: SegmentSequence::default(),
             deltas_seen: 0,
+            is_parked: true,
         });
         let mut events = FoldedEvents::default();
         let mut unresolved = 0;
         let store = &mut self.store;
         let learned = &mut state.learned;
-        let report = wal::recover_lane(fs, wal_dir, lane, state.position, &mut |_, record| match record {
+        // Lanes replayed before may have moved templates.
+        learned.sync(store);
+        let mut report = wal::recover_lane(fs, wal_dir, lane, state.position, &mut |_, record| match record {
             Record::Template { text, .. } => {
                 let found = store.learn_text(text);
                 learned.sync(store);
@@ -340,24 +355,27 @@ impl<'a> Recovery<'a> {
             }
             Record::Decision { .. } => {}
         })?;
+        report.torn_tails.splice(0..0, self.torn_tails.remove(&lane).unwrap_or_default());
         self.report.events_replayed += events.events;
         self.report.events_unresolved += unresolved;
         let delta = Delta::of(lane, &mut state.learned);
-        state.deltas_seen = self.picture.fold(lane, delta, events, self.picture.deltas_total()).1;
+        self.picture.count(&delta, events);
+        self.replayed.push(Arc::new(delta));
+        state.next_segment = state.next_segment.max(report.next_sequence);
         self.states.insert(lane, state);
         Ok(report)
     }
 
-    /// Every lane waits to be taken, its log to go on in this run.
-    fn park(&mut self, run: u32, next_segments: &BTreeMap<u8, SegmentSequence>) -> Lanes {
+    /// Every lane knows what every lane saw, and waits to be taken, its log to go on in this run.
+    fn park(&mut self, run: u32) -> Lanes {
         let mut lanes = Lanes::default();
         for (number, mut state) in std::mem::take(&mut self.states) {
-            state.learned.sync(&self.store);
+            let others = self.replayed.iter().filter(|delta| delta.lane != number);
+            state.learned.absorb(&others.cloned().collect::<Vec<_>>(), &self.store);
             state.position = Position { run, record: 0 };
             lanes.next_number = lanes.next_number.max(u16::from(number) + 1);
-            lanes.latest.insert(number, state.clone());
-            let next_segment = next_segments.get(&number).copied().unwrap_or_default();
-            lanes.parked.push(ParkedLane { state, next_segment, encoder: None });
+            lanes.parked.push(ParkedLane { number, next_event: 0, log: None });
+            self.picture.publish(state);
         }
         lanes
     }
@@ -365,12 +383,12 @@ impl<'a> Recovery<'a> {
 
 /// The same as [`Lane::observe`] does with what the log kept of an event; false when its template is gone.
 fn replay_event(store: &TemplateStore, learned: &mut Learned, event: &WalEvent, events: &mut FoldedEvents) -> bool {
+    events.events += 1;
+    events.incidents += u64::from(event.flags & FLAG_ANOMALY != 0);
+    events.newest = events.newest.max(event.timestamp);
     let Some(template) = store.by_id(event.template) else { return false };
     store.touch(template.slot);
     learned.note_slot(template.slot, template.id);
     learned.observe(template.slot, event.timestamp, Severity::from_code(event.severity));
-    events.events += 1;
-    events.incidents += u64::from(event.flags & FLAG_ANOMALY != 0);
-    events.newest = events.newest.max(event.timestamp);
     true
 }

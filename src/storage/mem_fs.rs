@@ -17,6 +17,8 @@ pub struct Faults {
     pub capacity_bytes: Option<u64>,
     /// Syncing a file or directory fails.
     pub sync: bool,
+    /// Syncing a directory fails.
+    pub sync_dir: bool,
     /// Renaming fails.
     pub rename: bool,
     /// Truncating fails.
@@ -68,6 +70,17 @@ impl MemFs {
         state.live.clear();
         state.durable.clear();
         contents.into_iter().for_each(|(path, data)| state.place(&path, data));
+    }
+
+    /// Another one with what is durable in this one by now.
+    pub fn durable_copy(&self) -> Self {
+        let state = self.state();
+        let copy = Self::new();
+        for (path, id) in &state.durable {
+            copy.put(path, &state.durable_bytes(*id));
+        }
+        copy.state().dirs.extend(state.dirs.iter().cloned());
+        copy
     }
 
     /// Puts a file there, durably, with its directories and in spite of faults.
@@ -137,6 +150,7 @@ impl State {
 
     fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<usize> {
         self.require_dir(path.parent().unwrap_or(Path::new("")))?;
+        fail_when(self.dirs.contains(path), ErrorKind::IsADirectory)?;
         match self.live.get(path).copied() {
             Some(_) if mode == OpenMode::New => Err(ErrorKind::AlreadyExists.into()),
             Some(id) if mode == OpenMode::Append => Ok(id),
@@ -252,7 +266,7 @@ impl FileSystem for MemFs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.writable()?;
-        fail_when(state.faults.sync, ErrorKind::Other)?;
+        fail_when(state.faults.sync || state.faults.sync_dir, ErrorKind::Other)?;
         state.require_dir(dir)?;
         state.durable.retain(|path, _| path.parent() != Some(dir));
         let now: Vec<_> =
