@@ -28,11 +28,15 @@ impl Learned {
         Self { model: Model::new(options), changes_seen: store.changes_since(u64::MAX).1, slots: Vec::new() }
     }
 
-    /// With the slots' ids as the store has them now: after a restore, when both are of one moment.
+    /// With the slots' ids as the store has them now: after a restore, when both are of one moment. Counts of templates that went when the
+    /// store was restored (under a smaller cap) go, too.
     pub(super) fn adopt_slots(&mut self, store: &TemplateStore) {
         self.changes_seen = store.changes_since(u64::MAX).1;
-        for template in store.templates() {
-            self.note_slot(template.slot, template.id);
+        for slot in (0..store.slots() as u32).map(Slot) {
+            match store.by_slot(slot) {
+                Some(template) => self.note_slot(slot, template.id),
+                None => self.model.forget(slot.index()),
+            }
         }
     }
 

@@ -259,11 +259,13 @@ fn prune(fs: &dyn FileSystem, dir: &Path, newest: u64) -> Result<(), StorageErro
     }
     let entries = fs.list(dir).map_err(StorageError::io("list", dir))?;
     let leftover = entries.into_iter().map(|entry| entry.name).filter(|name| name.ends_with(atomic::TMP_SUFFIX));
-    for name in gone.into_iter().chain(leftover) {
+    let gone: Vec<String> = gone.into_iter().chain(leftover).collect();
+    for name in &gone {
         let path = dir.join(name);
         fs.remove(&path).map_err(StorageError::io("remove", &path))?;
     }
-    Ok(())
+    // Else every power cut in a row would bring one more back.
+    if gone.is_empty() { Ok(()) } else { fs.sync_dir(dir).map_err(StorageError::io("sync directory", dir)) }
 }
 
 /// Whether a checkpoint could be restored, by this version or by the newer one that wrote it.

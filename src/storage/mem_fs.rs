@@ -72,15 +72,23 @@ impl MemFs {
         contents.into_iter().for_each(|(path, data)| state.place(&path, data));
     }
 
-    /// Another one with what is durable in this one by now.
+    /// Another one with what a killed process leaves in this one: everything written by now, in one moment.
+    pub fn live_copy(&self) -> Self {
+        let state = self.state();
+        let data = |id: usize| state.inodes.get(id).map(|inode| inode.data.clone()).unwrap_or_default();
+        Self::holding(&state.dirs, state.live.iter().map(|(path, id)| (path, data(*id))))
+    }
+
+    /// Another one with what a power cut leaves in this one: everything durable by now.
     pub fn durable_copy(&self) -> Self {
         let state = self.state();
-        let copy = Self::new();
-        for (path, id) in &state.durable {
-            copy.put(path, &state.durable_bytes(*id));
-        }
-        copy.state().dirs.extend(state.dirs.iter().cloned());
-        copy
+        Self::holding(&state.dirs, state.durable.iter().map(|(path, id)| (path, state.durable_bytes(*id))))
+    }
+
+    fn holding<'p>(dirs: &BTreeSet<PathBuf>, files: impl Iterator<Item = (&'p PathBuf, Vec<u8>)>) -> Self {
+        let mut state = State { dirs: dirs.clone(), ..State::default() };
+        files.for_each(|(path, data)| state.place(path, data));
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// Puts a file there, durably, with its directories and in spite of faults.

@@ -7,7 +7,7 @@
 //! Learning is a function of the order of skeletons alone: replaying the texts of new templates in order
 //! ([`TemplateStore::learn_text`]) rebuilds the same templates, ids, merges and slots.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -24,6 +24,9 @@ use crate::event::TemplateId;
 
 /// Changes kept for lanes that have not asked lately; one that asks later reloads everything.
 const CHANGES_KEPT: usize = 4_096;
+
+/// Slots a checkpoint may name, whatever the cap is now: as many as the greatest cap accepted.
+const MOST_SLOTS: usize = 1_000_000;
 
 /// How templates are mined.
 #[derive(Debug, Clone)]
@@ -163,11 +166,16 @@ pub struct TemplateStore {
 impl TemplateStore {
     /// An empty store.
     pub fn new(options: TemplateOptions) -> Self {
+        let slots = options.max_templates.max(1);
+        Self::with_slots(options, slots)
+    }
+
+    fn with_slots(options: TemplateOptions, slots: usize) -> Self {
         let capacity = options.max_templates.max(1);
-        let generations = (0..capacity).map(|_| AtomicU32::new(2)).collect();
+        let generations = (0..slots).map(|_| AtomicU32::new(2)).collect();
         Self {
-            entries: (0..capacity).map(|_| None).collect(),
-            free: (0..capacity as u32).rev().map(Slot).collect(),
+            entries: (0..slots).map(|_| None).collect(),
+            free: (0..slots as u32).rev().map(Slot).collect(),
             by_skeleton: HashMap::default(),
             by_id: HashMap::default(),
             similar: SimilarTable::new(capacity.saturating_mul(4), options.merge_after.max(2)),
@@ -194,6 +202,11 @@ impl TemplateStore {
 
     pub(super) fn shared(&self) -> Arc<SharedSlots> {
         Arc::clone(&self.shared)
+    }
+
+    /// Slots there are: one more than the highest.
+    pub fn slots(&self) -> usize {
+        self.entries.len()
     }
 
     /// Templates known.
@@ -480,17 +493,19 @@ impl TemplateStore {
         }
     }
 
-    /// A store as [`Self::checkpoint`] wrote it.
+    /// A store as [`Self::checkpoint`] wrote it. With a smaller cap than it had, the least recently used templates go.
     ///
     /// # Errors
-    /// When the bytes are cut short or contradict themselves, or hold slots beyond `options.max_templates`.
+    /// When the bytes are cut short or contradict themselves.
     pub fn restore(options: TemplateOptions, bytes: &[u8]) -> Result<Self, ImageError> {
-        let image = StoreImage::read(bytes, options.max_templates.max(1))?;
-        let mut store = Self::new(options);
-        // A larger cap than before: the slots beyond come last.
-        let named = image.entries.iter().map(|entry| entry.slot).chain(image.free.iter().copied());
-        let most = named.map(|slot| slot.0 + 1).max().unwrap_or(0);
-        store.free.retain(|slot| slot.0 >= most);
+        let cap = options.max_templates.max(1);
+        let image = StoreImage::read(bytes, cap.max(MOST_SLOTS))?;
+        let named: HashSet<Slot> =
+            image.entries.iter().map(|entry| entry.slot).chain(image.free.iter().copied()).collect();
+        let slots = named.iter().map(|slot| slot.index() + 1).max().unwrap_or(0);
+        let mut store = Self::with_slots(options, slots.max(cap));
+        // Slots that the other cap had no use for come last.
+        store.free.retain(|slot| !named.contains(slot));
         store.free.extend(&image.free);
         store.merged_total = image.merged;
         store.evicted_total = image.evicted;
@@ -498,8 +513,23 @@ impl TemplateStore {
             store.restore_entry(entry);
         }
         store.queue.restore(image.small, image.main);
+        store.shrink(cap);
         store.publish_tree();
         Ok(store)
+    }
+
+    /// Lets slots go unused until no more than `cap` are left, those of templates last.
+    fn shrink(&mut self, cap: usize) {
+        let known = self.len();
+        let unused = (known + self.free.len()).saturating_sub(cap).min(self.free.len());
+        self.free.drain(..unused);
+        let shared = Arc::clone(&self.shared);
+        for _ in cap..known {
+            let Some(slot) = self.queue.evict(|slot| shared.take_met(slot)) else { return };
+            self.forget(slot);
+            self.evicted_total += 1;
+            self.tell(Change::Evicted(slot));
+        }
     }
 
     fn restore_entry(&mut self, image: EntryImage) {

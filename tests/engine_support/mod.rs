@@ -72,7 +72,7 @@ impl Bed {
 
     /// The data dir as it is now, as a killed process leaves it, in a bed of its own.
     pub(crate) fn killed(&self) -> Self {
-        self.copy_of(&self.fs)
+        self.copy_of(&self.fs.live_copy())
     }
 
     /// The same after a power cut: what was not synced is gone.
@@ -102,12 +102,14 @@ impl Bed {
 
     /// Every chunk; none twice.
     pub(crate) fn chunks(&self) -> Vec<Chunk> {
+        // The engine may remove an hour just now.
+        let fs = &self.fs.live_copy();
         let dir = self.dir().join("chunks");
         let mut seen = BTreeSet::new();
         let mut chunks = Vec::new();
-        for hour in chunk_dir::hours(&self.fs, &dir).unwrap() {
-            for file in chunk_dir::chunks_of(&self.fs, &dir, hour).unwrap() {
-                let chunk = chunk_dir::read(&self.fs, &file.path).unwrap();
+        for hour in chunk_dir::hours(fs, &dir).unwrap() {
+            for file in chunk_dir::chunks_of(fs, &dir, hour).unwrap() {
+                let chunk = chunk_dir::read(fs, &file.path).unwrap();
                 assert!(seen.insert((chunk.id.lane, chunk.id.run, chunk.id.first_event)), "twice: {:?}", chunk.id);
                 chunks.push(chunk);
             }
