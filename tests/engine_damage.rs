@@ -4,12 +4,14 @@
 
 mod engine_support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use engine_support::{Bed, say};
 use oddline::config::Config;
 use oddline::engine::RecoveryReport;
+use oddline::event::Timestamp;
 use oddline::storage::FileSystem;
+use oddline::storage::fs::DirEntry;
 use oddline::{Engine, Lane};
 
 /// Two checkpoints (after 300 and 600 events), 100 more in the log, and chunks.
@@ -49,7 +51,7 @@ fn refusal(bed: &Bed) -> String {
     Engine::open(&bed.config, bed.environment()).unwrap_err().to_string()
 }
 
-fn newest(paths: Vec<std::path::PathBuf>) -> std::path::PathBuf {
+fn newest(paths: Vec<PathBuf>) -> PathBuf {
     paths.last().unwrap().clone()
 }
 
@@ -221,4 +223,31 @@ fn fewer_templates_than_the_checkpoint_has_are_no_damage() {
     assert!(!engine.recovery().is_damaged(), "{:?}", engine.recovery());
     assert_eq!(engine.stats().events_total, 300);
     assert!(engine.stats().templates <= 3);
+}
+
+#[test]
+fn looking_at_a_data_dir_changes_nothing_in_it_whatever_the_options_say() {
+    let bed = used();
+    let mut torn = bed.fs.read(&newest(bed.segments(0))).unwrap();
+    torn.extend_from_slice(b"torn");
+    bed.fs.put(&newest(bed.segments(0)), &torn);
+    // Everything in it is long too old.
+    bed.clock.set(Timestamp(2_000_000_000_000_000));
+    let other = Config { max_templates: 1, retention_hours: 1, ..bed.config.clone() };
+    let before = files(&bed, bed.dir());
+    let engine = Engine::inspect(&other, bed.environment()).unwrap();
+    assert_eq!(engine.stats().events_total, 700);
+    assert_eq!(engine.recovery().lanes[0].torn_tails.len(), 1);
+    engine.close().unwrap();
+    assert_eq!(files(&bed, bed.dir()), before);
+    assert_eq!(goes_on(&bed).1, 700);
+}
+
+fn files(bed: &Bed, dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = bed.fs.list(dir).unwrap();
+    let of = |entry: &DirEntry| {
+        let path = dir.join(&entry.name);
+        if entry.is_dir { files(bed, &path) } else { vec![(path.clone(), bed.fs.read(&path).unwrap())] }
+    };
+    entries.iter().flat_map(of).collect()
 }

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::detect::severity::Severity;
 use crate::storage::checkpoint::{self, Checkpoint};
 use crate::storage::wal::{self, Position, Record, SegmentSequence, WalEvent};
-use crate::storage::{DataDirLock, FileSystem, RealFs, disk_usage};
+use crate::storage::{DataDirLock, FileSystem, RealFs, Untouched, disk_usage};
 use crate::template::{TemplateOptions, TemplateStore, UserMasks};
 
 /// Lanes at most: their number is a byte.
@@ -119,6 +119,23 @@ impl Engine {
         Ok(Self::from_inner(Arc::new(inner)))
     }
 
+    /// What opening the data dir would restore, to look at: no file but `LOCK` is changed, whatever the other options are, and what lanes of
+    /// this engine learn is not kept.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn inspect(config: &Config, environment: Environment) -> Result<Self, EngineError> {
+        let options = template_options(config)?;
+        let inner = match config.data_dir.clone() {
+            Some(dir) => {
+                let fs = Arc::new(Untouched(environment.fs));
+                Self::recovered(&dir, config, Environment { fs, ..environment }, options)?.0
+            }
+            None => Self::in_memory(config, environment, options),
+        };
+        Ok(Self::from_inner(Arc::new(inner)))
+    }
+
     fn in_memory(config: &Config, environment: Environment, options: TemplateOptions) -> Inner {
         let store = TemplateStore::new(options);
         let core = Core::new(config.clone(), environment, 0, store, Picture::default(), Lanes::default());
@@ -131,25 +148,35 @@ impl Engine {
         }
     }
 
+    /// An engine as restored, without a thread that writes, and what that thread is to start from.
+    fn recovered(
+        dir: &Path,
+        config: &Config,
+        environment: Environment,
+        options: TemplateOptions,
+    ) -> Result<(Inner, Start), EngineError> {
+        let lock = DataDirLock::acquire(dir, environment.clock.now())?;
+        let Recovered { run, store, picture, lanes, start, report } =
+            Recovery::run(dir, config, options, &*environment.fs)?;
+        let core = Core::new(config.clone(), environment, run, store, picture, lanes);
+        core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
+        core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
+        let core = Arc::new(core);
+        Ok((Inner { core, writer: None, recovery: report, _lock: Some(lock), _closing: None }, start))
+    }
+
     fn restored(
         dir: PathBuf,
         config: &Config,
         environment: Environment,
         options: TemplateOptions,
     ) -> Result<Inner, EngineError> {
-        let lock = DataDirLock::acquire(&dir, environment.clock.now())?;
-        let recovered = Recovery::run(&dir, config, options, &*environment.fs)?;
-        let start = recovered.start;
-        let core =
-            Core::new(config.clone(), environment, recovered.run, recovered.store, recovered.picture, recovered.lanes);
-        core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
-        core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, &dir)?, Ordering::Relaxed);
-        let core = Arc::new(core);
-        let writer = Writer::start(Arc::clone(&core), dir, start)?;
-        if recovered.report.events_replayed > 0 {
-            writer.send(Command::Checkpoint(sections::compose(&core)));
+        let (mut inner, start) = Self::recovered(&dir, config, environment, options)?;
+        let writer = inner.writer.insert(Writer::start(Arc::clone(&inner.core), dir, start)?);
+        if inner.recovery.events_replayed > 0 {
+            writer.send(Command::Checkpoint(sections::compose(&inner.core)));
         }
-        Ok(Inner { core, writer: Some(writer), recovery: recovered.report, _lock: Some(lock), _closing: None })
+        Ok(inner)
     }
 
     /// As [`Self::open`], but when this process has the data dir open already, the same engine, with the options it was opened with.
