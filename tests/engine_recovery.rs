@@ -63,18 +63,32 @@ fn settle(bed: &Bed, engine: &Engine, lane: &mut Lane) {
 
 #[test]
 fn a_lane_given_back_while_the_disk_was_full_does_not_keep_the_others_degraded() {
+    lane_given_back_during(FULL);
+}
+
+#[test]
+fn a_lane_given_back_while_syncing_failed_does_not_keep_the_others_degraded() {
+    lane_given_back_during(Faults { sync: true, ..Faults::default() });
+}
+
+fn lane_given_back_during(faults: Faults) {
     let bed = Bed::new();
     let engine = bed.open();
     let (mut left, mut right) = (engine.lane().unwrap(), engine.lane().unwrap());
+    left.commit().unwrap();
+    right.commit().unwrap();
     say(&mut left, "routine work done");
     say(&mut right, "routine work done");
-    bed.fs.set_faults(FULL);
+    bed.fs.set_faults(faults);
     assert!(right.commit().is_err());
     drop(right);
     assert!(left.commit().is_err());
     bed.fs.set_faults(Faults::default());
     settle(&bed, &engine, &mut left);
-    assert_ne!(say(&mut left, "routine work done").state, State::Degraded, "{:?}", engine.stats());
+    for _ in 0..3 {
+        assert_ne!(say(&mut left, "routine work done").state, State::Degraded, "{:?}", engine.stats());
+        left.commit().unwrap();
+    }
     let mut right = engine.lane().unwrap();
     settle(&bed, &engine, &mut right);
     settle(&bed, &engine, &mut left);
@@ -82,7 +96,7 @@ fn a_lane_given_back_while_the_disk_was_full_does_not_keep_the_others_degraded()
     right.commit().unwrap();
     left.commit().unwrap();
     let again = bed.killed().open();
-    assert_eq!(again.stats().events_total, 2 + 3 + 1 + 3 + 3 + 1);
+    assert_eq!(again.stats().events_total, 2 + 3 + 3 + 3 + 3 + 1);
     assert!(!again.recovery().is_damaged(), "{:?}", again.recovery());
 }
 

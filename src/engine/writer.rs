@@ -283,8 +283,9 @@ impl Worker {
         if !std::mem::take(&mut self.dirty) {
             return;
         }
-        let failures: Vec<_> =
-            self.logs.iter_mut().filter_map(|(lane, log)| log.sync().err().map(|error| (*lane, error))).collect();
+        // One that failed stays as it is until its lane starts a new segment.
+        let working = self.logs.iter_mut().filter(|(lane, _)| !self.failed.contains(lane));
+        let failures: Vec<_> = working.filter_map(|(lane, log)| Some((*lane, log.sync().err()?))).collect();
         for (lane, error) in failures {
             self.fail(lane, &error);
         }
