@@ -242,6 +242,22 @@ fn falling_back_twice_finds_a_whole_checkpoint_twice() {
     assert_eq!(again.stats().events_total, 300);
 }
 
+#[test]
+fn a_start_with_a_clock_far_in_the_future_removes_no_history() {
+    let bed = Bed::new();
+    for _ in 0..2 {
+        let engine = bed.open();
+        let mut lane = engine.lane().unwrap();
+        (0..50).for_each(|_| _ = say(&mut lane, "routine work done"));
+        lane.close().unwrap();
+        engine.close().unwrap();
+    }
+    assert_eq!(history(&bed), 50);
+    bed.clock.set(Timestamp(4_102_444_800_000_000));
+    bed.open().close().unwrap();
+    assert_eq!(history(&bed), 100);
+}
+
 /// A file system whose appends panic or wait when told to.
 #[derive(Debug, Clone, Default)]
 struct Staged {

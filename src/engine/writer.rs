@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::error::EngineError;
 use super::sections::Sections;
+use super::timer::ClockWatch;
 use crate::config::Durability;
-use crate::event::Timestamp;
 use crate::storage::hour::Hour;
 use crate::storage::wal::{self, LaneWal, Position, Record, SegmentHeader, SegmentSequence, WalEvent};
 use crate::storage::{FileSystem, StorageError, checkpoint, chunk, chunk_dir, disk_usage, retention};
@@ -145,6 +145,8 @@ struct Worker {
     unsealed: BTreeMap<(u8, SegmentSequence), Position>,
     sealed: BTreeMap<(u8, SegmentSequence), Position>,
     dirty: bool,
+    started: Instant,
+    clock_watch: ClockWatch,
 }
 
 impl Worker {
@@ -163,6 +165,8 @@ impl Worker {
             unsealed: start.leftovers.into_iter().map(|segment| (segment, end)).collect(),
             sealed: BTreeMap::new(),
             dirty: false,
+            started: Instant::now(),
+            clock_watch: ClockWatch::default(),
             core,
         }
     }
@@ -407,12 +411,19 @@ impl Worker {
         }
     }
 
-    fn upkeep(&mut self) {
+    /// Removes what is too old, unless the clock cannot be trusted with it, and what is too much.
+    fn expire(&mut self) -> Result<(), StorageError> {
         let config = &self.core.config;
-        let wal = self.core.gauges.wal_bytes.load(Ordering::Relaxed);
-        let now: Timestamp = self.core.environment.clock.now();
-        let most = config.max_disk_bytes.saturating_sub(wal);
-        if let Err(error) = retention::expire(&*self.fs, &self.chunks_dir(), now, config.retention_hours, most) {
+        let now = self.core.environment.clock.now();
+        let newest = chunk_dir::hours(&*self.fs, &self.chunks_dir())?.last().map(|hour| hour.start());
+        let is_settled = self.clock_watch.is_settled(now, self.started.elapsed(), newest);
+        let most_hours = if is_settled { config.retention_hours } else { u64::MAX };
+        let most_bytes = config.max_disk_bytes.saturating_sub(self.core.gauges.wal_bytes.load(Ordering::Relaxed));
+        retention::expire(&*self.fs, &self.chunks_dir(), now, most_hours, most_bytes).map(drop)
+    }
+
+    fn upkeep(&mut self) {
+        if let Err(error) = self.expire() {
             self.core.note_failure(&error.to_string());
         }
         match disk_usage(&*self.fs, &self.dir) {
