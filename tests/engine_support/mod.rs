@@ -80,7 +80,7 @@ impl Bed {
         self.copy_of(&self.fs.durable_copy())
     }
 
-    fn copy_of(&self, fs: &MemFs) -> Self {
+    pub(crate) fn copy_of(&self, fs: &MemFs) -> Self {
         let bed = Self::with(self.config.clone());
         bed.clock.set(self.now());
         copy(fs, self.dir(), &bed.fs, bed.dir());
