@@ -38,8 +38,8 @@ fn line(dice: &mut Dice) -> String {
     match dice.below(20) {
         0 => format!("ERROR {} failed in {}", word(dice.below(40)), word(dice.below(5) * 700)),
         1 => format!("{} {} {}", word(dice.below(200) * 31), word(dice.below(200) * 77), word(dice.below(9))),
-        2..6 => format!("session opened for {} by root", word(dice.below(30) * 17)),
-        7..12 => format!("GET /items/{} took {} ms", dice.below(1_000), dice.below(90)),
+        2..=5 => format!("session opened for {} by root", word(dice.below(30) * 17)),
+        7..=11 => format!("GET /items/{} took {} ms", dice.below(1_000), dice.below(90)),
         _ => format!("job {} done", dice.below(1_000)),
     }
 }
@@ -108,7 +108,7 @@ fn uninterrupted(seed: u64) {
 
 #[test]
 fn one_lane_scores_as_if_it_had_never_been_interrupted() {
-    (1..=40).for_each(uninterrupted);
+    (1..=25).for_each(uninterrupted);
 }
 
 /// What was said to the lanes of a bed.
@@ -151,9 +151,9 @@ impl Fleet {
     }
 
     fn commit(&mut self) {
-        let all = self.lanes.iter_mut().map(|lane| lane.commit().is_ok()).fold(true, |all, ok| all && ok);
+        let failed = self.lanes.iter_mut().filter_map(|lane| lane.commit().err()).count();
         // A lane given back is synced with the commit of another.
-        if all && !self.lanes.is_empty() && !self.is_shaky {
+        if failed == 0 && !self.lanes.is_empty() && !self.is_shaky {
             self.durable = self.observed;
         }
     }
@@ -259,5 +259,5 @@ fn fleet(seed: u64) {
 
 #[test]
 fn several_lanes_lose_nothing_durable_and_double_nothing_whatever_happens() {
-    (1..=60).for_each(fleet);
+    (1..=40).for_each(fleet);
 }

@@ -263,8 +263,11 @@ fn a_start_with_a_clock_far_in_the_future_removes_no_history() {
 struct Staged {
     fs: MemFs,
     appends_panic: Arc<Mutex<bool>>,
-    gate: Arc<Mutex<Option<(Sender<()>, Receiver<()>)>>>,
+    gate: Arc<Mutex<Option<Gate>>>,
 }
+
+/// Tells that it was reached, and waits to be told to go on.
+type Gate = (Sender<()>, Receiver<()>);
 
 impl FileSystem for Staged {
     fn open(&self, path: &Path, mode: OpenMode) -> std::io::Result<Box<dyn WriteFile>> {

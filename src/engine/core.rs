@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::lane::Log;
+use super::log::Log;
 use super::open::Environment;
 use super::picture::Picture;
 use crate::config::Config;

@@ -1,17 +1,16 @@
 //! One thread's way into the engine.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::Arc;
-
-use hashbrown::HashMap;
 
 use super::core::{ParkedLane, model_options};
 use super::error::EngineError;
 use super::learned::Learned;
+use super::log::Log;
 use super::open::Inner;
 use super::picture::{Delta, FoldedEvents, LaneState, Unseen};
 use super::sections;
+use super::texts::Texts;
 use super::timer::Every;
 use super::writer::{Command, Writer};
 use crate::config::Durability;
@@ -32,17 +31,8 @@ pub const REOPEN_SECS: i64 = 5;
 /// Bytes after which a lane's buffer goes to the writer without waiting for a tick.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Bytes a lane keeps while the writer is behind; beyond that they are dropped, and counted.
-const MOST_BYTES: usize = 8 << 20;
-
 /// A segment is closed after this long, so that its events become a chunk.
 const SEGMENT_SECS: i64 = 300;
-
-/// A segment is closed after this many events, so that its chunk's columns stay within their limit.
-const SEGMENT_EVENTS: u64 = 8 << 20;
-
-/// Texts of templates a lane remembers.
-const MOST_TEXTS: usize = 4_096;
 
 /// Flag in the log: the event was an anomaly.
 pub(super) const FLAG_ANOMALY: u8 = 1;
@@ -72,83 +62,12 @@ pub struct Lane {
     deltas_seen: u64,
     unfolded: FoldedEvents,
     last: Option<Match>,
-    texts: HashMap<TemplateId, Arc<str>>,
+    texts: Texts,
     /// The picture holds nothing older of this lane than `learned`.
     is_published: bool,
     folds: Every,
     checkpoints: Every,
     checkpointed_events: u64,
-}
-
-/// A lane's side of its log.
-#[derive(Debug)]
-pub(super) struct Log {
-    encoder: WalEncoder,
-    segment_bytes: u64,
-    /// Number of the segment's first event.
-    segment_event: u64,
-    /// Since bytes were dropped: what comes next needs a new segment.
-    broken: Option<Every>,
-    /// What the writer had no room for, in order.
-    waiting: VecDeque<Command>,
-    waiting_bytes: usize,
-}
-
-impl Log {
-    fn new(encoder: WalEncoder) -> Self {
-        Self {
-            encoder,
-            segment_bytes: 0,
-            segment_event: 0,
-            broken: None,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
-        }
-    }
-
-    fn is_full(&self, most_bytes: u64) -> bool {
-        self.segment_bytes >= most_bytes || self.encoder.next_event() - self.segment_event >= SEGMENT_EVENTS
-    }
-
-    /// Everything from here on belongs to the next segment. Returns its header, what is left of the one before, and where that ends.
-    fn begin_segment(&mut self, now: Timestamp) -> (SegmentHeader, Vec<u8>, Position) {
-        let next = self.encoder.header().next(now);
-        let rest = self.encoder.begin_segment(next, Vec::new());
-        self.segment_bytes = 0;
-        self.segment_event = self.encoder.next_event();
-        (next, rest, self.encoder.position())
-    }
-
-    fn enqueue(&mut self, command: Command) {
-        self.waiting_bytes += command.bytes();
-        self.waiting.push_back(command);
-    }
-
-    /// Offers the writer what waits, without waiting for it.
-    fn offer(&mut self, writer: &Writer) {
-        while let Some(command) = self.waiting.pop_front() {
-            let bytes = command.bytes();
-            if let Err(command) = writer.offer(command) {
-                self.waiting.push_front(command);
-                return;
-            }
-            self.waiting_bytes -= bytes;
-        }
-    }
-
-    /// Hands the writer what waits, waiting for room.
-    fn send(&mut self, writer: &Writer) {
-        self.waiting_bytes = 0;
-        self.waiting.drain(..).for_each(|command| writer.send(command));
-    }
-
-    /// Forgets what waits and what is encoded; returns the bytes of it. Nothing is encoded for the open segment any more.
-    fn discard(&mut self) -> u64 {
-        self.broken.get_or_insert_default();
-        self.waiting.clear();
-        let waiting = std::mem::take(&mut self.waiting_bytes);
-        (waiting + self.encoder.take(Vec::new()).len()) as u64
-    }
 }
 
 impl Lane {
@@ -165,7 +84,7 @@ impl Lane {
             learned: state.learned,
             unfolded: FoldedEvents::default(),
             last: None,
-            texts: HashMap::new(),
+            texts: Texts::default(),
             is_published: true,
             folds: Every::since(inner.core.environment.clock.now()),
             checkpoints: Every::default(),
@@ -320,7 +239,7 @@ impl Lane {
             log.enqueue(Command::Append(self.number, bytes));
         }
         log.offer(writer);
-        if log.waiting_bytes > MOST_BYTES {
+        if log.is_overflowing() {
             core.count_dropped(log.discard());
             core.degrade("the disk is too slow: bytes of the write-ahead log were dropped".to_owned());
         } else if log.is_full(core.config.wal_segment_bytes) {
@@ -427,7 +346,7 @@ impl Lane {
     fn request_checkpoint(&mut self) {
         self.fold();
         if let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer)
-            && log.waiting.is_empty()
+            && log.is_flowing()
         {
             self.checkpointed_events = self.learned.model.events();
             log.enqueue(Command::Checkpoint(sections::compose(&self.inner.core)));
@@ -464,18 +383,15 @@ impl Lane {
 
     /// A template's text, variables as `<*>`.
     pub fn template_text(&mut self, id: TemplateId) -> Option<Arc<str>> {
-        if let Some(text) = self.texts.get(&id)
+        if let Some(text) = self.texts.get(id)
             && self.last.is_some_and(|last| last.id == id && self.matcher.is_current(&last))
         {
-            return Some(Arc::clone(text));
+            return Some(text);
         }
         let text: Arc<str> = {
             let store = self.inner.core.store();
             String::from_utf8_lossy(&store.by_id(id)?.text).into()
         };
-        if self.texts.len() >= MOST_TEXTS {
-            self.texts.clear();
-        }
         self.texts.insert(id, Arc::clone(&text));
         Some(text)
     }

@@ -4,7 +4,7 @@
 //! | part | file | threads |
 //! |---|---|---|
 //! | [`Engine`] | here, `open` | any |
-//! | [`Lane`]: observe, tick, commit | `lane` | one thread each |
+//! | [`Lane`]: observe, tick, commit | `lane`; its log `log`; texts it was asked for `texts` | one thread each |
 //! | what lanes share | `core` | behind locks no known template takes |
 //! | counts folded from all lanes, and what each lane published | `picture` | one of these locks |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
@@ -33,11 +33,13 @@ mod core;
 mod error;
 pub mod lane;
 mod learned;
+mod log;
 mod open;
 mod picture;
 mod registry;
 mod sections;
 mod stats;
+mod texts;
 mod timer;
 mod writer;
 

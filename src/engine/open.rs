@@ -139,13 +139,7 @@ impl Engine {
     fn in_memory(config: &Config, environment: Environment, options: TemplateOptions) -> Inner {
         let store = TemplateStore::new(options);
         let core = Core::new(config.clone(), environment, 0, store, Picture::default(), Lanes::default());
-        Inner {
-            core: Arc::new(core),
-            writer: None,
-            recovery: RecoveryReport::default(),
-            _lock: None,
-            _closing: None,
-        }
+        Inner { core: Arc::new(core), writer: None, recovery: RecoveryReport::default(), _lock: None, _closing: None }
     }
 
     /// An engine as restored, without a thread that writes, and what that thread is to start from.

@@ -166,3 +166,42 @@ fn read_picture(bytes: &[u8]) -> Result<Picture, StateError> {
     }
     Ok(picture)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::wal::SegmentSequence;
+
+    #[test]
+    fn golden_bytes() {
+        let mut picture = Picture::default();
+        (picture.events_total, picture.incidents_total) = (258, 3);
+        let count = TemplateCount { count: 5, first_seen: Timestamp(-1), last_seen: Timestamp(7) };
+        picture.templates.insert(TemplateId(0x0a0b), count);
+        let mut expected = vec![2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
+        expected.extend([0x0b, 0x0a, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend([0xff; 8]);
+        expected.extend([7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(picture_bytes(&picture), expected);
+        let read = read_picture(&expected).unwrap();
+        assert_eq!((read.events_total, read.incidents_total, read.templates), (258, 3, picture.templates));
+
+        let store = TemplateStore::new(TemplateOptions::default());
+        let config = Config::default();
+        let lane = LaneState {
+            number: 4,
+            learned: Learned::new(super::super::core::model_options(&config), &store),
+            position: Position { run: 2, record: 260 },
+            next_segment: SegmentSequence(9),
+            deltas_seen: 0,
+            is_parked: true,
+        };
+        let bytes = lane_bytes(&lane);
+        assert_eq!(bytes[..20], [2, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
+        let read = read_lane(4, &bytes, &config, &store).unwrap();
+        assert_eq!((read.position, read.next_segment), (lane.position, lane.next_segment));
+        for cut in 0..40 {
+            assert!(read_lane(4, &bytes[..cut], &config, &store).is_err(), "cut at {cut}");
+        }
+    }
+}
