@@ -145,6 +145,8 @@ struct Worker {
     unsealed: BTreeMap<(u8, SegmentSequence), Position>,
     sealed: BTreeMap<(u8, SegmentSequence), Position>,
     dirty: bool,
+    /// Bytes of the logs of lanes without an open segment, as of the last upkeep.
+    resting_bytes: u64,
     started: Instant,
     clock_watch: ClockWatch,
 }
@@ -165,6 +167,7 @@ impl Worker {
             unsealed: start.leftovers.into_iter().map(|segment| (segment, end)).collect(),
             sealed: BTreeMap::new(),
             dirty: false,
+            resting_bytes: 0,
             started: Instant::now(),
             clock_watch: ClockWatch::default(),
             core,
@@ -293,8 +296,11 @@ impl Worker {
         for (lane, error) in failures {
             self.fail(lane, &error);
         }
-        let bytes = self.logs.values().map(LaneWal::bytes).sum();
-        self.core.gauges.wal_bytes.store(bytes, Ordering::Relaxed);
+        self.core.gauges.wal_bytes.store(self.resting_bytes + self.open_bytes(), Ordering::Relaxed);
+    }
+
+    fn open_bytes(&self) -> u64 {
+        self.logs.values().map(LaneWal::bytes).sum()
     }
 
     /// A segment whose chunk an earlier run wrote is not written again.
@@ -431,7 +437,10 @@ impl Worker {
             Err(error) => tracing::warn!(%error, "cannot measure the data dir"),
         }
         match disk_usage(&*self.fs, &self.wal_dir()) {
-            Ok(bytes) => self.core.gauges.wal_bytes.store(bytes, Ordering::Relaxed),
+            Ok(bytes) => {
+                self.resting_bytes = bytes.saturating_sub(self.open_bytes());
+                self.core.gauges.wal_bytes.store(bytes, Ordering::Relaxed);
+            }
             Err(error) => tracing::warn!(%error, "cannot measure the write-ahead log"),
         }
     }
