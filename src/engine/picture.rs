@@ -243,3 +243,61 @@ impl Picture {
         self.templates.capacity() * (size_of::<(TemplateId, TemplateCount)>() + 1) + self.counts_kept * 16
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::core::model_options;
+    use crate::template::TemplateOptions;
+
+    fn state(number: u8, learned: Learned, deltas_seen: u64) -> LaneState {
+        let (position, next_segment) = (Position::default(), SegmentSequence::default());
+        LaneState { number, learned, position, next_segment, deltas_seen, is_parked: false }
+    }
+
+    fn delta(lane: u8, counts: Vec<(TemplateId, u32)>) -> Delta {
+        Delta { lane, counts, bins: vec![(0, 1)], is_ready: false }
+    }
+
+    #[test]
+    fn deltas_are_bounded_and_who_missed_some_takes_over_from_who_did_not() {
+        let mut store = TemplateStore::new(TemplateOptions::default());
+        let id = store.learn_text(b"alpha one").id;
+        let learned = Learned::new(model_options(&Config::default()), &store);
+        let mut picture = Picture::default();
+        let mut idle = picture.take(state(0, learned.clone(), 0), &store);
+        let mut busy = picture.take(state(1, learned, 0), &store);
+        let unknown: Vec<_> = (0..COUNTS_KEPT as u64 / 2).map(|n| (TemplateId(n), 1)).collect();
+        for _ in 0..5 {
+            let counts = [&[(id, 7)], unknown.as_slice()].concat();
+            busy.learned.absorb(&[Arc::new(delta(9, vec![(id, 7)]))], &store);
+            busy.deltas_seen = picture.fold(busy.clone(), delta(1, counts), FoldedEvents::default()).1;
+            assert!(picture.counts_kept <= COUNTS_KEPT);
+        }
+        assert!(matches!(picture.unseen(0, idle.deltas_seen), Unseen::Missed));
+        let caught_up = picture.current(0, &store).unwrap();
+        let slot = store.by_id(id).unwrap().slot.index();
+        assert!((caught_up.learned.model.decayed_count(slot) - 35.0).abs() < 0.01);
+        assert_eq!((caught_up.number, caught_up.deltas_seen), (0, 5));
+        // Once it has folded, nothing needs to be kept for anyone.
+        idle.deltas_seen = 5;
+        picture.fold(idle, delta(0, Vec::new()), FoldedEvents::default());
+        picture.fold(busy.clone(), delta(1, Vec::new()), FoldedEvents::default());
+        assert!(picture.deltas.len() <= 2, "{}", picture.deltas.len());
+    }
+
+    #[test]
+    fn one_lane_alone_keeps_no_deltas() {
+        let store = TemplateStore::new(TemplateOptions::default());
+        let learned = Learned::new(model_options(&Config::default()), &store);
+        let mut picture = Picture::default();
+        let mut lane = picture.take(state(0, learned, 0), &store);
+        for _ in 0..10 {
+            let (unseen, seen) = picture.fold(lane.clone(), delta(0, Vec::new()), FoldedEvents::default());
+            assert!(matches!(unseen, Unseen::Deltas(deltas) if deltas.is_empty()));
+            lane.deltas_seen = seen;
+        }
+        assert_eq!((picture.deltas.len(), picture.deltas_total), (0, 10));
+    }
+}
