@@ -101,7 +101,6 @@ impl Lane {
             position: Position { run: core.run, record: 0 },
             next_segment: SegmentSequence::default(),
             deltas_seen: 0,
-            is_parked: false,
         };
         let state = core.picture().take(fresh, &store);
         (state, LaneMatcher::new(&store))
@@ -362,7 +361,6 @@ impl Lane {
             position: log.map_or(Position::default(), |log| log.encoder.position()),
             next_segment: log.map_or(SegmentSequence::default(), |log| log.encoder.header().sequence.next()),
             deltas_seen: self.deltas_seen,
-            is_parked: false,
         }
     }
 

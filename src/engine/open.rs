@@ -357,7 +357,6 @@ impl<'a> Recovery<'a> {
             position: Position::default(),
             next_segment: SegmentSequence::default(),
             deltas_seen: 0,
-            is_parked: true,
         });
         let mut events = FoldedEvents::default();
         let mut unresolved = 0;
@@ -396,7 +395,8 @@ impl<'a> Recovery<'a> {
             state.position = Position { run, record: 0 };
             lanes.next_number = lanes.next_number.max(u16::from(number) + 1);
             lanes.parked.push(ParkedLane { number, next_event: 0, log: None });
-            self.picture.publish(state);
+            self.picture.publish(Arc::new(state));
+            self.picture.park(number);
         }
         lanes
     }

@@ -6,7 +6,7 @@
 //! What a lane counted is kept as a [`Delta`] until every lane that is held by a thread has published with it, up to a bound. A lane that
 //! comes later than that (it was parked, or idle) takes over the model of one that missed nothing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::learned::Learned;
@@ -66,8 +66,6 @@ pub(super) struct LaneState {
     pub(super) next_segment: SegmentSequence,
     /// Deltas of other lanes that `learned` holds.
     pub(super) deltas_seen: u64,
-    /// No thread holds the lane.
-    pub(super) is_parked: bool,
 }
 
 /// The picture folded from all lanes.
@@ -78,6 +76,8 @@ pub(super) struct Picture {
     pub(super) incidents_total: u64,
     pub(super) state: State,
     published: BTreeMap<u8, Arc<LaneState>>,
+    /// Lanes that no thread holds: no delta is kept for them.
+    parked: BTreeSet<u8>,
     deltas: VecDeque<Arc<Delta>>,
     deltas_total: u64,
     counts_kept: usize,
@@ -103,7 +103,7 @@ impl Picture {
             }
             self.keep(delta);
         }
-        self.publish(state);
+        self.publish(Arc::new(state));
         let unseen = self.unseen(number, seen);
         self.drop_seen();
         (unseen, self.deltas_total)
@@ -140,7 +140,7 @@ impl Picture {
     }
 
     fn drop_seen(&mut self) {
-        let held = self.published.values().filter(|state| !state.is_parked);
+        let held = self.published.values().filter(|state| !self.parked.contains(&state.number));
         let needed_from = held.map(|state| state.deltas_seen).min().unwrap_or(self.deltas_total);
         while self.kept_from() < needed_from || self.counts_kept > COUNTS_KEPT {
             let Some(delta) = self.deltas.pop_front() else { return };
@@ -158,8 +158,8 @@ impl Picture {
     }
 
     /// Makes `state` what checkpoints hold of its lane.
-    pub(super) fn publish(&mut self, state: LaneState) {
-        self.published.insert(state.number, Arc::new(state));
+    pub(super) fn publish(&mut self, state: Arc<LaneState>) {
+        self.published.insert(state.number, state);
     }
 
     /// What a lane has published, brought up to the store and to what all lanes folded.
@@ -187,29 +187,22 @@ impl Picture {
         }
     }
 
-    /// The state a thread that takes lane `number` goes on from: its own, or for a new lane what the others know, or else `fresh`.
+    /// The state a thread that takes lane `fresh.number` goes on from: its own, or for a new lane what the others know, or else `fresh`.
     pub(super) fn take(&mut self, fresh: LaneState, store: &TemplateStore) -> LaneState {
-        let own = self.current(fresh.number, store);
-        let known = own.clone().or_else(|| self.current(*self.published.first_key_value()?.0, store));
-        let learned = known.map_or_else(|| fresh.learned.clone(), |state| state.learned.clone());
-        let LaneState { position, next_segment, .. } = own.as_deref().unwrap_or(&fresh);
-        let state = LaneState {
-            number: fresh.number,
-            learned,
-            position: *position,
-            next_segment: *next_segment,
-            deltas_seen: self.deltas_total,
-            is_parked: false,
-        };
-        self.publish(state.clone());
-        state
+        let number = fresh.number;
+        let state = self.current(number, store).unwrap_or_else(|| {
+            let known = self.published.keys().next().and_then(|first| self.current(*first, store));
+            let learned = known.map_or_else(|| fresh.learned.clone(), |state| state.learned.clone());
+            Arc::new(LaneState { learned, deltas_seen: self.deltas_total, ..fresh })
+        });
+        self.parked.remove(&number);
+        self.publish(Arc::clone(&state));
+        LaneState::clone(&state)
     }
 
     /// Notes that no thread holds the lane any more.
     pub(super) fn park(&mut self, number: u8) {
-        if let Some(state) = self.published.get_mut(&number) {
-            Arc::make_mut(state).is_parked = true;
-        }
+        self.parked.insert(number);
     }
 
     /// Of every lane what a checkpoint holds, and the number of this composition: of two, the higher one is the newer.
@@ -253,7 +246,7 @@ mod tests {
 
     fn state(number: u8, learned: Learned, deltas_seen: u64) -> LaneState {
         let (position, next_segment) = (Position::default(), SegmentSequence::default());
-        LaneState { number, learned, position, next_segment, deltas_seen, is_parked: false }
+        LaneState { number, learned, position, next_segment, deltas_seen }
     }
 
     fn delta(lane: u8, counts: Vec<(TemplateId, u32)>) -> Delta {

@@ -146,7 +146,6 @@ fn read_lane(number: u8, bytes: &[u8], config: &Config, store: &TemplateStore) -
         position: Position::from_bytes(*position),
         next_segment: SegmentSequence(u64::from_le_bytes(*next_segment)),
         deltas_seen: 0,
-        is_parked: true,
     })
 }
 
@@ -194,7 +193,6 @@ mod tests {
             position: Position { run: 2, record: 260 },
             next_segment: SegmentSequence(9),
             deltas_seen: 0,
-            is_parked: true,
         };
         let bytes = lane_bytes(&lane);
         assert_eq!(bytes[..20], [2, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);

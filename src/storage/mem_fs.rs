@@ -282,11 +282,6 @@ impl FileSystem for MemFs {
         state.durable.extend(now);
         Ok(())
     }
-
-    fn free_space(&self, _path: &Path) -> io::Result<Option<u64>> {
-        let state = self.state();
-        Ok(state.faults.capacity_bytes.map(|capacity| capacity.saturating_sub(state.used())))
-    }
 }
 
 #[cfg(test)]
@@ -317,6 +312,5 @@ mod tests {
         let mut file = fs.open(Path::new("/f"), OpenMode::New).unwrap();
         assert_eq!(file.append(b"123456").unwrap_err().kind(), ErrorKind::StorageFull);
         assert_eq!(fs.read(Path::new("/f")).unwrap(), b"1234");
-        assert_eq!(fs.free_space(Path::new("/f")).unwrap(), Some(0));
     }
 }

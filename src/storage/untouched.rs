@@ -63,8 +63,4 @@ impl FileSystem for Untouched {
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
         Ok(())
     }
-
-    fn free_space(&self, path: &Path) -> io::Result<Option<u64>> {
-        self.0.free_space(path)
-    }
 }
