@@ -2,51 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
-use std::sync::Arc;
+mod engine_support;
 
-use oddline::clock::ManualClock;
-use oddline::config::{Config, Durability};
+use engine_support::Bed;
+use oddline::config::Config;
 use oddline::event::{Observation, State, StreamKey, Timestamp};
+use oddline::storage::checkpoint;
 use oddline::storage::mem_fs::Faults;
-use oddline::storage::{MemFs, checkpoint};
 use oddline::{Engine, Environment, Lane};
-
-struct Bed {
-    fs: MemFs,
-    clock: Arc<ManualClock>,
-    config: Config,
-    /// The lock is the operating system's, so the directory is real; every other file is in `fs`.
-    _dir: tempfile::TempDir,
-}
-
-impl Bed {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let config = Config {
-            data_dir: Some(dir.path().to_owned()),
-            durability: Durability::Always,
-            learning_events: 100,
-            ..Config::default()
-        };
-        Self { fs: MemFs::new(), clock: Arc::new(ManualClock::new(Timestamp(1_000_000_000))), config, _dir: dir }
-    }
-
-    fn dir(&self) -> &Path {
-        self.config.data_dir.as_deref().unwrap()
-    }
-
-    fn open(&self) -> Engine {
-        let environment = Environment { clock: self.clock.clone(), fs: Arc::new(self.fs.clone()) };
-        Engine::open(&self.config, environment).unwrap()
-    }
-
-    fn advance(&self, secs: i64, lane: &mut Lane) {
-        let now = Timestamp(oddline::clock::Clock::now(&*self.clock).0 + secs * 1_000_000);
-        self.clock.set(now);
-        lane.tick(now);
-    }
-}
 
 fn observe(lane: &mut Lane, n: u64) -> State {
     let line = format!("job {n} took {} ms", n % 50);
@@ -107,32 +70,9 @@ fn power_loss_keeps_every_committed_event() {
     (0..700).for_each(|n| _ = observe(&mut lane, n));
     lane.commit().unwrap();
     (700..800).for_each(|n| _ = observe(&mut lane, n));
-    let after = bed.fs.clone();
-    after.crash();
-    // Neither may write any more: the machine is off.
-    std::mem::forget(lane);
-    std::mem::forget(engine);
-    let other = tempfile::tempdir().unwrap();
-    let config = Config { data_dir: Some(other.path().to_owned()), ..bed.config.clone() };
-    let moved = MemFs::new();
-    copy(&after, bed.dir(), &moved, other.path());
-    let again = Engine::open(&config, Environment { clock: bed.clock.clone(), fs: Arc::new(moved) }).unwrap();
+    let again = bed.powerless().open();
     assert_eq!(again.stats().events_total, 700);
     assert!(!again.recovery().is_damaged());
-}
-
-fn copy(from: &MemFs, dir: &Path, to: &MemFs, target: &Path) {
-    use oddline::storage::FileSystem;
-    for entry in from.list(dir).unwrap() {
-        let (path, target) = (dir.join(&entry.name), target.join(&entry.name));
-        if entry.is_dir {
-            to.create_dir_all(&target).unwrap();
-            copy(from, &path, to, &target);
-        } else {
-            to.create_dir_all(target.parent().unwrap()).unwrap();
-            to.put(&target, &from.read(&path).unwrap());
-        }
-    }
 }
 
 #[test]
@@ -151,8 +91,7 @@ fn a_data_dir_of_a_newer_version_is_refused_and_left_alone() {
     let crc = crc32c::crc32c(&bytes[..32]);
     bytes[32..36].copy_from_slice(&crc.to_le_bytes());
     bed.fs.put(&path, &bytes);
-    let environment = Environment { clock: bed.clock.clone(), fs: Arc::new(bed.fs.clone()) };
-    let error = Engine::open(&bed.config, environment).unwrap_err().to_string();
+    let error = Engine::open(&bed.config, bed.environment()).unwrap_err().to_string();
     assert!(error.contains("99") && error.contains(&path.display().to_string()), "{error}");
     assert_eq!(oddline::storage::FileSystem::read(&bed.fs, &path).unwrap(), bytes);
 }

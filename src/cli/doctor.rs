@@ -27,8 +27,8 @@ pub(crate) struct DoctorArgs {
 }
 
 const EXAMPLES: &str = "\
-Checks the configuration and the data dir, opens it like a run would (a torn end of a log is cut off, as a run \
-would), and says what is restored. Exit code 1 when something is wrong; a data dir in use by another process counts \
+Checks the configuration and the data dir, reads it like a run would, and says what is restored; nothing in it is \
+changed. Exit code 1 when something is wrong; a data dir in use by another process counts \
 as wrong, since no second one can use it.
 
 Examples:
@@ -117,7 +117,7 @@ fn writable(dir: &Path) -> io::Result<String> {
 }
 
 fn restore(config: &Config, findings: &mut Findings) -> Result<String, Problem> {
-    let engine = Engine::open(config, Environment::system())?;
+    let engine = Engine::inspect(config, Environment::system())?;
     let recovery = engine.recovery().clone();
     findings.recovery = serde_json::to_value(&recovery).unwrap_or_default();
     findings.stats = serde_json::to_value(engine.stats()).unwrap_or_default();

@@ -30,7 +30,7 @@ Examples:
 pub(crate) fn run(args: &StatsArgs) -> Result<(), CliError> {
     let config = settings::checked(settings::load(&args.engine)?)?;
     settings::existing_data_dir(&config)?;
-    let engine = Engine::open(&config, Environment::system())?;
+    let engine = Engine::inspect(&config, Environment::system())?;
     let stats = engine.stats();
     let printed = match args.format {
         OutputFormat::Json => output::print_json(&stats),

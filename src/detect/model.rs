@@ -87,6 +87,17 @@ impl Tally {
         })
     }
 
+    fn merge(&mut self, from: usize, into: usize) {
+        let moved = self.counts.get(from).copied().unwrap_or(0);
+        if moved > 0 {
+            self.clear(from);
+            self.add(into);
+            if let Some(count) = self.counts.get_mut(into) {
+                *count = count.saturating_add(moved - 1);
+            }
+        }
+    }
+
     fn clear(&mut self, index: usize) {
         if let Some(count) = self.counts.get_mut(index) {
             *count = 0;
@@ -219,7 +230,7 @@ impl Model {
     pub fn merge(&mut self, from: usize, into: usize) {
         self.rarity.merge(from, into);
         self.hold.forget(from);
-        self.seen_counts.clear(from);
+        self.seen_counts.merge(from, into);
     }
 
     /// The slot is about to hold another template.

@@ -3,143 +3,34 @@
 //! Locks, none of them taken for a known template: `store` (a new template), `picture` (a fold), `parked` (taking and giving back a
 //! lane). Order where two are needed: `store`, then `picture`; `parked` is never held together with another.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::learned::Learned;
+use super::log::Log;
 use super::open::Environment;
+use super::picture::Picture;
 use crate::config::Config;
 use crate::detect::ModelOptions;
-use crate::event::{State, TemplateId, Timestamp};
-use crate::storage::wal::{Position, SegmentSequence, WalEncoder};
 use crate::template::TemplateStore;
-
-/// Deltas kept for lanes that have not folded lately; one that folds later misses the oldest.
-const DELTAS_KEPT: usize = 256;
 
 /// Used buffers kept for lanes.
 const SPARE_BUFFERS: usize = 16;
 
-/// Counts of one template over all lanes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct TemplateCount {
-    pub(super) count: u64,
-    pub(super) first_seen: Timestamp,
-    pub(super) last_seen: Timestamp,
-}
-
-/// What one lane counted between two folds.
-#[derive(Debug)]
-pub(super) struct Delta {
-    lane: u8,
-    pub(super) counts: Vec<(TemplateId, u32)>,
-    pub(super) bins: Vec<(u16, u32)>,
-    pub(super) is_ready: bool,
-}
-
-/// The picture folded from all lanes.
-#[derive(Debug, Default)]
-pub(super) struct Picture {
-    pub(super) templates: HashMap<TemplateId, TemplateCount>,
-    pub(super) events_total: u64,
-    pub(super) incidents_total: u64,
-    pub(super) state: State,
-    deltas: VecDeque<Arc<Delta>>,
-    deltas_total: u64,
-}
-
-/// What a lane adds to the picture besides its delta.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct FoldedEvents {
-    pub(super) events: u64,
-    pub(super) incidents: u64,
-    pub(super) newest: Timestamp,
-}
-
-impl Picture {
-    /// Takes in what a lane counted; returns what other lanes counted since `seen`, and how far it has now seen.
-    pub(super) fn fold(&mut self, lane: u8, delta: Delta, events: FoldedEvents, seen: u64) -> (Vec<Arc<Delta>>, u64) {
-        self.events_total += events.events;
-        self.incidents_total += events.incidents;
-        if delta.is_ready {
-            self.state = State::Ready;
-        }
-        for (id, count) in &delta.counts {
-            let entry = self
-                .templates
-                .entry(*id)
-                .or_insert_with(|| TemplateCount { first_seen: events.newest, ..TemplateCount::default() });
-            entry.count += u64::from(*count);
-            entry.last_seen = entry.last_seen.max(events.newest);
-        }
-        if !delta.counts.is_empty() {
-            if self.deltas.len() == DELTAS_KEPT {
-                self.deltas.pop_front();
-            }
-            self.deltas.push_back(Arc::new(delta));
-            self.deltas_total += 1;
-        }
-        let kept_from = self.deltas_total - self.deltas.len() as u64;
-        let unseen = self.deltas.iter().skip(seen.saturating_sub(kept_from) as usize);
-        (unseen.filter(|delta| delta.lane != lane).cloned().collect(), self.deltas_total)
-    }
-
-    /// Deltas ever folded: where a new lane starts.
-    pub(super) fn deltas_total(&self) -> u64 {
-        self.deltas_total
-    }
-
-    /// Drops counts of templates the store no longer has; counts of merged ones move.
-    pub(super) fn tidy(&mut self, store: &TemplateStore) {
-        let gone: Vec<TemplateId> =
-            self.templates.keys().filter(|id| store.by_id(**id).is_none_or(|t| t.id != **id)).copied().collect();
-        for id in gone {
-            let Some(old) = self.templates.remove(&id) else { continue };
-            if let Some(template) = store.by_id(id) {
-                let entry = self.templates.entry(template.id).or_insert(TemplateCount { count: 0, ..old });
-                entry.count += old.count;
-                entry.first_seen = entry.first_seen.min(old.first_seen);
-                entry.last_seen = entry.last_seen.max(old.last_seen);
-            }
-        }
-    }
-}
-
-impl Delta {
-    pub(super) fn of(lane: u8, learned: &mut Learned) -> Self {
-        let outbox = learned.model.take_outbox();
-        let counts = outbox.counts.iter().filter_map(|(slot, count)| Some((learned.id_of(*slot)?, *count)));
-        Self { lane, counts: counts.collect(), bins: outbox.bins, is_ready: learned.model.state() == State::Ready }
-    }
-}
-
-/// What a lane learned up to a place in its log.
-#[derive(Debug, Clone)]
-pub(super) struct LaneState {
-    pub(super) number: u8,
-    pub(super) learned: Learned,
-    /// The log holds nothing of `learned` that comes from here on.
-    pub(super) position: Position,
-    pub(super) deltas_seen: u64,
-}
-
-/// A lane that no thread holds.
+/// A lane that no thread holds; what it learned is in the picture.
 #[derive(Debug)]
 pub(super) struct ParkedLane {
-    pub(super) state: LaneState,
-    pub(super) next_segment: SegmentSequence,
-    /// Of the segment that is still open, when this run wrote to it.
-    pub(super) encoder: Option<WalEncoder>,
+    pub(super) number: u8,
+    /// Number of its next event in this run.
+    pub(super) next_event: u64,
+    /// Its side of the log, when this run wrote to it.
+    pub(super) log: Option<Log>,
 }
 
-/// Lanes by whether a thread holds them.
+/// Lanes that no thread holds.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     pub(super) parked: Vec<ParkedLane>,
     pub(super) next_number: u16,
-    /// Of each lane, what the next checkpoint holds.
-    pub(super) latest: BTreeMap<u8, LaneState>,
 }
 
 /// Figures the writer keeps for whoever asks.
@@ -151,7 +42,7 @@ pub(super) struct Gauges {
     pub(super) chunks_total: AtomicU64,
     pub(super) wal_dropped_bytes_total: AtomicU64,
     pub(super) storage_errors_total: AtomicU64,
-    /// Bytes the lanes hold, about.
+    /// Bytes the lanes hold, about: as of the last checkpoint.
     pub(super) lane_bytes: AtomicU64,
 }
 
@@ -159,7 +50,6 @@ pub(super) struct Gauges {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: Config,
-    pub(super) model_options: ModelOptions,
     pub(super) environment: Environment,
     pub(super) run: u32,
     store: Mutex<TemplateStore>,
@@ -182,7 +72,6 @@ impl Core {
         lanes: Lanes,
     ) -> Self {
         Self {
-            model_options: model_options(&config),
             config,
             environment,
             run,
@@ -227,12 +116,25 @@ impl Core {
         self.degraded.load(Ordering::Relaxed)
     }
 
-    pub(super) fn degrade(&self, reason: String) {
+    /// Notes a failure that loses nothing: it is tried again.
+    pub(super) fn note_failure(&self, reason: &str) {
         self.gauges.storage_errors_total.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("oddline_storage_errors_total").increment(1);
-        tracing::warn!(reason, "persistence fails; scoring goes on");
+        tracing::warn!(reason, "storage");
+    }
+
+    pub(super) fn degrade(&self, reason: String) {
+        self.note_failure(&reason);
+        if !self.is_degraded() {
+            tracing::warn!("persistence fails; scoring goes on");
+        }
         lock(&self.failure).get_or_insert(reason);
         self.degraded.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_dropped(&self, bytes: u64) {
+        self.gauges.wal_dropped_bytes_total.fetch_add(bytes, Ordering::Relaxed);
+        metrics::counter!("oddline_wal_dropped_bytes_total").increment(bytes);
     }
 
     pub(super) fn recover(&self) {

@@ -1,17 +1,17 @@
 //! One thread's way into the engine.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use hashbrown::HashMap;
-
-use super::core::{Delta, FoldedEvents, LaneState, ParkedLane};
+use super::core::{ParkedLane, model_options};
 use super::error::EngineError;
 use super::learned::Learned;
+use super::log::Log;
 use super::open::Inner;
+use super::picture::{Delta, FoldedEvents, LaneState, Unseen};
 use super::sections;
+use super::texts::Texts;
+use super::timer::Every;
 use super::writer::{Command, Writer};
 use crate::config::Durability;
 use crate::detect::Scored;
@@ -20,8 +20,11 @@ use crate::storage::wal::{Position, SegmentHeader, SegmentSequence, WalEncoder, 
 use crate::template::explain::Explanation;
 use crate::template::{LaneMatcher, Match, Slot};
 
-/// Events after which a lane folds without waiting for a tick.
-pub const FOLD_EVENTS: u64 = 65_536;
+/// Events after which a lane folds without waiting for a tick. Folding copies the lane's model.
+pub const FOLD_EVENTS: u64 = 524_288;
+
+/// Between two folds at ticks.
+const FOLD_SECS: i64 = 1;
 
 /// Seconds between two attempts to write again after a failure.
 pub const REOPEN_SECS: i64 = 5;
@@ -29,14 +32,8 @@ pub const REOPEN_SECS: i64 = 5;
 /// Bytes after which a lane's buffer goes to the writer without waiting for a tick.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Bytes a lane keeps while the writer is behind; beyond that they are dropped, and counted.
-const MOST_BYTES: usize = 8 << 20;
-
 /// A segment is closed after this long, so that its events become a chunk.
-const SEGMENT_SECS: f64 = 300.0;
-
-/// Texts of templates a lane remembers.
-const MOST_TEXTS: usize = 4_096;
+const SEGMENT_SECS: i64 = 300;
 
 /// Flag in the log: the event was an anomaly.
 pub(super) const FLAG_ANOMALY: u8 = 1;
@@ -66,92 +63,59 @@ pub struct Lane {
     deltas_seen: u64,
     unfolded: FoldedEvents,
     last: Option<Match>,
-    texts: HashMap<TemplateId, Arc<str>>,
-    last_fold: Timestamp,
-    next_checkpoint: Option<Timestamp>,
+    texts: Texts,
+    /// The picture holds nothing older of this lane than `learned`.
+    is_published: bool,
+    folds: Every,
+    checkpoints: Every,
     checkpointed_events: u64,
-}
-
-/// A lane's side of its log.
-#[derive(Debug)]
-struct Log {
-    encoder: WalEncoder,
-    segment_bytes: u64,
-    retry_at: Option<Timestamp>,
-    /// What the writer had no room for, in order.
-    waiting: VecDeque<Command>,
-    waiting_bytes: usize,
-}
-
-impl Log {
-    fn new(encoder: WalEncoder) -> Self {
-        Self { encoder, segment_bytes: 0, retry_at: None, waiting: VecDeque::new(), waiting_bytes: 0 }
-    }
-
-    fn enqueue(&mut self, command: Command) {
-        self.waiting_bytes += command.bytes();
-        self.waiting.push_back(command);
-    }
-
-    /// Offers the writer what waits, without waiting for it.
-    fn offer(&mut self, writer: &Writer) {
-        while let Some(command) = self.waiting.pop_front() {
-            let bytes = command.bytes();
-            if let Err(command) = writer.offer(command) {
-                self.waiting.push_front(command);
-                return;
-            }
-            self.waiting_bytes -= bytes;
-        }
-    }
-
-    /// Hands the writer what waits, waiting for room.
-    fn send(&mut self, writer: &Writer) {
-        self.waiting_bytes = 0;
-        self.waiting.drain(..).for_each(|command| writer.send(command));
-    }
-
-    /// Forgets what waits and what is encoded; returns the bytes of it.
-    fn discard(&mut self) -> u64 {
-        self.waiting.clear();
-        let waiting = std::mem::take(&mut self.waiting_bytes);
-        (waiting + self.encoder.take(Vec::new()).len()) as u64
-    }
 }
 
 impl Lane {
     pub(super) fn new(inner: Arc<Inner>, parked: ParkedLane) -> Self {
-        let core = &inner.core;
-        let number = parked.state.number;
-        let now = core.environment.clock.now();
-        let encoder = inner.writer.as_ref().map(|writer| {
-            parked.encoder.unwrap_or_else(|| {
-                let header = SegmentHeader { lane: number, sequence: parked.next_segment, run: core.run, created: now };
-                writer.send(Command::Open(header));
-                WalEncoder::new(header)
-            })
-        });
-        let mut learned = parked.state.learned;
-        let matcher = {
-            let store = core.store();
-            learned.sync(&store);
-            LaneMatcher::new(&store)
-        };
+        let (state, matcher) = Self::take_state(&inner, parked.number);
+        let log = inner.writer.as_ref().map(|writer| Self::take_log(&inner, writer, &state, parked.log));
         Self {
-            number,
-            learned,
+            number: parked.number,
             matcher,
-            next_event: encoder.as_ref().map_or(0, WalEncoder::next_event),
-            log: encoder.map(Log::new),
-            deltas_seen: parked.state.deltas_seen,
+            next_event: log.as_ref().map_or(parked.next_event, |log| log.encoder.next_event()),
+            log,
+            deltas_seen: state.deltas_seen,
+            checkpointed_events: state.learned.model.events(),
+            learned: state.learned,
             unfolded: FoldedEvents::default(),
             last: None,
-            texts: HashMap::new(),
-            last_fold: now,
-            next_checkpoint: None,
-            checkpointed_events: 0,
+            texts: Texts::default(),
+            is_published: true,
+            folds: Every::since(inner.core.environment.clock.now()),
+            checkpoints: Every::default(),
             inner,
         }
+    }
+
+    fn take_state(inner: &Inner, number: u8) -> (LaneState, LaneMatcher) {
+        let core = &inner.core;
+        let store = core.store();
+        let fresh = LaneState {
+            number,
+            learned: Learned::new(model_options(&core.config), &store),
+            position: Position { run: core.run, record: 0 },
+            next_segment: SegmentSequence::default(),
+            deltas_seen: 0,
+        };
+        let state = core.picture().take(fresh, &store);
+        (state, LaneMatcher::new(&store))
+    }
+
+    fn take_log(inner: &Inner, writer: &Writer, state: &LaneState, parked: Option<Log>) -> Log {
+        if let Some(log) = parked {
+            writer.send(Command::Take(state.number));
+            return log;
+        }
+        let (run, created) = (inner.core.run, inner.core.environment.clock.now());
+        let header = SegmentHeader { lane: state.number, sequence: state.next_segment, run, created };
+        writer.send(Command::Open { header, end: state.position });
+        Log::new(WalEncoder::new(header))
     }
 
     /// Scores an event, then learns it. Never fails, never waits for another thread when the template is known.
@@ -235,7 +199,7 @@ impl Lane {
     fn learn_kinds(&mut self, message: &[u8], found: &Match) {
         let inner = Arc::clone(&self.inner);
         self.matcher.learn_kinds(message, found, &mut inner.core.store());
-        self.texts.remove(&found.id);
+        self.texts.remove(found.id);
     }
 
     #[cold]
@@ -273,7 +237,10 @@ impl Lane {
     fn hand_over(&mut self) {
         let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return };
         let core = &self.inner.core;
-        if log.retry_at.is_some() || core.is_degraded() {
+        if !writer.is_alive() && !core.is_degraded() {
+            core.degrade("the storage thread is gone: restart to make what is learned durable again".to_owned());
+        }
+        if log.broken.is_some() || core.is_degraded() {
             self.hand_over_degraded();
             return;
         }
@@ -283,11 +250,10 @@ impl Lane {
             log.enqueue(Command::Append(self.number, bytes));
         }
         log.offer(writer);
-        if log.waiting_bytes > MOST_BYTES {
-            let dropped = log.discard();
-            core.gauges.wal_dropped_bytes_total.fetch_add(dropped, Ordering::Relaxed);
+        if log.is_overflowing() {
+            core.count_dropped(log.discard());
             core.degrade("the disk is too slow: bytes of the write-ahead log were dropped".to_owned());
-        } else if log.segment_bytes >= core.config.wal_segment_bytes {
+        } else if log.is_full(core.config.wal_segment_bytes) {
             self.rotate();
             self.request_checkpoint();
         }
@@ -298,75 +264,78 @@ impl Lane {
         let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return };
         let core = &self.inner.core;
         let now = core.environment.clock.now();
-        let dropped = log.discard();
-        core.gauges.wal_dropped_bytes_total.fetch_add(dropped, Ordering::Relaxed);
-        let retry_at = *log.retry_at.get_or_insert(Timestamp(now.0.saturating_add(REOPEN_SECS * 1_000_000)));
-        log.encoder.begin_block();
-        if now < retry_at && core.is_degraded() {
+        core.count_dropped(log.discard());
+        let is_due = log.broken.get_or_insert_default().is_due(now, REOPEN_SECS);
+        if !is_due && core.is_degraded() {
             return;
         }
-        log.retry_at = None;
-        let next = log.encoder.header().next(now);
-        log.encoder.begin_segment(next, Vec::new());
-        log.segment_bytes = 0;
-        if writer.offer(Command::Open(next)).is_ok() {
+        let (header, _, end) = log.begin_segment(now);
+        if writer.offer(Command::Open { header, end }).is_ok() {
+            log.broken = None;
             self.request_checkpoint();
         }
     }
 
     fn rotate(&mut self) {
         let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return };
-        let now = self.inner.core.environment.clock.now();
-        let next = log.encoder.header().next(now);
-        let rest = log.encoder.begin_segment(next, Vec::new());
-        let end = log.encoder.position();
+        let (next, rest, end) = log.begin_segment(self.inner.core.environment.clock.now());
         if !rest.is_empty() {
             log.enqueue(Command::Append(self.number, rest));
         }
         log.enqueue(Command::Rotate { next, end });
         log.offer(writer);
-        log.segment_bytes = 0;
     }
 
-    /// Exchanges what was counted with the other lanes.
+    /// Exchanges what was counted with the other lanes, and publishes what this one learned.
     fn fold(&mut self) {
         let inner = Arc::clone(&self.inner);
-        {
-            let store = inner.core.store();
-            self.learned.sync(&store);
-        }
-        let delta = Delta::of(self.number, &mut self.learned);
-        let events = std::mem::take(&mut self.unfolded);
-        let (others, seen) = inner.core.picture().fold(self.number, delta, events, self.deltas_seen);
+        let core = &inner.core;
+        self.learned.sync(&core.store());
+        let (unseen, seen) = if self.is_published && self.unfolded.events == 0 {
+            let picture = core.picture();
+            (picture.unseen(self.number, self.deltas_seen), picture.deltas_total())
+        } else {
+            let delta = Delta::of(self.number, &mut self.learned);
+            let events = std::mem::take(&mut self.unfolded);
+            let state = self.state();
+            self.is_published = true;
+            core.picture().fold(state, delta, events)
+        };
         self.deltas_seen = seen;
-        if others.is_empty() {
-            return;
-        }
+        self.take_in(&unseen);
+    }
+
+    fn take_in(&mut self, unseen: &Unseen) {
+        let inner = Arc::clone(&self.inner);
         let store = inner.core.store();
-        for delta in others {
-            for (id, _) in &delta.counts {
-                if let Some(template) = store.by_id(*id) {
-                    self.learned.note_slot(template.slot, template.id);
+        match unseen {
+            Unseen::Deltas(deltas) if deltas.is_empty() => {}
+            Unseen::Deltas(deltas) => {
+                self.learned.absorb(deltas, &store);
+                self.is_published = false;
+            }
+            Unseen::Missed => {
+                if let Some(state) = inner.core.picture().current(self.number, &store) {
+                    self.learned = state.learned.clone();
+                    self.deltas_seen = state.deltas_seen;
+                    self.is_published = false;
                 }
             }
-            let slot = |id: &TemplateId| store.by_id(*id).map(|template| template.slot.index());
-            let counts = delta.counts.iter().filter_map(|(id, count)| Some((slot(id)?, *count)));
-            self.learned.model.absorb(counts, &delta.bins, delta.is_ready);
+        }
+        let mut picture = inner.core.picture();
+        if picture.is_untidy(store.options().max_templates) {
+            picture.tidy(&store);
         }
     }
 
     /// What time asks for; call it about once a second. Returns events of oddline's own.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Synthetic> {
         self.hand_over();
-        if now.seconds_since(self.last_fold).abs() >= 1.0 {
-            self.last_fold = now;
+        if self.folds.is_due(now, FOLD_SECS) {
             self.fold();
         }
         let interval = i64::try_from(self.inner.core.config.checkpoint_interval_secs).unwrap_or(i64::MAX);
-        let due =
-            *self.next_checkpoint.get_or_insert(Timestamp(now.0.saturating_add(interval.saturating_mul(1_000_000))));
-        if now >= due {
-            self.next_checkpoint = None;
+        if self.checkpoints.is_due(now, interval) {
             self.age_segment(now);
             if self.checkpointed_events != self.learned.model.events() {
                 self.request_checkpoint();
@@ -376,36 +345,33 @@ impl Lane {
     }
 
     fn age_segment(&mut self, now: Timestamp) {
-        let is_old =
-            |log: &Log| log.segment_bytes > 0 && now.seconds_since(log.encoder.header().created).abs() >= SEGMENT_SECS;
+        let is_old = |log: &Log| {
+            log.segment_bytes > 0 && Every::since(log.encoder.header().created).has_passed(now, SEGMENT_SECS)
+        };
         if self.log.as_ref().is_some_and(is_old) {
             self.rotate();
         }
     }
 
+    /// A request the writer has no room for is made again with the next segment or interval.
     fn request_checkpoint(&mut self) {
         self.fold();
-        self.publish();
         if let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer)
-            && log.waiting.is_empty()
+            && log.is_flowing()
         {
+            self.checkpointed_events = self.learned.model.events();
             log.enqueue(Command::Checkpoint(sections::compose(&self.inner.core)));
             log.offer(writer);
         }
     }
 
-    /// Lets checkpoints hold what this lane has learned by now.
-    fn publish(&mut self) {
-        self.checkpointed_events = self.learned.model.events();
-        let state = self.state();
-        self.inner.core.lanes().latest.insert(self.number, state);
-    }
-
     fn state(&self) -> LaneState {
+        let log = self.log.as_ref();
         LaneState {
             number: self.number,
             learned: self.learned.clone(),
-            position: self.log.as_ref().map_or(Position::default(), |log| log.encoder.position()),
+            position: log.map_or(Position::default(), |log| log.encoder.position()),
+            next_segment: log.map_or(SegmentSequence::default(), |log| log.encoder.header().sequence.next()),
             deltas_seen: self.deltas_seen,
         }
     }
@@ -427,18 +393,15 @@ impl Lane {
 
     /// A template's text, variables as `<*>`.
     pub fn template_text(&mut self, id: TemplateId) -> Option<Arc<str>> {
-        if let Some(text) = self.texts.get(&id)
+        if let Some(text) = self.texts.get(id)
             && self.last.is_some_and(|last| last.id == id && self.matcher.is_current(&last))
         {
-            return Some(Arc::clone(text));
+            return Some(text);
         }
         let text: Arc<str> = {
             let store = self.inner.core.store();
             store.shown(store.by_id(id)?).into()
         };
-        if self.texts.len() >= MOST_TEXTS {
-            self.texts.clear();
-        }
         self.texts.insert(id, Arc::clone(&text));
         Some(text)
     }
@@ -472,11 +435,11 @@ impl Drop for Lane {
             log.send(writer);
         }
         self.fold();
-        self.publish();
-        let state = self.state();
-        let log = self.log.take();
-        let next_segment = SegmentSequence::default();
-        let parked = ParkedLane { state, next_segment, encoder: log.map(|log| log.encoder) };
+        if let (Some(_), Some(writer)) = (&self.log, &self.inner.writer) {
+            writer.send(Command::Park(self.number));
+        }
+        self.inner.core.picture().park(self.number);
+        let parked = ParkedLane { number: self.number, next_event: self.next_event, log: self.log.take() };
         self.inner.core.lanes().parked.push(parked);
     }
 }

@@ -1,5 +1,8 @@
 //! What one lane learned, apart from the lane: it outlives it, and a replay builds it too.
 
+use std::sync::Arc;
+
+use super::picture::Delta;
 use crate::detect::severity::Severity;
 use crate::detect::{Input, Model, ModelOptions, Scored};
 use crate::event::{TemplateId, Timestamp};
@@ -25,11 +28,15 @@ impl Learned {
         Self { model: Model::new(options), changes_seen: store.changes_since(u64::MAX).1, slots: Vec::new() }
     }
 
-    /// With the slots' ids as the store has them now: after a restore, when both are of one moment.
+    /// With the slots' ids as the store has them now: after a restore, when both are of one moment. Counts of templates that went when the
+    /// store was restored (under a smaller cap) go, too.
     pub(super) fn adopt_slots(&mut self, store: &TemplateStore) {
         self.changes_seen = store.changes_since(u64::MAX).1;
-        for template in store.templates() {
-            self.note_slot(template.slot, template.id);
+        for slot in (0..store.slots() as u32).map(Slot) {
+            match store.by_slot(slot) {
+                Some(template) => self.note_slot(slot, template.id),
+                None => self.model.forget(slot.index()),
+            }
         }
     }
 
@@ -44,6 +51,26 @@ impl Learned {
             None => self.resync(store),
         }
         self.changes_seen = seen;
+    }
+
+    /// Whether every change of the store is applied.
+    pub(super) fn is_in_sync(&self, store: &TemplateStore) -> bool {
+        self.changes_seen == store.changes_since(u64::MAX).1
+    }
+
+    /// Learns what other lanes counted.
+    pub(super) fn absorb(&mut self, deltas: &[Arc<Delta>], store: &TemplateStore) {
+        self.sync(store);
+        for delta in deltas {
+            let known = delta.counts.iter().filter_map(|(id, count)| Some((store.by_id(*id)?, *count)));
+            let counts: Vec<(usize, u32)> = known
+                .map(|(template, count)| {
+                    self.note_slot(template.slot, template.id);
+                    (template.slot.index(), count)
+                })
+                .collect();
+            self.model.absorb(counts, &delta.bins, delta.is_ready);
+        }
     }
 
     fn apply(&mut self, change: Change) {

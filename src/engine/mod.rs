@@ -4,8 +4,9 @@
 //! | part | file | threads |
 //! |---|---|---|
 //! | [`Engine`] | here, `open` | any |
-//! | [`Lane`]: observe, tick, commit | `lane` | one thread each |
-//! | what lanes share: template store, folded counts | `core` | behind locks no known template takes |
+//! | [`Lane`]: observe, tick, commit | `lane`; its log `log`; texts it was asked for `texts` | one thread each |
+//! | what lanes share | `core` | behind locks no known template takes |
+//! | counts folded from all lanes, and what each lane published | `picture` | one of these locks |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
 //! | WAL, checkpoints, chunks, retention | `writer` | its own thread, bounded queue |
 //! | checkpoint sections as bytes | `sections` | |
@@ -14,13 +15,15 @@
 //! # Way of an event
 //! A lane finds the template in its private cache, scores with its own model, and appends a few bytes to its WAL encoder: no lock, no
 //! allocation, no system call. Full buffers go to the writer. Every [`FOLD_EVENTS`](lane::FOLD_EVENTS) events or at a tick a lane *folds*: it
-//! hands what it counted to the shared picture and takes in what other lanes counted. A single lane takes in nothing, so it is
-//! exactly reproducible.
+//! hands what it counted to the shared picture, publishes its model with it, and takes in what other lanes counted. A single lane takes in
+//! nothing, so it is exactly reproducible.
 //!
 //! # Checkpoint and restart
-//! A checkpoint holds the template store, the folded counts and, of each lane, its model with the WAL position up to which the model
-//! holds everything. A restart restores these and replays the WAL after those positions through the same code: same inputs, same
-//! order, same bits. Then it writes a checkpoint of its own.
+//! A checkpoint holds the template store, the folded counts and, of each lane, its model as published with the WAL position up to which it
+//! and the counts hold everything. A restart restores these and replays the WAL after those positions through the same code. With one lane,
+//! when the lane itself asked for the checkpoint (as it does by time and size, and when it is given back): same inputs, same order, same
+//! bits. With several lanes, or for [`Engine::checkpoint`] beside a lane that goes on: the same counts, but templates may have been found in
+//! another order. Then it writes a checkpoint of its own.
 //!
 //! # When persistence fails
 //! Scoring goes on with state `degraded`. The writer drops what it is given until a lane, every [`REOPEN_SECS`](lane::REOPEN_SECS) seconds, starts a new
@@ -30,11 +33,15 @@ mod core;
 mod error;
 pub mod lane;
 mod learned;
+mod log;
 mod open;
+mod picture;
 mod registry;
 mod sections;
 mod seed;
 mod stats;
+mod texts;
+mod timer;
 mod writer;
 
 pub use error::EngineError;

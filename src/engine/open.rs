@@ -1,16 +1,18 @@
 //! Opening an engine: lock, restore, replay, go on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use serde::Serialize;
 
-use super::core::{Core, Delta, FoldedEvents, LaneState, Lanes, ParkedLane, Picture, model_options};
+use super::core::{Core, Lanes, ParkedLane, model_options};
 use super::error::EngineError;
 use super::lane::{FLAG_ANOMALY, Lane};
 use super::learned::Learned;
+use super::picture::{Delta, FoldedEvents, LaneState, Picture};
+use super::registry::Closing;
 use super::stats::{Stats, TemplateSummary};
 use super::writer::{Command, Start, Writer};
 use super::{registry, sections, seed};
@@ -19,7 +21,7 @@ use crate::config::{Config, Wildcards};
 use crate::detect::severity::Severity;
 use crate::storage::checkpoint::{self, Checkpoint};
 use crate::storage::wal::{self, Position, Record, SegmentSequence, WalEvent};
-use crate::storage::{DataDirLock, FileSystem, RealFs, disk_usage};
+use crate::storage::{DataDirLock, FileSystem, RealFs, Untouched, disk_usage};
 use crate::template::{Masking, Rule, RuleSet, TemplateOptions, TemplateStore, UserMasks};
 
 /// Lanes at most: their number is a byte.
@@ -54,7 +56,7 @@ pub struct RecoveryReport {
     pub lanes: Vec<wal::RecoveryReport>,
     /// Events replayed from the log.
     pub events_replayed: u64,
-    /// Events of templates that no longer exist.
+    /// Events among them of templates that no longer exist: counted, not learned.
     pub events_unresolved: u64,
 }
 
@@ -71,15 +73,16 @@ pub(super) struct Inner {
     pub(super) core: Arc<Core>,
     pub(super) writer: Option<Writer>,
     recovery: RecoveryReport,
-    /// Released last.
+    /// Released when everything is written.
     _lock: Option<DataDirLock>,
+    /// Dropped last: tells who waits for the data dir.
+    _closing: Option<Closing>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let sections = sections::compose(&self.core);
         if let Some(writer) = &mut self.writer {
-            writer.send(Command::Checkpoint(sections));
+            writer.send(Command::Checkpoint(sections::compose(&self.core)));
             writer.stop();
         }
     }
@@ -98,28 +101,76 @@ impl Engine {
     /// # Errors
     /// When the data dir is in use, cannot be used, or is of a newer version; when a mask does not compile.
     pub fn open(config: &Config, environment: Environment) -> Result<Self, EngineError> {
+        Self::open_announced(config, environment, None)
+    }
+
+    /// As [`Self::open`]; `closing` is dropped once the data dir can be opened again.
+    pub(super) fn open_announced(
+        config: &Config,
+        environment: Environment,
+        closing: Option<Closing>,
+    ) -> Result<Self, EngineError> {
         let options = template_options(config)?;
-        let Some(dir) = config.data_dir.clone() else {
-            let recovered = Recovery::new(config, options).in_memory();
-            let core = Core::new(config.clone(), environment, 0, recovered.store, recovered.picture, recovered.lanes);
-            let inner = Inner { core: Arc::new(core), writer: None, recovery: RecoveryReport::default(), _lock: None };
-            return Ok(Self::from_inner(Arc::new(inner)));
+        let mut inner = match config.data_dir.clone() {
+            Some(dir) => Self::restored(dir, config, environment, options)?,
+            None => Self::in_memory(config, environment, options),
         };
-        let lock = DataDirLock::acquire(&dir, environment.clock.now())?;
-        let recovered = Recovery::run(&dir, config, options, &*environment.fs)?;
-        let start = recovered.start;
-        let core =
-            Core::new(config.clone(), environment, recovered.run, recovered.store, recovered.picture, recovered.lanes);
-        core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
-        core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, &dir)?, Ordering::Relaxed);
-        let core = Arc::new(core);
-        let replayed = recovered.report.events_replayed > 0;
-        let writer = Writer::start(Arc::clone(&core), dir, start)?;
-        if replayed {
-            writer.send(Command::Checkpoint(sections::compose(&core)));
-        }
-        let inner = Inner { core, writer: Some(writer), recovery: recovered.report, _lock: Some(lock) };
+        inner._closing = closing;
         Ok(Self::from_inner(Arc::new(inner)))
+    }
+
+    /// What opening the data dir would restore, to look at: no file but `LOCK` is changed, whatever the other options are, and what lanes of
+    /// this engine learn is not kept.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn inspect(config: &Config, environment: Environment) -> Result<Self, EngineError> {
+        let options = template_options(config)?;
+        let inner = match config.data_dir.clone() {
+            Some(dir) => {
+                let fs = Arc::new(Untouched(environment.fs));
+                Self::recovered(&dir, config, Environment { fs, ..environment }, options)?.0
+            }
+            None => Self::in_memory(config, environment, options),
+        };
+        Ok(Self::from_inner(Arc::new(inner)))
+    }
+
+    fn in_memory(config: &Config, environment: Environment, options: TemplateOptions) -> Inner {
+        let Recovered { store, picture, lanes, .. } = Recovery::new(config, options).in_memory();
+        let core = Core::new(config.clone(), environment, 0, store, picture, lanes);
+        Inner { core: Arc::new(core), writer: None, recovery: RecoveryReport::default(), _lock: None, _closing: None }
+    }
+
+    /// An engine as restored, without a thread that writes, and what that thread is to start from.
+    fn recovered(
+        dir: &Path,
+        config: &Config,
+        environment: Environment,
+        options: TemplateOptions,
+    ) -> Result<(Inner, Start), EngineError> {
+        let lock = DataDirLock::acquire(dir, environment.clock.now())?;
+        let Recovered { run, store, picture, lanes, start, report } =
+            Recovery::run(dir, config, options, &*environment.fs)?;
+        let core = Core::new(config.clone(), environment, run, store, picture, lanes);
+        core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
+        core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
+        let core = Arc::new(core);
+        Ok((Inner { core, writer: None, recovery: report, _lock: Some(lock), _closing: None }, start))
+    }
+
+    fn restored(
+        dir: PathBuf,
+        config: &Config,
+        environment: Environment,
+        options: TemplateOptions,
+    ) -> Result<Inner, EngineError> {
+        let (mut inner, start) = Self::recovered(&dir, config, environment, options)?;
+        let writer = inner.writer.insert(Writer::start(Arc::clone(&inner.core), dir, start)?);
+        if inner.recovery.events_replayed > 0 {
+            writer.send(Command::Checkpoint(sections::compose(&inner.core)));
+        }
+        Ok(inner)
     }
 
     /// As [`Self::open`], but when this process has the data dir open already, the same engine, with the options it was opened with.
@@ -143,21 +194,7 @@ impl Engine {
     /// # Errors
     /// When 255 are taken.
     pub fn lane(&self) -> Result<Lane, EngineError> {
-        let core = &self.inner.core;
-        let parked = core.lanes().take()?;
-        let parked = match parked {
-            Taken::Parked(parked) => *parked,
-            Taken::New(number, like) => {
-                let store = core.store();
-                let (learned, deltas_seen) = like.map_or_else(
-                    || (Learned::new(core.model_options, &store), core.picture().deltas_total()),
-                    |state| (state.learned, state.deltas_seen),
-                );
-                let position = Position { run: core.run, record: 0 };
-                let state = LaneState { number, learned, position, deltas_seen };
-                ParkedLane { state, next_segment: SegmentSequence::default(), encoder: None }
-            }
-        };
+        let parked = self.inner.core.lanes().take()?;
         Ok(Lane::new(Arc::clone(&self.inner), parked))
     }
 
@@ -195,23 +232,18 @@ impl Engine {
     }
 }
 
-enum Taken {
-    Parked(Box<ParkedLane>),
-    New(u8, Option<Box<LaneState>>),
-}
-
 impl Lanes {
-    fn take(&mut self) -> Result<Taken, EngineError> {
-        let lowest = self.parked.iter().enumerate().min_by_key(|(_, parked)| parked.state.number).map(|(at, _)| at);
+    fn take(&mut self) -> Result<ParkedLane, EngineError> {
+        let lowest = self.parked.iter().enumerate().min_by_key(|(_, parked)| parked.number).map(|(at, _)| at);
         if let Some(at) = lowest {
-            return Ok(Taken::Parked(Box::new(self.parked.swap_remove(at))));
+            return Ok(self.parked.swap_remove(at));
         }
         if self.next_number >= MOST_LANES {
             return Err(EngineError::TooManyLanes);
         }
         let number = self.next_number as u8;
         self.next_number += 1;
-        Ok(Taken::New(number, self.latest.first_key_value().map(|(_, state)| Box::new(state.clone()))))
+        Ok(ParkedLane { number, next_event: 0, log: None })
     }
 }
 
@@ -248,6 +280,10 @@ struct Recovery<'a> {
     store: TemplateStore,
     picture: Picture,
     states: BTreeMap<u8, LaneState>,
+    /// What was replayed, by lane: the other lanes learn it, too.
+    replayed: Vec<Arc<Delta>>,
+    /// Tails that were cut off when templates were learned.
+    torn_tails: BTreeMap<u8, Vec<wal::TornTail>>,
     report: RecoveryReport,
 }
 
@@ -258,6 +294,8 @@ impl<'a> Recovery<'a> {
             store: TemplateStore::new(options),
             picture: Picture::default(),
             states: BTreeMap::new(),
+            replayed: Vec::new(),
+            torn_tails: BTreeMap::new(),
             report: RecoveryReport::default(),
         }
     }
@@ -265,7 +303,7 @@ impl<'a> Recovery<'a> {
     /// Nothing to restore.
     fn in_memory(mut self) -> Recovered {
         self.plant_seeds();
-        let lanes = self.park(0, &BTreeMap::new());
+        let lanes = self.park(0);
         let start = Start::default();
         Recovered { run: 0, store: self.store, picture: self.picture, lanes, start, report: self.report }
     }
@@ -289,6 +327,7 @@ impl<'a> Recovery<'a> {
             number,
             learned: Learned::new(model_options(self.config), &self.store),
             position: Position::default(),
+            next_segment: SegmentSequence::default(),
             deltas_seen: 0,
         }
     }
@@ -308,7 +347,6 @@ impl<'a> Recovery<'a> {
         let covered = recovery.states.values().map(|state| (state.number, state.position)).collect();
         let wal_dir = dir.join("wal");
         let mut leftovers = Vec::new();
-        let mut next_segments = BTreeMap::new();
         let lanes = wal::lanes(fs, &wal_dir)?;
         let shares_templates = lanes.len() > 1;
         for lane in lanes.iter().filter(|_| shares_templates) {
@@ -317,13 +355,12 @@ impl<'a> Recovery<'a> {
         for lane in lanes {
             let report = recovery.replay(fs, &wal_dir, lane)?;
             last_run = last_run.max(report.last_run);
-            next_segments.insert(lane, report.next_sequence);
             leftovers.extend(wal::segments(fs, &wal_dir, lane)?.into_iter().map(|segment| (lane, segment)));
             recovery.report.lanes.push(report);
         }
         let run = last_run.map_or(0, |last| last.wrapping_add(1));
         recovery.picture.tidy(&recovery.store);
-        let lanes = recovery.park(run, &next_segments);
+        let lanes = recovery.park(run);
         let start = Start { next_checkpoint: read.next_sequence, covered, leftovers };
         Ok(Recovered { run, store: recovery.store, picture: recovery.picture, lanes, start, report: recovery.report })
     }
@@ -346,14 +383,16 @@ impl<'a> Recovery<'a> {
         }
     }
 
+    /// Learns the templates of a lane's log before any lane is replayed: a lane's events may be of a template that another lane found.
     fn learn_templates(&mut self, fs: &dyn FileSystem, wal_dir: &Path, lane: u8) -> Result<(), EngineError> {
         let from = self.states.get(&lane).map(|state| state.position).unwrap_or_default();
         let store = &mut self.store;
-        wal::recover_lane(fs, wal_dir, lane, from, &mut |_, record| {
+        let report = wal::recover_lane(fs, wal_dir, lane, from, &mut |_, record| {
             if let Record::Template { text, .. } = record {
                 store.learn_text(text);
             }
         })?;
+        self.torn_tails.insert(lane, report.torn_tails);
         Ok(())
     }
 
@@ -363,7 +402,9 @@ impl<'a> Recovery<'a> {
         let mut unresolved = 0;
         let store = &mut self.store;
         let learned = &mut state.learned;
-        let report = wal::recover_lane(fs, wal_dir, lane, state.position, &mut |_, record| match record {
+        // Lanes replayed before may have moved templates.
+        learned.sync(store);
+        let mut report = wal::recover_lane(fs, wal_dir, lane, state.position, &mut |_, record| match record {
             Record::Template { text, .. } => {
                 let found = store.learn_text(text);
                 learned.sync(store);
@@ -374,24 +415,28 @@ impl<'a> Recovery<'a> {
             }
             Record::Decision { .. } => {}
         })?;
+        report.torn_tails.splice(0..0, self.torn_tails.remove(&lane).unwrap_or_default());
         self.report.events_replayed += events.events;
         self.report.events_unresolved += unresolved;
         let delta = Delta::of(lane, &mut state.learned);
-        state.deltas_seen = self.picture.fold(lane, delta, events, self.picture.deltas_total()).1;
+        self.picture.count(&delta, events);
+        self.replayed.push(Arc::new(delta));
+        state.next_segment = state.next_segment.max(report.next_sequence);
         self.states.insert(lane, state);
         Ok(report)
     }
 
-    /// Every lane waits to be taken, its log to go on in this run.
-    fn park(&mut self, run: u32, next_segments: &BTreeMap<u8, SegmentSequence>) -> Lanes {
+    /// Every lane knows what every lane saw, and waits to be taken, its log to go on in this run.
+    fn park(&mut self, run: u32) -> Lanes {
         let mut lanes = Lanes::default();
         for (number, mut state) in std::mem::take(&mut self.states) {
-            state.learned.sync(&self.store);
+            let others = self.replayed.iter().filter(|delta| delta.lane != number);
+            state.learned.absorb(&others.cloned().collect::<Vec<_>>(), &self.store);
             state.position = Position { run, record: 0 };
             lanes.next_number = lanes.next_number.max(u16::from(number) + 1);
-            lanes.latest.insert(number, state.clone());
-            let next_segment = next_segments.get(&number).copied().unwrap_or_default();
-            lanes.parked.push(ParkedLane { state, next_segment, encoder: None });
+            lanes.parked.push(ParkedLane { number, next_event: 0, log: None });
+            self.picture.publish(Arc::new(state));
+            self.picture.park(number);
         }
         lanes
     }
@@ -399,12 +444,12 @@ impl<'a> Recovery<'a> {
 
 /// The same as [`Lane::observe`] does with what the log kept of an event; false when its template is gone.
 fn replay_event(store: &TemplateStore, learned: &mut Learned, event: &WalEvent, events: &mut FoldedEvents) -> bool {
+    events.events += 1;
+    events.incidents += u64::from(event.flags & FLAG_ANOMALY != 0);
+    events.newest = events.newest.max(event.timestamp);
     let Some(template) = store.by_id(event.template) else { return false };
     store.touch(template.slot);
     learned.note_slot(template.slot, template.id);
     learned.observe(template.slot, event.timestamp, Severity::from_code(event.severity));
-    events.events += 1;
-    events.incidents += u64::from(event.flags & FLAG_ANOMALY != 0);
-    events.newest = events.newest.max(event.timestamp);
     true
 }

@@ -5,15 +5,18 @@
 //! | `engine` | run `u32`, ready `u8` |
 //! | `templates` | see [`TemplateStore::checkpoint`] |
 //! | `picture` | events `u64`, incidents `u64`, count `u32`, then of each template id `u64`, count `u64`, first and last seen `i64` |
-//! | `lane-<hex>` | position (12 bytes), then [`Model::checkpoint`](crate::detect::Model::checkpoint) |
+//! | `lane-<hex>` | position (12 bytes), next segment `u64`, then [`Model::checkpoint`](crate::detect::Model::checkpoint) |
 
-use super::core::{Core, LaneState, Picture, TemplateCount};
+use std::sync::atomic::Ordering;
+
+use super::core::Core;
 use super::learned::Learned;
+use super::picture::{LaneState, Picture, TemplateCount};
 use crate::config::Config;
 use crate::detect::{StateError, StateReader};
 use crate::event::{State, TemplateId, Timestamp};
 use crate::storage::checkpoint::Checkpoint;
-use crate::storage::wal::Position;
+use crate::storage::wal::{Position, SegmentSequence};
 use crate::template::{ImageError, TemplateOptions, TemplateStore};
 
 const ENGINE: &str = "engine";
@@ -38,6 +41,8 @@ pub(super) enum SectionError {
 pub(super) struct Sections {
     pub(super) named: Vec<(String, Vec<u8>)>,
     pub(super) positions: Vec<(u8, Position)>,
+    /// Of two of one run, the higher one is the newer.
+    pub(super) order: u64,
 }
 
 /// What a checkpoint held.
@@ -48,11 +53,10 @@ pub(super) struct Restored {
     pub(super) lanes: Vec<LaneState>,
 }
 
-/// Everything of `core` as it is now; of the lanes, what they last gave.
+/// Everything of `core` as it is now; of the lanes, what they last published.
 pub(super) fn compose(core: &Core) -> Sections {
     let mut named = Vec::new();
-    let mut positions = Vec::new();
-    {
+    let (lanes, order) = {
         let store = core.store();
         let mut picture = core.picture();
         picture.tidy(&store);
@@ -63,14 +67,24 @@ pub(super) fn compose(core: &Core) -> Sections {
         store.checkpoint(&mut templates);
         named.push((TEMPLATES.to_owned(), templates));
         named.push((PICTURE.to_owned(), picture_bytes(&picture)));
+        picture.compose(&store)
+    };
+    let mut model_bytes = 0;
+    for lane in &lanes {
+        let bytes = lane_bytes(lane);
+        model_bytes += bytes.len() as u64;
+        named.push((format!("{LANE}{:02x}", lane.number), bytes));
     }
-    for (number, lane) in &core.lanes().latest {
-        let mut bytes = lane.position.to_bytes().to_vec();
-        lane.learned.model.checkpoint(&mut bytes);
-        named.push((format!("{LANE}{number:02x}"), bytes));
-        positions.push((*number, lane.position));
-    }
-    Sections { named, positions }
+    // Each lane holds its model, and the picture what it published.
+    core.gauges.lane_bytes.store(model_bytes * 2, Ordering::Relaxed);
+    Sections { named, positions: lanes.iter().map(|lane| (lane.number, lane.position)).collect(), order }
+}
+
+fn lane_bytes(lane: &LaneState) -> Vec<u8> {
+    let mut bytes = lane.position.to_bytes().to_vec();
+    bytes.extend_from_slice(&lane.next_segment.0.to_le_bytes());
+    lane.learned.model.checkpoint(&mut bytes);
+    bytes
 }
 
 fn picture_bytes(picture: &Picture) -> Vec<u8> {
@@ -116,12 +130,23 @@ pub(super) fn restore(
 }
 
 fn read_lane(number: u8, bytes: &[u8], config: &Config, store: &TemplateStore) -> Result<LaneState, StateError> {
-    let short = StateError::Short { what: "position", expected: Position::BYTES, found: bytes.len() };
-    let (position, model) = bytes.split_first_chunk().ok_or(short)?;
+    let short = |rest: &[u8]| StateError::Short {
+        what: "position and next segment",
+        expected: Position::BYTES + 8,
+        found: rest.len(),
+    };
+    let (position, rest) = bytes.split_first_chunk().ok_or_else(|| short(bytes))?;
+    let (next_segment, model) = rest.split_first_chunk().ok_or_else(|| short(bytes))?;
     let mut learned = Learned::new(super::core::model_options(config), store);
     learned.model.restore(model)?;
     learned.adopt_slots(store);
-    Ok(LaneState { number, learned, position: Position::from_bytes(*position), deltas_seen: 0 })
+    Ok(LaneState {
+        number,
+        learned,
+        position: Position::from_bytes(*position),
+        next_segment: SegmentSequence(u64::from_le_bytes(*next_segment)),
+        deltas_seen: 0,
+    })
 }
 
 fn read_picture(bytes: &[u8]) -> Result<Picture, StateError> {
@@ -139,4 +164,42 @@ fn read_picture(bytes: &[u8]) -> Result<Picture, StateError> {
         picture.templates.insert(id, count);
     }
     Ok(picture)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::wal::SegmentSequence;
+
+    #[test]
+    fn golden_bytes() {
+        let mut picture = Picture::default();
+        (picture.events_total, picture.incidents_total) = (258, 3);
+        let count = TemplateCount { count: 5, first_seen: Timestamp(-1), last_seen: Timestamp(7) };
+        picture.templates.insert(TemplateId(0x0a0b), count);
+        let mut expected = vec![2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
+        expected.extend([0x0b, 0x0a, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend([0xff; 8]);
+        expected.extend([7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(picture_bytes(&picture), expected);
+        let read = read_picture(&expected).unwrap();
+        assert_eq!((read.events_total, read.incidents_total, read.templates), (258, 3, picture.templates));
+
+        let store = TemplateStore::new(TemplateOptions::default());
+        let config = Config::default();
+        let lane = LaneState {
+            number: 4,
+            learned: Learned::new(super::super::core::model_options(&config), &store),
+            position: Position { run: 2, record: 260 },
+            next_segment: SegmentSequence(9),
+            deltas_seen: 0,
+        };
+        let bytes = lane_bytes(&lane);
+        assert_eq!(bytes[..20], [2, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
+        let read = read_lane(4, &bytes, &config, &store).unwrap();
+        assert_eq!((read.position, read.next_segment), (lane.position, lane.next_segment));
+        for cut in 0..40 {
+            assert!(read_lane(4, &bytes[..cut], &config, &store).is_err(), "cut at {cut}");
+        }
+    }
 }

@@ -28,7 +28,7 @@ pub struct Stats {
     pub wal_bytes: u64,
     /// Bytes of the whole data dir.
     pub disk_bytes: u64,
-    /// Bytes of templates, models and buffers, about.
+    /// Bytes of templates, counts and models, about; of the models, as of the last checkpoint.
     pub memory_bytes: u64,
     /// Checkpoints written by this run.
     pub checkpoints_total: u64,
@@ -65,9 +65,9 @@ impl Core {
             let store = self.store();
             (store.len() as u64, store.totals(), store.memory_bytes() as u64)
         };
-        let (events_total, incidents_total, learned) = {
+        let (events_total, incidents_total, learned, picture_bytes) = {
             let picture = self.picture();
-            (picture.events_total, picture.incidents_total, picture.state)
+            (picture.events_total, picture.incidents_total, picture.state, picture.memory_bytes() as u64)
         };
         let state = if self.is_degraded() { State::Degraded } else { learned };
         let gauge = |gauge: &std::sync::atomic::AtomicU64| gauge.load(Ordering::Relaxed);
@@ -81,7 +81,7 @@ impl Core {
             run: self.run,
             wal_bytes: gauge(&self.gauges.wal_bytes),
             disk_bytes: gauge(&self.gauges.disk_bytes),
-            memory_bytes: store_bytes + gauge(&self.gauges.lane_bytes),
+            memory_bytes: store_bytes + picture_bytes + gauge(&self.gauges.lane_bytes),
             checkpoints_total: gauge(&self.gauges.checkpoints_total),
             chunks_total: gauge(&self.gauges.chunks_total),
             wal_dropped_bytes_total: gauge(&self.gauges.wal_dropped_bytes_total),

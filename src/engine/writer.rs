@@ -10,6 +10,7 @@
 //! segment's end only.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,8 +21,8 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::error::EngineError;
 use super::sections::Sections;
+use super::timer::ClockWatch;
 use crate::config::Durability;
-use crate::event::Timestamp;
 use crate::storage::hour::Hour;
 use crate::storage::wal::{self, LaneWal, Position, Record, SegmentHeader, SegmentSequence, WalEvent};
 use crate::storage::{FileSystem, StorageError, checkpoint, chunk, chunk_dir, disk_usage, retention};
@@ -32,15 +33,22 @@ const QUEUE: usize = 256;
 /// Between two rounds of retention and measuring.
 const UPKEEP: Duration = Duration::from_secs(10);
 
+/// Texts of templates in a chunk, together; templates beyond stand there without.
+const MOST_TEXT_BYTES: usize = 16 << 20;
+
 /// What the writer is asked to do.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Starts a lane's first segment, or one after a failure.
-    Open(SegmentHeader),
+    /// Starts a lane's first segment, or one after a failure; the one before, if any, ends before `end`.
+    Open { header: SegmentHeader, end: Position },
     /// Appends frames to a lane's open segment.
     Append(u8, Vec<u8>),
     /// Leaves the open segment, which ends before `end`, for the one of the header.
     Rotate { next: SegmentHeader, end: Position },
+    /// No thread holds the lane any more: its log need not work.
+    Park(u8),
+    /// A thread holds the lane again.
+    Take(u8),
     /// Writes a checkpoint.
     Checkpoint(Sections),
     /// Answers once all before it is durable.
@@ -72,6 +80,11 @@ impl Writer {
         let work = move || Worker::new(core, dir, start).run(&receiver);
         let thread = std::thread::Builder::new().name("oddline-storage".into()).spawn(work);
         Ok(Self { sender, thread: Some(thread.map_err(EngineError::Thread)?) })
+    }
+
+    /// Whether the thread still runs.
+    pub(super) fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     /// Hands a command over without waiting; gives it back when the queue is full or the thread is gone.
@@ -122,13 +135,20 @@ struct Worker {
     logs: BTreeMap<u8, LaneWal>,
     /// Lanes whose log failed: what comes for them is dropped until they open a new segment.
     failed: BTreeSet<u8>,
-    checkpoint_failed: bool,
+    /// Lanes that no thread holds: nothing comes for them.
+    parked: BTreeSet<u8>,
     next_checkpoint: u64,
+    /// [`Sections::order`] of the newest checkpoint of this run.
+    written: u64,
     covered: BTreeMap<u8, Position>,
     /// Closed segments and where they end, by whether they are chunks already.
     unsealed: BTreeMap<(u8, SegmentSequence), Position>,
     sealed: BTreeMap<(u8, SegmentSequence), Position>,
     dirty: bool,
+    /// Bytes of the logs of lanes without an open segment, as of the last upkeep.
+    resting_bytes: u64,
+    started: Instant,
+    clock_watch: ClockWatch,
 }
 
 impl Worker {
@@ -140,12 +160,16 @@ impl Worker {
             dir,
             logs: BTreeMap::new(),
             failed: BTreeSet::new(),
-            checkpoint_failed: false,
+            parked: BTreeSet::new(),
             next_checkpoint: start.next_checkpoint,
+            written: 0,
             covered: start.covered.into_iter().collect(),
             unsealed: start.leftovers.into_iter().map(|segment| (segment, end)).collect(),
             sealed: BTreeMap::new(),
             dirty: false,
+            resting_bytes: 0,
+            started: Instant::now(),
+            clock_watch: ClockWatch::default(),
             core,
         }
     }
@@ -177,12 +201,14 @@ impl Worker {
 
     fn execute(&mut self, command: Command) {
         match command {
-            Command::Open(header) => self.open(header),
+            Command::Open { header, end } => self.open(header, end),
             Command::Append(lane, bytes) => {
                 self.append(lane, &bytes);
                 self.core.recycle(bytes);
             }
             Command::Rotate { next, end } => self.rotate(next, end),
+            Command::Park(lane) => _ = self.parked.insert(lane),
+            Command::Take(lane) => self.take(lane),
             Command::Checkpoint(sections) => self.checkpoint(&sections),
             Command::Sync(reply) => {
                 self.sync_logs();
@@ -198,9 +224,18 @@ impl Worker {
         }
     }
 
-    fn open(&mut self, header: SegmentHeader) {
+    /// The log of a lane may have failed while nobody was there to start a new segment.
+    fn take(&mut self, lane: u8) {
+        self.parked.remove(&lane);
+        if self.failed.contains(&lane) {
+            self.core.degrade(format!("the log of lane {lane:02x} failed before the lane was taken again"));
+        }
+    }
+
+    fn open(&mut self, header: SegmentHeader, end: Position) {
+        self.parked.remove(&header.lane);
         if let Some(before) = self.logs.remove(&header.lane) {
-            self.unsealed.insert((header.lane, before.sequence()), Position { run: header.run, record: u64::MAX });
+            self.unsealed.insert((header.lane, before.sequence()), end);
         }
         match LaneWal::open(Arc::clone(&self.fs), &self.wal_dir(), header) {
             Ok(log) => {
@@ -213,22 +248,17 @@ impl Worker {
 
     fn append(&mut self, lane: u8, bytes: &[u8]) {
         if self.failed.contains(&lane) {
-            self.dropped(bytes.len());
+            self.core.count_dropped(bytes.len() as u64);
             return;
         }
         let Some(log) = self.logs.get_mut(&lane) else { return };
         match log.append(bytes) {
             Ok(()) => self.dirty = true,
             Err(error) => {
-                self.dropped(bytes.len());
+                self.core.count_dropped(bytes.len() as u64);
                 self.fail(lane, &error);
             }
         }
-    }
-
-    fn dropped(&self, bytes: usize) {
-        self.core.gauges.wal_dropped_bytes_total.fetch_add(bytes as u64, Ordering::Relaxed);
-        metrics::counter!("oddline_wal_dropped_bytes_total").increment(bytes as u64);
     }
 
     fn fail(&mut self, lane: u8, error: &StorageError) {
@@ -260,13 +290,17 @@ impl Worker {
         if !std::mem::take(&mut self.dirty) {
             return;
         }
-        let failures: Vec<_> =
-            self.logs.iter_mut().filter_map(|(lane, log)| log.sync().err().map(|error| (*lane, error))).collect();
+        // One that failed stays as it is until its lane starts a new segment.
+        let working = self.logs.iter_mut().filter(|(lane, _)| !self.failed.contains(lane));
+        let failures: Vec<_> = working.filter_map(|(lane, log)| Some((*lane, log.sync().err()?))).collect();
         for (lane, error) in failures {
             self.fail(lane, &error);
         }
-        let bytes = self.logs.values().map(LaneWal::bytes).sum();
-        self.core.gauges.wal_bytes.store(bytes, Ordering::Relaxed);
+        self.core.gauges.wal_bytes.store(self.resting_bytes + self.open_bytes(), Ordering::Relaxed);
+    }
+
+    fn open_bytes(&self) -> u64 {
+        self.logs.values().map(LaneWal::bytes).sum()
     }
 
     /// A segment whose chunk an earlier run wrote is not written again.
@@ -300,6 +334,14 @@ impl Worker {
                 Ok(()) => {
                     self.sealed.insert(segment, end);
                 }
+                // Trying again would not help: its history is lost, what was learned of it is not.
+                Err(error @ StorageError::TooLarge { .. }) => {
+                    self.core.note_failure(&error.to_string());
+                    self.sealed.insert(segment, end);
+                }
+                Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                    self.core.note_failure("a segment of the write-ahead log was removed by someone else");
+                }
                 Err(error) => {
                     self.core.degrade(error.to_string());
                     self.unsealed.insert(segment, end);
@@ -308,85 +350,97 @@ impl Worker {
         }
     }
 
+    /// The chunk's hour is that in which its segment was begun: written again after a failure or a crash it replaces itself.
     fn write_chunk(&self, (lane, sequence): (u8, SegmentSequence)) -> Result<(), StorageError> {
         let mut events: Vec<WalEvent> = Vec::new();
         let mut first = None;
-        wal::read_segment(&*self.fs, &self.wal_dir(), lane, sequence, &mut |at, record| {
+        let read = wal::read_segment(&*self.fs, &self.wal_dir(), lane, sequence, &mut |at, record| {
             if let Record::Event(event) = record {
                 first.get_or_insert((at.position.run, at.event_number));
                 events.push(event);
             }
         })?;
-        let Some((run, first_event)) = first else { return Ok(()) };
+        let (Some((run, first_event)), Some(begun)) = (first, read.begun) else { return Ok(()) };
         let id = chunk::ChunkId { lane, sequence: sequence.0, run, first_event };
-        let text = &mut |id| self.core.store().by_id(id).map(|template| template.text.to_vec());
+        let mut room = MOST_TEXT_BYTES;
+        let text = &mut |id| {
+            let text = self.core.store().by_id(id).map(|template| Arc::clone(&template.text))?;
+            room = room.checked_sub(text.len())?;
+            Some(text.to_vec())
+        };
         let bytes = chunk::encode(id, &events, text)?;
-        let hour = Hour::of(self.core.environment.clock.now());
-        chunk_dir::write(&*self.fs, &self.chunks_dir(), hour, lane, sequence.0, &bytes)?;
+        chunk_dir::write(&*self.fs, &self.chunks_dir(), Hour::of(begun), lane, sequence.0, &bytes)?;
         self.core.gauges.chunks_total.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     fn checkpoint(&mut self, sections: &Sections) {
+        // Two lanes may compose at the same time and come in the other order.
+        if sections.order <= self.written {
+            return;
+        }
         let named: Vec<(&str, &[u8])> =
             sections.named.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
         let now = self.core.environment.clock.now();
         match checkpoint::write(&*self.fs, &self.dir.join("state"), self.next_checkpoint, now, &named) {
-            Ok(_) => {
-                self.next_checkpoint += 1;
-                self.core.gauges.checkpoints_total.fetch_add(1, Ordering::Relaxed);
-                self.seal();
-                self.remove_covered();
-                self.covered = sections.positions.iter().copied().collect();
-                self.checkpoint_failed = false;
-                if self.failed.is_empty() && self.unsealed.is_empty() {
-                    self.core.recover();
-                }
-            }
-            Err(error) => {
-                self.checkpoint_failed = true;
-                self.core.degrade(error.to_string());
-            }
+            Ok(_) => self.checkpointed(sections),
+            Err(error) => self.core.degrade(error.to_string()),
         }
     }
 
+    fn checkpointed(&mut self, sections: &Sections) {
+        self.written = sections.order;
+        self.next_checkpoint += 1;
+        self.core.gauges.checkpoints_total.fetch_add(1, Ordering::Relaxed);
+        self.seal();
+        self.remove_covered();
+        self.covered = sections.positions.iter().copied().collect();
+        if self.failed.is_subset(&self.parked) && self.unsealed.is_empty() {
+            self.core.recover();
+        }
+    }
+
+    /// Removes segments that are chunks and that the checkpoint before the newest covers.
     fn remove_covered(&mut self) {
         let covered = |lane: &u8, end: &Position| self.covered.get(lane).is_some_and(|position| end <= position);
         let gone: Vec<_> =
             self.sealed.iter().filter(|((lane, _), end)| covered(lane, end)).map(|(segment, _)| *segment).collect();
         for (lane, sequence) in gone {
             let removed = match self.logs.get_mut(&lane) {
-                Some(log) => log.remove_through(sequence).map(|_| ()),
-                None => self.remove_segment(lane, sequence),
+                Some(log) => log.remove(sequence),
+                None => wal::remove_segment(&*self.fs, &self.wal_dir(), lane, sequence),
             };
             match removed {
-                Ok(()) => {
-                    self.sealed.remove(&(lane, sequence));
-                }
-                Err(error) => self.core.degrade(error.to_string()),
+                Ok(()) => _ = self.sealed.remove(&(lane, sequence)),
+                Err(error) => self.core.note_failure(&error.to_string()),
             }
         }
     }
 
-    fn remove_segment(&self, lane: u8, sequence: SegmentSequence) -> Result<(), StorageError> {
-        let path = wal::segment::lane_dir(&self.wal_dir(), lane).join(wal::segment::file_name(sequence));
-        self.fs.remove(&path).map_err(StorageError::io("remove", &path))
+    /// Removes what is too old, unless the clock cannot be trusted with it, and what is too much.
+    fn expire(&mut self) -> Result<(), StorageError> {
+        let config = &self.core.config;
+        let now = self.core.environment.clock.now();
+        let newest = chunk_dir::hours(&*self.fs, &self.chunks_dir())?.last().map(|hour| hour.start());
+        let is_settled = self.clock_watch.is_settled(now, self.started.elapsed(), newest);
+        let most_hours = if is_settled { config.retention_hours } else { u64::MAX };
+        let most_bytes = config.max_disk_bytes.saturating_sub(self.core.gauges.wal_bytes.load(Ordering::Relaxed));
+        retention::expire(&*self.fs, &self.chunks_dir(), now, most_hours, most_bytes).map(drop)
     }
 
     fn upkeep(&mut self) {
-        let config = &self.core.config;
-        let wal = self.core.gauges.wal_bytes.load(Ordering::Relaxed);
-        let now: Timestamp = self.core.environment.clock.now();
-        let most = config.max_disk_bytes.saturating_sub(wal);
-        if let Err(error) = retention::expire(&*self.fs, &self.chunks_dir(), now, config.retention_hours, most) {
-            self.core.degrade(error.to_string());
+        if let Err(error) = self.expire() {
+            self.core.note_failure(&error.to_string());
         }
         match disk_usage(&*self.fs, &self.dir) {
             Ok(bytes) => self.core.gauges.disk_bytes.store(bytes, Ordering::Relaxed),
             Err(error) => tracing::warn!(%error, "cannot measure the data dir"),
         }
         match disk_usage(&*self.fs, &self.wal_dir()) {
-            Ok(bytes) => self.core.gauges.wal_bytes.store(bytes, Ordering::Relaxed),
+            Ok(bytes) => {
+                self.resting_bytes = bytes.saturating_sub(self.open_bytes());
+                self.core.gauges.wal_bytes.store(bytes, Ordering::Relaxed);
+            }
             Err(error) => tracing::warn!(%error, "cannot measure the write-ahead log"),
         }
     }

@@ -26,6 +26,8 @@ use crate::event::{Observation, State, StreamKey, Timestamp, Verdict};
 /// Seconds between two attempts to open a data dir that could not be opened.
 pub const RETRY_SECS: i64 = 10;
 
+const NEVER: i64 = i64::MIN;
+
 /// Why a component cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -152,8 +154,8 @@ struct Shared {
     environment: Environment,
     engine: Mutex<Option<Engine>>,
     last_error: Mutex<Option<String>>,
-    /// Microseconds; no attempt to open before.
-    retry_at: AtomicI64,
+    /// When opening failed the last time, microseconds; [`NEVER`] when it did not.
+    failed_at: AtomicI64,
     counts: SharedCounts,
 }
 
@@ -198,7 +200,7 @@ impl Component {
             environment,
             engine: Mutex::default(),
             last_error: Mutex::default(),
-            retry_at: AtomicI64::new(i64::MIN),
+            failed_at: AtomicI64::new(NEVER),
             counts: SharedCounts::default(),
         };
         Ok(Self { shared: Arc::new(shared), lane: None, counts: Counts::default() })
@@ -311,7 +313,7 @@ impl Component {
     }
 
     fn ready_lane(&mut self, now: Timestamp) {
-        if self.lane.is_some() || now.0 < self.shared.retry_at.load(Ordering::Relaxed) {
+        if self.lane.is_some() || !self.shared.may_open(now) {
             return;
         }
         match self.shared.lane() {
@@ -413,8 +415,14 @@ impl Shared {
         Ok(lane)
     }
 
+    /// A clock that was set back since does not delay the next attempt.
+    fn may_open(&self, now: Timestamp) -> bool {
+        let failed_at = self.failed_at.load(Ordering::Relaxed);
+        failed_at == NEVER || now.0.abs_diff(failed_at) >= RETRY_SECS.unsigned_abs() * 1_000_000
+    }
+
     fn fail(&self, now: Timestamp, error: String) {
-        self.retry_at.store(now.0.saturating_add(RETRY_SECS * 1_000_000), Ordering::Relaxed);
+        self.failed_at.store(now.0, Ordering::Relaxed);
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 }

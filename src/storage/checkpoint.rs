@@ -18,8 +18,8 @@
 //! Every version keeps the first 36 bytes; the crc is checked before the version is believed.
 //! Limits: names of 1 to 255 bytes, each used once; 1 GiB a section before compression; 4,096 sections.
 //!
-//! **Commit order** ([`atomic`]): tmp, fsync, rename, fsync of the directory; only then all but the newest two are removed, and tmp files left by
-//! a crash. A checkpoint is whole or damaged: a damaged one is passed over for the one before, and said so. Segments of the WAL that only
+//! **Commit order** ([`atomic`]): tmp, fsync, rename, fsync of the directory; only then all but it and the newest whole one before are removed, and
+//! tmp files left by a crash. A checkpoint is whole or damaged: a damaged one is passed over for the one before, and said so. Segments of the WAL that only
 //! the older of the two needs must be kept for that to lose nothing.
 
 use std::io::ErrorKind;
@@ -99,7 +99,7 @@ pub fn write(
     let bytes = encode(sequence, created, sections)?;
     fs.create_dir_all(dir).map_err(StorageError::io("create directory", dir))?;
     atomic::write(fs, dir, &file_name(sequence), &bytes)?;
-    prune(fs, dir)?;
+    prune(fs, dir, sequence)?;
     Ok(bytes.len() as u64)
 }
 
@@ -246,16 +246,31 @@ fn parse_section(reader: &mut ByteReader<'_>) -> Result<(String, Vec<u8>), &'sta
     if raw.len() == raw_len { Ok((name.to_owned(), raw)) } else { Err("a section decompresses to another length") }
 }
 
-fn prune(fs: &dyn FileSystem, dir: &Path) -> Result<(), StorageError> {
-    let mut old = list(fs, dir)?;
-    old.truncate(old.len().saturating_sub(KEPT));
+/// Keeps checkpoint `newest`, just written, and the newest whole one before: a damaged one is nothing to fall back to.
+fn prune(fs: &dyn FileSystem, dir: &Path, newest: u64) -> Result<(), StorageError> {
+    let mut kept = 1;
+    let mut gone = Vec::new();
+    for sequence in list(fs, dir)?.into_iter().rev().filter(|sequence| *sequence != newest) {
+        if kept < KEPT && is_whole(fs, &dir.join(file_name(sequence))) {
+            kept += 1;
+        } else {
+            gone.push(file_name(sequence));
+        }
+    }
     let entries = fs.list(dir).map_err(StorageError::io("list", dir))?;
     let leftover = entries.into_iter().map(|entry| entry.name).filter(|name| name.ends_with(atomic::TMP_SUFFIX));
-    for name in old.into_iter().map(file_name).chain(leftover) {
+    let gone: Vec<String> = gone.into_iter().chain(leftover).collect();
+    for name in &gone {
         let path = dir.join(name);
         fs.remove(&path).map_err(StorageError::io("remove", &path))?;
     }
-    Ok(())
+    // Else every power cut in a row would bring one more back.
+    if gone.is_empty() { Ok(()) } else { fs.sync_dir(dir).map_err(StorageError::io("sync directory", dir)) }
+}
+
+/// Whether a checkpoint could be restored, by this version or by the newer one that wrote it.
+fn is_whole(fs: &dyn FileSystem, path: &Path) -> bool {
+    fs.read(path).is_ok_and(|bytes| !matches!(decode(path, &bytes), Err(StorageError::Damaged { .. })))
 }
 
 fn file_name(sequence: u64) -> String {

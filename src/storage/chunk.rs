@@ -8,7 +8,8 @@
 //!     13    3  zero
 //!     16    8  sequence
 //!     24    4  run
-//!     28    8  first_event  number of the first event in lane and run; the others follow without a gap
+//!     28    8  first_event  number of the first event in lane and run; the others follow, without a
+//!                         gap unless the segment was damaged
 //!     36       column × 6, each: raw_len u32 | stored_len u32 | stored, zstd of raw_len bytes
 //!    end-44 8  events
 //!    end-36 8  min_time   µs since the Unix epoch; of an empty chunk 0

@@ -61,10 +61,6 @@ pub trait FileSystem: Send + Sync + Debug {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Makes creates, renames and removes in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Bytes that can still be written where `path` is; `None` when that is not known.
-    fn free_space(&self, _path: &Path) -> io::Result<Option<u64>> {
-        Ok(None)
-    }
 }
 
 /// The operating system's files.

@@ -13,7 +13,7 @@
 //! Advisory locks are not to be trusted on some network file systems: a data dir belongs on a local disk.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::event::Timestamp;
@@ -94,7 +94,10 @@ impl DataDirLock {
             .open(&path)
             .map_err(|source| refused(dir, source))?;
         file.try_lock().map_err(|error| not_locked(dir, &path, error))?;
-        describe_holder(&mut file, now).map_err(|source| refused(dir, source))?;
+        // The lock holds without its text, which a full disk has no room for.
+        if let Err(error) = describe_holder(&mut file, now) {
+            tracing::warn!(path = %path.display(), %error, "cannot say in the lock file who holds it");
+        }
         Ok(Self { dir: dir.to_owned(), _file: file })
     }
 

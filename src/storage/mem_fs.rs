@@ -17,6 +17,8 @@ pub struct Faults {
     pub capacity_bytes: Option<u64>,
     /// Syncing a file or directory fails.
     pub sync: bool,
+    /// Syncing a directory fails.
+    pub sync_dir: bool,
     /// Renaming fails.
     pub rename: bool,
     /// Truncating fails.
@@ -68,6 +70,25 @@ impl MemFs {
         state.live.clear();
         state.durable.clear();
         contents.into_iter().for_each(|(path, data)| state.place(&path, data));
+    }
+
+    /// Another one with what a killed process leaves in this one: everything written by now, in one moment.
+    pub fn live_copy(&self) -> Self {
+        let state = self.state();
+        let data = |id: usize| state.inodes.get(id).map(|inode| inode.data.clone()).unwrap_or_default();
+        Self::holding(&state.dirs, state.live.iter().map(|(path, id)| (path, data(*id))))
+    }
+
+    /// Another one with what a power cut leaves in this one: everything durable by now.
+    pub fn durable_copy(&self) -> Self {
+        let state = self.state();
+        Self::holding(&state.dirs, state.durable.iter().map(|(path, id)| (path, state.durable_bytes(*id))))
+    }
+
+    fn holding<'p>(dirs: &BTreeSet<PathBuf>, files: impl Iterator<Item = (&'p PathBuf, Vec<u8>)>) -> Self {
+        let mut state = State { dirs: dirs.clone(), ..State::default() };
+        files.for_each(|(path, data)| state.place(path, data));
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// Puts a file there, durably, with its directories and in spite of faults.
@@ -137,6 +158,7 @@ impl State {
 
     fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<usize> {
         self.require_dir(path.parent().unwrap_or(Path::new("")))?;
+        fail_when(self.dirs.contains(path), ErrorKind::IsADirectory)?;
         match self.live.get(path).copied() {
             Some(_) if mode == OpenMode::New => Err(ErrorKind::AlreadyExists.into()),
             Some(id) if mode == OpenMode::Append => Ok(id),
@@ -252,18 +274,13 @@ impl FileSystem for MemFs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.writable()?;
-        fail_when(state.faults.sync, ErrorKind::Other)?;
+        fail_when(state.faults.sync || state.faults.sync_dir, ErrorKind::Other)?;
         state.require_dir(dir)?;
         state.durable.retain(|path, _| path.parent() != Some(dir));
         let now: Vec<_> =
             state.live.iter().filter(|(path, _)| path.parent() == Some(dir)).map(|(p, id)| (p.clone(), *id)).collect();
         state.durable.extend(now);
         Ok(())
-    }
-
-    fn free_space(&self, _path: &Path) -> io::Result<Option<u64>> {
-        let state = self.state();
-        Ok(state.faults.capacity_bytes.map(|capacity| capacity.saturating_sub(state.used())))
     }
 }
 
@@ -295,6 +312,5 @@ mod tests {
         let mut file = fs.open(Path::new("/f"), OpenMode::New).unwrap();
         assert_eq!(file.append(b"123456").unwrap_err().kind(), ErrorKind::StorageFull);
         assert_eq!(fs.read(Path::new("/f")).unwrap(), b"1234");
-        assert_eq!(fs.free_space(Path::new("/f")).unwrap(), Some(0));
     }
 }

@@ -1,10 +1,16 @@
 //! The store into a checkpoint and back.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use super::image::{EntryImage, ImageError, StoreImage};
 use super::kind::Kind;
-use super::store::{Entry, StoredTemplate, TemplateOptions, TemplateStore};
-use super::tokenise;
+use super::store::{Change, Entry, StoredTemplate, TemplateOptions, TemplateStore};
+use super::{Slot, tokenise};
 use crate::event::TemplateId;
+
+/// Slots a checkpoint may name, whatever the cap is now: as many as the greatest cap accepted.
+const MOST_SLOTS: usize = 1_000_000;
 
 impl TemplateStore {
     /// Appends everything known, for a checkpoint.
@@ -37,17 +43,19 @@ impl TemplateStore {
         }
     }
 
-    /// A store as [`Self::checkpoint`] wrote it.
+    /// A store as [`Self::checkpoint`] wrote it. With a smaller cap than it had, the least recently used templates go.
     ///
     /// # Errors
-    /// When the bytes are cut short or contradict themselves, or hold slots beyond `options.max_templates`.
+    /// When the bytes are cut short or contradict themselves.
     pub fn restore(options: TemplateOptions, bytes: &[u8]) -> Result<Self, ImageError> {
-        let image = StoreImage::read(bytes, options.max_templates.max(1))?;
-        let mut store = Self::new(options);
-        // A larger cap than before: the slots beyond come last.
-        let named = image.entries.iter().map(|entry| entry.slot).chain(image.free.iter().copied());
-        let most = named.map(|slot| slot.0 + 1).max().unwrap_or(0);
-        store.free.retain(|slot| slot.0 >= most);
+        let cap = options.max_templates.max(1);
+        let image = StoreImage::read(bytes, cap.max(MOST_SLOTS))?;
+        let named: HashSet<Slot> =
+            image.entries.iter().map(|entry| entry.slot).chain(image.free.iter().copied()).collect();
+        let slots = named.iter().map(|slot| slot.index() + 1).max().unwrap_or(0);
+        let mut store = Self::with_slots(options, slots.max(cap));
+        // Slots that the other cap had no use for come last.
+        store.free.retain(|slot| !named.contains(slot));
         store.free.extend(&image.free);
         store.merged_total = image.merged;
         store.evicted_total = image.evicted;
@@ -55,8 +63,23 @@ impl TemplateStore {
             store.restore_entry(entry);
         }
         store.queue.restore(image.small, image.main);
+        store.shrink(cap);
         store.publish_tree();
         Ok(store)
+    }
+
+    /// Lets slots go unused until no more than `cap` are left, those of templates last.
+    fn shrink(&mut self, cap: usize) {
+        let known = self.len();
+        let unused = (known + self.free.len()).saturating_sub(cap).min(self.free.len());
+        self.free.drain(..unused);
+        let shared = Arc::clone(&self.shared);
+        for _ in cap..known {
+            let Some(slot) = self.queue.evict(|slot| shared.take_met(slot)) else { return };
+            self.forget(slot);
+            self.evicted_total += 1;
+            self.tell(Change::Evicted(slot));
+        }
     }
 
     fn restore_entry(&mut self, image: EntryImage) {

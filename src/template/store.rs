@@ -122,15 +122,20 @@ pub struct TemplateStore {
 impl TemplateStore {
     /// An empty store.
     pub fn new(options: TemplateOptions) -> Self {
+        let slots = options.max_templates.max(1);
+        Self::with_slots(options, slots)
+    }
+
+    pub(super) fn with_slots(options: TemplateOptions, slots: usize) -> Self {
         let capacity = options.max_templates.max(1);
         Self {
-            entries: (0..capacity).map(|_| None).collect(),
-            free: (0..capacity as u32).rev().map(Slot).collect(),
+            entries: (0..slots).map(|_| None).collect(),
+            free: (0..slots as u32).rev().map(Slot).collect(),
             by_skeleton: HashMap::default(),
             by_id: HashMap::default(),
             similar: SimilarTable::new(capacity.saturating_mul(4)),
             queue: EvictionQueue::new(capacity),
-            shared: Arc::new(SharedSlots::new(capacity)),
+            shared: Arc::new(SharedSlots::new(slots)),
             changes: VecDeque::new(),
             change_count: 0,
             merged_total: 0,
@@ -147,6 +152,11 @@ impl TemplateStore {
 
     pub(super) fn shared(&self) -> Arc<SharedSlots> {
         Arc::clone(&self.shared)
+    }
+
+    /// Slots there are: one more than the highest.
+    pub fn slots(&self) -> usize {
+        self.entries.len()
     }
 
     /// Templates known.
@@ -312,7 +322,7 @@ impl TemplateStore {
     }
 
     /// Takes an entry out of every table but the queue and the free list.
-    fn forget(&mut self, slot: Slot) -> Option<Entry> {
+    pub(super) fn forget(&mut self, slot: Slot) -> Option<Entry> {
         let entry = self.entries.get_mut(slot.index())?.take()?;
         for hash in &entry.skeletons {
             self.by_skeleton.remove(hash);
@@ -430,7 +440,7 @@ impl TemplateStore {
         self.shared.tree_version.fetch_add(1, Ordering::Release);
     }
 
-    fn tell(&mut self, change: Change) {
+    pub(super) fn tell(&mut self, change: Change) {
         if self.changes.len() == CHANGES_KEPT {
             self.changes.pop_front();
         }

@@ -17,6 +17,7 @@ use super::decode::{self, EventDecoder, Numbers, Undecoded};
 use super::encode::{KIND_DECISION, KIND_EVENTS, KIND_TEMPLATE};
 use super::segment::{self, HeaderFault, SegmentHeader, SegmentSequence};
 use super::{Position, Record, WalEvent, writer};
+use crate::event::Timestamp;
 use crate::storage::bytes::ByteReader;
 use crate::storage::error::StorageError;
 use crate::storage::frame::{Frame, Frames, Step};
@@ -89,6 +90,9 @@ pub struct RecoveryReport {
     pub damage: Vec<WalDamage>,
     /// Damage found, all of it.
     pub damage_total: u64,
+    /// When the first segment was begun; `None` without a segment whose header is whole.
+    #[serde(skip)]
+    pub begun: Option<Timestamp>,
     /// Highest run seen; `None` without segments.
     pub last_run: Option<u32>,
     /// The sequence the next segment takes.
@@ -146,6 +150,16 @@ pub fn segments(fs: &dyn FileSystem, wal_dir: &Path, lane: u8) -> Result<Vec<Seg
     Ok(writer::list(fs, &segment::lane_dir(wal_dir, lane))?.into_keys().collect())
 }
 
+/// Removes a segment of a lane that has no writer; one that is gone already is fine. Only what a durable checkpoint covers may go.
+pub fn remove_segment(
+    fs: &dyn FileSystem,
+    wal_dir: &Path,
+    lane: u8,
+    sequence: SegmentSequence,
+) -> Result<(), StorageError> {
+    writer::remove(fs, &segment::lane_dir(wal_dir, lane), sequence)
+}
+
 struct Recovery<'v> {
     from: Position,
     report: RecoveryReport,
@@ -198,6 +212,7 @@ impl<'v> Recovery<'v> {
         header: SegmentHeader,
         is_last: bool,
     ) -> Result<(), StorageError> {
+        self.report.begun.get_or_insert(header.created);
         self.report.last_run = self.report.last_run.max(Some(header.run));
         self.decoder.leave_block();
         for step in Frames::new(bytes, header.seed(), segment::HEADER_BYTES) {

@@ -83,19 +83,14 @@ impl LaneWal {
         Ok(left.sequence)
     }
 
-    /// Removes segments up to and with `through`, never the open one; returns the bytes freed. Only what a durable checkpoint covers may go.
-    pub fn remove_through(&mut self, through: SegmentSequence) -> Result<u64, StorageError> {
-        let mut freed = 0;
-        while let Some(first) = self.earlier.first_entry().filter(|first| *first.key() <= through) {
-            let path = self.dir.join(segment::file_name(*first.key()));
-            match self.fs.remove(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(StorageError::io("remove", &path)(error));
-                }
-                _ => freed += first.remove(),
-            }
+    /// Removes a segment, never the open one; one that is gone already is fine. Only what a durable checkpoint covers may go.
+    pub fn remove(&mut self, sequence: SegmentSequence) -> Result<(), StorageError> {
+        if !self.earlier.contains_key(&sequence) {
+            return Ok(());
         }
-        Ok(freed)
+        remove(&*self.fs, &self.dir, sequence)?;
+        self.earlier.remove(&sequence);
+        Ok(())
     }
 
     /// Bytes of this lane's segments on disk.
@@ -158,6 +153,15 @@ impl OpenSegment {
             self.is_dirty = false;
         }
         Ok(())
+    }
+}
+
+/// Removes a segment from a lane's directory; one that is gone already is fine.
+pub(crate) fn remove(fs: &dyn FileSystem, dir: &Path, sequence: SegmentSequence) -> Result<(), StorageError> {
+    let path = dir.join(segment::file_name(sequence));
+    match fs.remove(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(StorageError::io("remove", &path)(error)),
+        _ => Ok(()),
     }
 }
 
