@@ -6,7 +6,7 @@
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `output`, `error`, `signals`, `progress` | what is written where, exit codes, a clean end |
-//! | `report`, `report_text`, `sparkline` | what `scan` and `demo` say at the end |
+//! | `report`, `groups`, `report_text`, `sparkline` | what `scan` and `demo` say at the end |
 //! | `story`, `random` | what `demo` replays |
 //!
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
@@ -18,6 +18,7 @@ mod demo;
 mod doctor;
 mod error;
 mod feed;
+mod groups;
 mod input;
 mod lines;
 mod man;
