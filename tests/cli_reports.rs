@@ -45,6 +45,49 @@ fn scan_takes_json_and_directories() {
     assert!(report["groups"][0]["example"]["line"]["text"].as_str().unwrap().contains("kernel panic"));
 }
 
+/// Routine, and from the beginning a line of a rarer kind now and then.
+fn a_calm_log() -> String {
+    let text = |n: usize| match n {
+        n if n % 25 == 7 => format!("the cache is {}cold", "very ".repeat(n / 25 % 4)),
+        n => format!("request {n} served in {} ms", n % 90),
+    };
+    (0..4000).map(|n| format!("2025-03-14T{:02}:{:02}:{:02}Z {}\n", n / 3600, n / 60 % 60, n % 60, text(n))).collect()
+}
+
+#[test]
+fn scan_of_a_calm_log_shows_its_oddest_lines_and_does_not_call_them_alerts() {
+    let report = json(ok(&run(&["scan", "--format", "json", "--alert-budget", "0.000001"], a_calm_log())));
+    assert_eq!((&report["anomalies"], &report["groups"]), (&0.into(), &serde_json::json!([])));
+    let oddest = report["oddest_without_alert"].as_array().unwrap();
+    assert!(!oddest.is_empty());
+    let scores: Vec<_> = oddest.iter().map(|group| group["score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b) && scores[0] > 0.0, "{scores:?}");
+    let mut templates: Vec<_> = oddest.iter().map(|group| group["template_id"].as_str().unwrap()).collect();
+    templates.sort();
+    templates.dedup();
+    assert_eq!(templates.len(), oddest.len(), "a template is told once");
+    for group in oddest {
+        assert_eq!(group["anomalies"], 0);
+        assert!(group["lines"].as_u64().unwrap() > 0);
+        assert!(group["example"]["line"]["text"].as_str().unwrap().contains("cold"), "{group}");
+    }
+    let output = run(&["scan", "--alert-budget", "0.000001"], a_calm_log());
+    let text = ok(&output);
+    assert!(text.contains("Nothing beyond the alert budget."), "{text}");
+    assert!(text.contains("none of them an alert:") && text.contains("cold"), "{text}");
+    assert!(!ok(&run(&["scan", "--alert-budget", "0.000001", "--top", "0"], a_calm_log())).contains("cold"));
+}
+
+#[test]
+fn scan_never_tells_a_template_both_as_an_alert_and_as_none() {
+    let report = json(ok(&run(&["scan", "--format", "json"], a_log(4000))));
+    let ids = |key: &str| -> Vec<String> {
+        report[key].as_array().unwrap().iter().map(|group| group["template_id"].to_string()).collect()
+    };
+    assert!(!ids("groups").is_empty());
+    assert!(ids("groups").iter().all(|id| !ids("oddest_without_alert").contains(id)));
+}
+
 #[test]
 fn scan_of_nothing_and_of_next_to_nothing_says_so() {
     assert!(ok(&run(&["scan"], "")).contains("Nothing was read"));
@@ -103,6 +146,45 @@ fn templates_per_line_gives_one_line_each_with_the_final_text() {
 }
 
 #[test]
+fn templates_per_line_reads_a_pipe_given_as_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = pipe.clone();
+    let writer = std::thread::spawn(move || std::fs::write(writer, "user 1 in\nuser 2 in\n").unwrap());
+    let output = run(&["templates", "--per-line", path(&pipe)], "");
+    writer.join().unwrap();
+    let texts: Vec<_> = ok(&output).lines().map(|line| line.split_once('\t').unwrap().1).collect();
+    assert_eq!(texts, ["user <*> in"; 2]);
+}
+
+#[test]
+fn templates_per_line_interrupted_answers_what_was_read_while_the_input_stays_open() {
+    use std::io::{BufRead, BufReader, Write};
+    let mut child = cli_support::oddline(&["templates", "--per-line"])
+        .env("ODDLINE_LOG", "debug")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    stdin.write_all(b"user 1 in\nuser 2 in\n").unwrap();
+    let mut line = String::new();
+    // It says so once the bytes are where the end cannot lose them.
+    while !line.contains("spooled") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).unwrap(), 0);
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(ok(&output).lines().count(), 2);
+}
+
+#[test]
 fn demo_tells_the_same_story_every_time() {
     let first = run(&["demo"], "");
     let text = ok(&first);
@@ -136,7 +218,42 @@ fn bench_prints_the_promised_shape() {
             assert!(speed["megabytes_per_second"].is_number(), "{stage}");
         }
     }
+    std::fs::write(dir.path().join("empty.log"), "").unwrap();
+    assert!(failed(&run(&["bench", path(&dir.path().join("empty.log"))], ""), 1).contains("no lines"));
     failed(&run(&["bench"], ""), 2);
     failed(&run(&["bench", path(&file), "--threads", "0"], ""), 2);
     failed(&run(&["bench", "/no/such/file"], ""), 1);
+}
+
+#[test]
+fn bench_interrupted_leaves_no_directory_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let scratch = dir.path().join("tmp");
+    std::fs::create_dir(&scratch).unwrap();
+    let file = dir.path().join("a.log");
+    std::fs::write(&file, a_log(40_000).repeat(5)).unwrap();
+    let mut command = cli_support::oddline(&["bench", "--warm", path(&file)]);
+    let streams = command.env("TMPDIR", &scratch).stdout(std::process::Stdio::piped());
+    let mut child = streams.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let entries = || std::fs::read_dir(&scratch).unwrap().count();
+    while entries() == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be interrupted");
+        std::thread::yield_now();
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert!(failed(&output, 130).contains("interrupted"));
+    assert_eq!(entries(), 0);
+}
+
+#[test]
+fn bench_takes_the_users_masks_in_every_stage() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, config) = (dir.path().join("a.log"), dir.path().join("c.yaml"));
+    std::fs::write(&file, a_log(300)).unwrap();
+    std::fs::write(&config, "masks: [{name: order, regex: 'ord-[a-z]+'}]\nmax_templates: 2\n").unwrap();
+    ok(&run(&["bench", "--config", path(&config), path(&file)], ""));
+    std::fs::write(&config, "masks: [{name: order, regex: 'ord-('}]\n").unwrap();
+    assert!(failed(&run(&["bench", "--config", path(&config), path(&file)], ""), 1).contains("masks"));
 }

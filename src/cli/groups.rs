@@ -249,11 +249,7 @@ impl Group {
             p_value: 1.0,
             reasons: Vec::new(),
             detectors: Vec::new(),
-            example: Example {
-                line: shown(judged.number, judged.line),
-                before: Vec::new(),
-                after: Vec::new(),
-            },
+            example: Example { line: shown(judged.number, judged.line), before: Vec::new(), after: Vec::new() },
             template_key: judged.verdict.template,
             last_time: judged.time,
         }

@@ -79,10 +79,21 @@ impl ReportText<'_> {
         if oddest.is_empty() {
             return Ok(());
         }
-        let of = if groups.is_empty() { "The oddest lines, none of them an alert:" } else { "The oddest of the rest, none of them an alert:" };
+        let of = if groups.is_empty() {
+            "The oddest lines, none of them an alert:"
+        } else {
+            "The oddest of the rest, none of them an alert:"
+        };
         writeln!(f, "\n{of}")?;
         for group in oddest {
-            writeln!(f, "  {:.2}  {} ({}); {}", group.score, group.reasons.join(", "), expectation(group), when(group))?;
+            writeln!(
+                f,
+                "  {:.2}  {} ({}); {}",
+                group.score,
+                group.reasons.join(", "),
+                expectation(group),
+                when(group)
+            )?;
             self.line(f, ' ', &group.example.line, "0")?;
         }
         Ok(())

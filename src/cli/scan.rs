@@ -65,6 +65,7 @@ Examples:
 
 /// Runs the command.
 pub(crate) fn run(args: &ScanArgs) -> Result<(), CliError> {
+    args.event.fit(args.input)?;
     let mut config = settings::from_file(args.config.as_deref())?;
     args.event.apply(&mut config);
     let config = settings::checked(config)?;
@@ -103,6 +104,9 @@ impl Scan {
         let head = std::mem::take(&mut self.head);
         let learning_events = learning_events(&self.config, head.len() as u64);
         let config = Config { data_dir: None, learning_events, learning_secs: NO_TIME_LIMIT, ..self.config.clone() };
+        if let Some(format) = self.format.or_else(|| head.iter().find_map(LineFormat::detect)) {
+            settings::warn_of_unused(&config, format);
+        }
         let timing = Timing::detect(self.format, head.iter());
         let reader = Reader::new(config, self.format, timing)?;
         let mut scanner = Scanner { reader, report: ReportBuilder::default() };
