@@ -44,6 +44,13 @@ pub(crate) struct Example {
     pub(crate) after: Vec<ShownLine>,
 }
 
+impl Example {
+    /// Whether lines after line `number` belong to it.
+    fn waits_after(&self, number: u64) -> bool {
+        self.after.len() < NEIGHBOURS && number < self.line.number + NEIGHBOURS as u64
+    }
+}
+
 /// Lines of one template that belong together.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Group {
@@ -161,8 +168,8 @@ impl Groups {
             group.example.after.push(shown.clone());
             group.example.after.len() < NEIGHBOURS
         });
-        if self.waiting.is_empty() && self.all.len() >= MOST_GROUPS {
-            self.drop_weakest();
+        if self.all.len() >= MOST_GROUPS {
+            self.drop_weakest(number);
         }
     }
 
@@ -208,16 +215,20 @@ impl Groups {
         index
     }
 
-    /// Only while no group waits for lines: positions change.
-    fn drop_weakest(&mut self) {
+    /// Positions change: who still waits for lines after line `number` is found anew.
+    fn drop_weakest(&mut self, number: u64) {
         self.all.sort_by(stronger_first);
         self.dropped += (self.all.len() - MOST_GROUPS / 2) as u64;
         self.all.truncate(MOST_GROUPS / 2);
         self.newest.clear();
+        self.waiting.clear();
         for (index, group) in self.all.iter().enumerate() {
             let newest = self.newest.entry(group.template_key).or_insert(index);
             if self.all.get(*newest).is_some_and(|other| other.last_line < group.last_line) {
                 *newest = index;
+            }
+            if group.example.waits_after(number) {
+                self.waiting.push(index);
             }
         }
     }
@@ -320,5 +331,39 @@ fn append_cut(text: &mut String, line: &[u8]) {
     }
     if part.len() < line.len() {
         text.push('…');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oddline::config::Config;
+
+    use super::super::reader::{Reader, Timing};
+    use super::*;
+
+    #[test]
+    fn where_every_line_is_odd_the_strongest_groups_stay_with_their_neighbours_and_memory_is_bounded() {
+        let mut reader = Reader::new(Config::default(), None, Timing::None).unwrap();
+        let mut verdict = reader.read(b"a line").verdict.unwrap();
+        let (mut groups, mut recent) = (Groups::new(Grouping::Templates), RecentLines::default());
+        let count = 3 * MOST_GROUPS as u64;
+        for number in 1..=count {
+            let line = format!("line {number}");
+            groups.next_line(number, line.as_bytes());
+            verdict.template = TemplateId(number);
+            verdict.p_value = if number % 1000 == 0 { 1e-9 } else { 1e-3 };
+            groups.add(&Judged { number, line: line.as_bytes(), time: None, verdict: &verdict }, &recent);
+            recent.push(number, line.as_bytes());
+            assert!(groups.all.len() <= MOST_GROUPS && groups.waiting.len() <= NEIGHBOURS);
+        }
+        let (told, dropped) = groups.finish(&Templates::default());
+        assert_eq!(told.len() as u64 + dropped, count);
+        let strong: Vec<_> = told.iter().take_while(|group| group.p_value < 1e-8).collect();
+        assert_eq!(strong.len() as u64, count / 1000);
+        for group in strong {
+            let number = group.example.line.number;
+            let around: Vec<_> = group.example.before.iter().chain(&group.example.after).map(|l| l.number).collect();
+            assert_eq!(around, [number - 2, number - 1, number + 1, number + 2]);
+        }
     }
 }

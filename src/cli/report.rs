@@ -228,3 +228,75 @@ fn not_told(groups: Vec<Group>, told: &[Group], most: usize) -> Vec<Group> {
 pub(crate) fn rfc3339(time: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use oddline::config::Config;
+
+    use super::super::reader::{Reader, Timing};
+    use super::super::report_text::ReportText;
+    use super::*;
+
+    /// The verdict of a line never seen before, as if after learning and with `score`.
+    fn verdict(text: &str, score: f64) -> Verdict {
+        let mut reader = Reader::new(Config::default(), None, Timing::None).unwrap();
+        let mut verdict = reader.read(text.as_bytes()).verdict.unwrap();
+        assert!(verdict.reasons().next().is_some());
+        verdict.state = State::Ready;
+        verdict.score = score;
+        verdict.p_value = 10f64.powf(-6.0 * score);
+        verdict
+    }
+
+    fn report(lines: &[(&str, Verdict)], top: usize) -> Report {
+        let mut builder = ReportBuilder::default();
+        for (text, verdict) in lines {
+            builder.add(text.as_bytes(), None, Some(verdict));
+        }
+        builder.finish(top, top, &Facts::default())
+    }
+
+    #[test]
+    fn without_an_alert_the_oddest_lines_are_told_strongest_first_and_not_as_alerts() {
+        let mut lines = Vec::new();
+        for (text, score) in [("disk is slow", 0.2), ("clock went back twice", 0.4), ("disk is slow", 0.3)] {
+            lines.push((text, verdict(text, score)));
+        }
+        let mut learning = verdict("learned from", 0.5);
+        learning.state = State::Learning;
+        lines.push(("learned from", learning));
+        lines.push(("as usual today again", verdict("as usual today again", 0.0)));
+        let report = report(&lines, 10);
+        assert!(report.groups.is_empty() && report.anomalies == 0);
+        let told: Vec<_> = report
+            .oddest_without_alert
+            .iter()
+            .map(|g| (g.example.line.text.as_str(), g.score, g.lines, g.anomalies))
+            .collect();
+        assert_eq!(told, [("clock went back twice", 0.4, 1, 0), ("disk is slow", 0.3, 2, 0)]);
+        let text = ReportText { report: &report, colours: false }.to_string();
+        let (nothing, oddest) = text.split_once("The oddest lines, none of them an alert:").unwrap();
+        assert!(nothing.contains("Nothing beyond the alert budget."), "{text}");
+        assert!(oddest.contains("0.40") && oddest.contains("clock went back twice"), "{text}");
+    }
+
+    #[test]
+    fn a_template_that_alerted_is_not_told_again_among_the_oddest() {
+        let weak = verdict("disk is slow", 0.3);
+        let mut strong = verdict("disk is slow", 0.9);
+        strong.is_anomaly = true;
+        let other = verdict("clock went back twice", 0.2);
+        let lines = [("disk is slow", strong), ("disk is slow", weak), ("clock went back twice", other)];
+        let told = report(&lines, 10);
+        assert_eq!((told.groups.len(), told.oddest_without_alert.len()), (1, 1));
+        assert_eq!(told.oddest_without_alert[0].template_id, other.template.to_string());
+        assert!(ReportText { report: &told, colours: false }.to_string().contains("The oddest of the rest"));
+        assert!(report(&lines, 1).oddest_without_alert.is_empty(), "alerts fill the report first");
+    }
+
+    #[test]
+    fn a_log_without_anything_odd_is_told_to_have_nothing() {
+        let report = report(&[("as usual", verdict("as usual", 0.0))], 10);
+        assert!(ReportText { report: &report, colours: false }.to_string().ends_with("Nothing odd.\n"));
+    }
+}
