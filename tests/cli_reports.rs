@@ -214,14 +214,3 @@ fn bench_interrupted_leaves_no_directory_behind() {
     assert!(failed(&output, 130).contains("interrupted"));
     assert_eq!(entries(), 0);
 }
-
-#[test]
-fn bench_takes_the_users_masks_in_every_stage() {
-    let dir = tempfile::tempdir().unwrap();
-    let (file, config) = (dir.path().join("a.log"), dir.path().join("c.yaml"));
-    std::fs::write(&file, a_log(300)).unwrap();
-    std::fs::write(&config, "masks: [{name: order, regex: 'ord-[a-z]+'}]\nmax_templates: 2\n").unwrap();
-    ok(&run(&["bench", "--config", path(&config), path(&file)], ""));
-    std::fs::write(&config, "masks: [{name: order, regex: 'ord-('}]\n").unwrap();
-    assert!(failed(&run(&["bench", "--config", path(&config), path(&file)], ""), 1).contains("masks"));
-}

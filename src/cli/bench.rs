@@ -187,16 +187,16 @@ impl Bench<'_> {
     }
 
     fn template(&self, config: &Config) -> Result<Speed, CliError> {
-        let options = TemplateOptions {
-            max_templates: config.max_templates,
-            masks: self.masks.clone(),
-            ..TemplateOptions::default()
-        };
-        let store = Mutex::new(TemplateStore::new(options));
+        let store = Mutex::new(TemplateStore::new(self.template_options(config)));
         self.measure(|| {
             let matcher = LaneMatcher::new(&store.lock().unwrap_or_else(PoisonError::into_inner));
             Ok(Template { matcher, store: &store })
         })
+    }
+
+    /// The user's, as the engine takes them.
+    fn template_options(&self, config: &Config) -> TemplateOptions {
+        TemplateOptions { max_templates: config.max_templates, masks: self.masks.clone(), ..TemplateOptions::default() }
     }
 
     fn engine(&self, config: &Config) -> Result<Speed, CliError> {
@@ -353,4 +353,30 @@ fn text(measured: &Measured) -> String {
         text += &format!("{name:<10}  {lines:>12} lines/s  {:>9.2} MB/s\n", speed.megabytes_per_second);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use oddline::config::Mask;
+
+    use super::*;
+
+    #[test]
+    fn the_stages_take_the_users_masks_and_cap() {
+        let masks = vec![Mask { name: "order".into(), regex: "ord-[a-z]+".into() }];
+        let config = Config { masks, max_templates: 7, ..Config::default() };
+        let masks = super::masks(&config).unwrap();
+        let lines = LineStore::default();
+        let bench = Bench { lines: &lines, threads: 1, warm: false, masks, stop: Stop::default() };
+        let options = bench.template_options(&config);
+        assert_eq!(options.max_templates, 7);
+        let hash = |masks: &UserMasks, line: &[u8]| {
+            let mut skeleton = Skeleton::new();
+            skeleton.scan(line, masks);
+            skeleton.hash()
+        };
+        let (one, other) = (&b"shipped ord-abc today"[..], &b"shipped ord-xyz today"[..]);
+        assert_eq!(hash(&options.masks, one), hash(&options.masks, other));
+        assert_ne!(hash(&UserMasks::default(), one), hash(&UserMasks::default(), other));
+    }
 }
