@@ -10,7 +10,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, Divan};
 use oddline::config::Config;
 use oddline::event::{Observation, Timestamp};
-use oddline::template::{LaneMatcher, Skeleton, TemplateOptions, TemplateStore, UserMasks};
+use oddline::template::{LaneMatcher, Masking, Skeleton, TemplateOptions, TemplateStore};
 use oddline::{Engine, Environment, Lane};
 
 const LINES: usize = 10_000;
@@ -52,7 +52,7 @@ fn observe(lane: &mut Lane, lines: &[String]) {
 #[divan::bench]
 fn tokenise_and_mask(bencher: Bencher) {
     let lines = lines();
-    let masks = UserMasks::default();
+    let masks = Masking::default();
     let mut skeleton = Skeleton::new();
     bencher.counter(ItemsCount::new(LINES)).bench_local(|| {
         for line in &lines {

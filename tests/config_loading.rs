@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use oddline::config::{
-    Config, ConfigError, Durability, FIELDS, Field, Fields, Format, Kind, Mask, OnExisting, TimeSource,
+    BuiltinMask, Config, ConfigError, Durability, FIELDS, Field, Fields, Format, Kind, Mask, OnExisting, TimeSource,
+    Wildcards,
 };
 
 const FORMATS: [Format; 3] = [Format::Yaml, Format::Toml, Format::Json];
@@ -61,6 +62,14 @@ fn everything() -> Config {
             Mask { name: "order".to_owned(), regex: r#"\bORD-\d+"?\b"#.to_owned() },
             Mask { name: "iban".to_owned(), regex: "[A-Z]{2}[0-9]{20}".to_owned() },
         ],
+        disabled_masks: vec![BuiltinMask::Hex, BuiltinMask::Number],
+        merge_after: 13,
+        merge_names_after: 12,
+        max_line_tokens: 14,
+        max_token_bytes: 15,
+        seed_templates: vec!["user <*> \"in\"".to_owned()],
+        seed_logs: vec!["user: ann #1".to_owned(), "  x".to_owned()],
+        wildcards: Wildcards::Typed,
     }
 }
 
@@ -197,7 +206,7 @@ fn is_of_type(kind: Kind, value: &str) -> bool {
         Kind::Integer { .. } => value == "7",
         Kind::Number { .. } => value == "7" || value == "7.5",
         Kind::Choice(_) | Kind::Text(_) | Kind::OptionalText(_) => value.starts_with('"'),
-        Kind::FieldPaths { .. } => value == "[\"a\"]",
+        Kind::Texts { .. } | Kind::Choices(_) => value == "[\"a\"]",
         _ => false,
     }
 }

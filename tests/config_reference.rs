@@ -71,9 +71,12 @@ fn shipped_examples_are_those_the_code_writes() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("config-examples");
     for (name, format) in [("oddline.yaml", Format::Yaml), ("oddline.toml", Format::Toml)] {
         let path = dir.join(name);
-        assert_eq!(Config::from_path(&path).unwrap(), Config::default());
+        if std::env::var_os("ODDLINE_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, example_in(format)).unwrap();
+        }
         let shipped = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(shipped, example_in(format), "{name} is out of date: write it anew from config::example_in");
+        assert_eq!(shipped, example_in(format), "{name} is out of date: ODDLINE_UPDATE_DOCS=1 writes it anew");
+        assert_eq!(Config::from_path(&path).unwrap(), Config::default());
     }
 }
 
@@ -135,9 +138,16 @@ fn the_schema_says_what_the_table_says() {
                 assert_eq!(property["type"], serde_json::json!(["string", "null"]), "{}", field.key);
                 assert!(property["pattern"].is_string(), "{}", field.key);
             }
-            Kind::FieldPaths { max_items } => {
+            Kind::Texts { max_items, .. } => {
                 assert_eq!(property["maxItems"], max_items);
                 assert!(property["items"]["pattern"].is_string());
+            }
+            Kind::Choices(words) => {
+                let name = property["items"]["$ref"].as_str().unwrap().strip_prefix("#/$defs/").unwrap();
+                let choices = schema["$defs"][name]["oneOf"].as_array().unwrap();
+                let choices: Vec<_> = choices.iter().map(|choice| choice["const"].as_str().unwrap()).collect();
+                assert_eq!(choices, words, "{}", field.key);
+                assert_eq!(property["uniqueItems"], true);
             }
             Kind::Masks { max_items } => {
                 assert_eq!(property["maxItems"], max_items);

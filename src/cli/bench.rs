@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use oddline::clock::{Clock, SystemClock};
 use oddline::config::Config;
-use oddline::engine::{Engine, EngineError, Environment, Lane};
+use oddline::engine::{Engine, Environment, Lane, template_options};
 use oddline::event::Observation;
-use oddline::template::{LaneMatcher, Skeleton, TemplateOptions, TemplateStore, UserMasks};
+use oddline::template::{LaneMatcher, Masking, Skeleton, TemplateOptions, TemplateStore};
 use serde::Serialize;
 
 use super::error::CliError;
@@ -99,14 +99,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     if lines.len() == 0 {
         return Err(CliError::NothingToMeasure);
     }
-    let bench = Bench { lines: &lines, threads: args.threads, warm: args.warm, masks: masks(&config)?, stop };
+    let bench =
+        Bench { lines: &lines, threads: args.threads, warm: args.warm, options: template_options(&config)?, stop };
     let scratch = Scratch::new()?;
     let measured = Measured {
         lines: lines.len(),
         bytes: lines.bytes(),
         threads: args.threads,
         tokenise: bench.tokenise()?,
-        template: bench.template(&config)?,
+        template: bench.template()?,
         score: bench.engine(&config)?,
         whole_path: bench.engine(&Config { data_dir: Some(scratch.0.clone()), ..config.clone() })?,
     };
@@ -131,11 +132,6 @@ fn read(args: &BenchArgs, stop: &Stop) -> Result<LineStore, CliError> {
     let mut keep = Keep(LineStore::default());
     feed::run(sources, feed::uncounted(), stop, &mut keep)?.report()?;
     if stop.is_set() { Err(CliError::Interrupted) } else { Ok(keep.0) }
-}
-
-fn masks(config: &Config) -> Result<UserMasks, CliError> {
-    let masks = config.masks.iter().map(|mask| (mask.name.as_str(), mask.regex.as_str()));
-    Ok(UserMasks::new(masks).map_err(EngineError::from)?)
 }
 
 /// A directory that goes away with this value.
@@ -168,7 +164,8 @@ struct Bench<'a> {
     lines: &'a LineStore,
     threads: u16,
     warm: bool,
-    masks: UserMasks,
+    /// The engine's own for this configuration.
+    options: TemplateOptions,
     stop: Stop,
 }
 
@@ -183,20 +180,15 @@ trait Stage: Send {
 
 impl Bench<'_> {
     fn tokenise(&self) -> Result<Speed, CliError> {
-        self.measure(|| Ok(Tokenise(Skeleton::new(), self.masks.clone())))
+        self.measure(|| Ok(Tokenise(Skeleton::new(), self.options.masking.clone())))
     }
 
-    fn template(&self, config: &Config) -> Result<Speed, CliError> {
-        let store = Mutex::new(TemplateStore::new(self.template_options(config)));
+    fn template(&self) -> Result<Speed, CliError> {
+        let store = Mutex::new(TemplateStore::new(self.options.clone()));
         self.measure(|| {
             let matcher = LaneMatcher::new(&store.lock().unwrap_or_else(PoisonError::into_inner));
             Ok(Template { matcher, store: &store })
         })
-    }
-
-    /// The user's, as the engine takes them.
-    fn template_options(&self, config: &Config) -> TemplateOptions {
-        TemplateOptions { max_templates: config.max_templates, masks: self.masks.clone(), ..TemplateOptions::default() }
     }
 
     fn engine(&self, config: &Config) -> Result<Speed, CliError> {
@@ -268,7 +260,7 @@ impl Bench<'_> {
     }
 }
 
-struct Tokenise(Skeleton, UserMasks);
+struct Tokenise(Skeleton, Masking);
 
 impl Stage for Tokenise {
     fn pass<'l>(&mut self, lines: impl Iterator<Item = &'l [u8]>) -> Result<(), CliError> {
@@ -353,30 +345,4 @@ fn text(measured: &Measured) -> String {
         text += &format!("{name:<10}  {lines:>12} lines/s  {:>9.2} MB/s\n", speed.megabytes_per_second);
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use oddline::config::Mask;
-
-    use super::*;
-
-    #[test]
-    fn the_stages_take_the_users_masks_and_cap() {
-        let masks = vec![Mask { name: "order".into(), regex: "ord-[a-z]+".into() }];
-        let config = Config { masks, max_templates: 7, ..Config::default() };
-        let masks = super::masks(&config).unwrap();
-        let lines = LineStore::default();
-        let bench = Bench { lines: &lines, threads: 1, warm: false, masks, stop: Stop::default() };
-        let options = bench.template_options(&config);
-        assert_eq!(options.max_templates, 7);
-        let hash = |masks: &UserMasks, line: &[u8]| {
-            let mut skeleton = Skeleton::new();
-            skeleton.scan(line, masks);
-            skeleton.hash()
-        };
-        let (one, other) = (&b"shipped ord-abc today"[..], &b"shipped ord-xyz today"[..]);
-        assert_eq!(hash(&options.masks, one), hash(&options.masks, other));
-        assert_ne!(hash(&UserMasks::default(), one), hash(&UserMasks::default(), other));
-    }
 }

@@ -18,6 +18,7 @@ mod config;
 mod demo;
 mod doctor;
 mod error;
+mod explain;
 mod feed;
 mod groups;
 mod input;

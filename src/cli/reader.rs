@@ -12,6 +12,7 @@ use oddline::config::{Config, Fields, TimeSource};
 use oddline::engine::Environment;
 use oddline::event::{Timestamp, Verdict};
 use oddline::plugin::{Component, LineScorer, timestamp};
+use oddline::template::explain::Explanation;
 
 use super::error::CliError;
 use super::report::{Facts, Templates};
@@ -117,6 +118,11 @@ impl Reader {
         }
         let time = self.clock.now();
         (time != self.started).then_some(time)
+    }
+
+    /// How a message would be read, given the lines so far.
+    pub(crate) fn explain(&mut self, message: &[u8]) -> Result<Explanation, CliError> {
+        Ok(self.scorer.component().explain(message)?)
     }
 
     /// Texts and counts of all templates, and how many lines had no time.

@@ -4,16 +4,19 @@
 //! should get the ids that the finished templates give. Ids are kept (8 bytes a line), texts are printed at the end.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use oddline::config::Config;
+use oddline::config::{Config, Wildcards};
 use oddline::event::TemplateId;
+use oddline::template::explain::Explanation;
 use serde::Serialize;
 
 use super::error::CliError;
+use super::explain;
 use super::feed::{self, Ended, Work};
 use super::input::{self, Source};
 use super::output::{self, Output, OutputFormat};
@@ -36,6 +39,16 @@ pub(crate) struct TemplatesArgs {
     /// For each line print `template_id<TAB>template`, with the final templates (reads the input twice).
     #[arg(long, conflicts_with_all = ["format", "top"])]
     per_line: bool,
+    /// With --per-line: ids as they were when each line came (one pass); then says how many were merged away later.
+    #[arg(long, requires = "per_line")]
+    as_emitted: bool,
+    /// Show how this line is read after the files: what is masked by which rule, which template it meets and why.
+    /// Without a file nothing is learned first.
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["per_line", "top"])]
+    explain: Option<OsString>,
+    /// Show what variables look like: <ip>, <num>, the name of a mask of yours; without it all are <*>.
+    #[arg(long)]
+    typed: bool,
     /// Print only the most frequent.
     #[arg(long, value_name = "N")]
     top: Option<usize>,
@@ -60,7 +73,8 @@ given when it is first seen and stays when its text generalises.
 Examples:
   oddline templates --top 20 app.log
   oddline templates --format json /var/log/nginx | jq '.[] | select(.count == 1)'
-  oddline templates --per-line app.log | paste - app.log";
+  oddline templates --per-line app.log | paste - app.log
+  oddline templates --explain 'user ann logged in from 10.0.0.1' app.log";
 
 #[derive(Debug, Serialize)]
 struct Template<'a> {
@@ -78,19 +92,19 @@ pub(crate) fn run(args: &TemplatesArgs) -> Result<(), CliError> {
     if let Some(path) = &args.message_field {
         config.message_field.clone_from(path);
     }
-    let config = Config { data_dir: None, ..settings::checked(config)? };
-    let mut notes = Vec::new();
-    let mut sources = input::sources(&args.files, &mut notes)?;
-    notes.iter().for_each(output::warn);
-    let stop = Stop::on_signals()?;
-    if args.per_line {
-        input::spool(&mut sources, &stop)?;
+    if args.typed {
+        config.wildcards = Wildcards::Typed;
     }
+    let config = Config { data_dir: None, ..settings::checked(config)? };
+    let stop = Stop::on_signals()?;
+    let sources = sources(args, &stop)?;
     // What was copied before the end was asked for is still to be answered.
     let first_stop = if stop.is_set() { Stop::default() } else { stop.clone() };
     let mut learning = Learning::new(Reader::new(config, args.input, Timing::None)?);
+    learning.ids = args.as_emitted.then(Vec::new);
     let ended = learning.pass(&sources, &first_stop)?;
-    if args.per_line {
+    if args.per_line && !args.as_emitted {
+        learning.most_ids = learning.lines;
         learning.ids = Some(Vec::new());
         let all_read = learning.all_read.clone();
         learning.pass(&sources, &all_read)?;
@@ -98,26 +112,53 @@ pub(crate) fn run(args: &TemplatesArgs) -> Result<(), CliError> {
     if stop.is_set() {
         output::warn("interrupted: this is what was read so far");
     }
+    if let Some(line) = &args.explain {
+        print_explanation(args, &learning.reader.explain(line.as_encoded_bytes())?)?;
+        return ended.report();
+    }
     let templates = learning.reader.finish()?.templates;
     match &learning.ids {
-        Some(ids) => print_per_line(ids, &templates)?,
+        Some(ids) => print_per_line(args, ids, &templates)?,
         None => print_templates(args, &templates)?,
     }
     ended.report()
 }
 
+/// What to read; a line to explain does not wait for standard input.
+fn sources(args: &TemplatesArgs, stop: &Stop) -> Result<Vec<Source>, CliError> {
+    if args.explain.is_some() && args.files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut notes = Vec::new();
+    let mut sources = input::sources(&args.files, &mut notes)?;
+    notes.iter().for_each(output::warn);
+    if args.per_line && !args.as_emitted {
+        input::spool(&mut sources, stop)?;
+    }
+    Ok(sources)
+}
+
+fn print_explanation(args: &TemplatesArgs, explanation: &Explanation) -> Result<(), CliError> {
+    match args.format {
+        OutputFormat::Json => output::print_json(explanation),
+        OutputFormat::Text => output::print(&explain::text(explanation)),
+    }
+}
+
 struct Learning {
     reader: Reader,
     progress: Option<Progress>,
-    /// Lines of the first pass: the second reads no more of them, though the file may have grown.
+    /// Lines of a pass that keeps no ids.
     lines: usize,
+    /// The second pass reads no more lines than the first did, though the file may have grown.
+    most_ids: usize,
     ids: Option<Vec<Option<TemplateId>>>,
     all_read: Stop,
 }
 
 impl Learning {
     fn new(reader: Reader) -> Self {
-        Self { reader, progress: None, lines: 0, ids: None, all_read: Stop::default() }
+        Self { reader, progress: None, lines: 0, most_ids: usize::MAX, ids: None, all_read: Stop::default() }
     }
 
     fn pass(&mut self, sources: &[Source], stop: &Stop) -> Result<Ended, CliError> {
@@ -138,7 +179,7 @@ impl Work for Learning {
             self.reader.read(line);
             return Ok(());
         };
-        if ids.len() < self.lines {
+        if ids.len() < self.most_ids {
             ids.push(self.reader.read(line).verdict.map(|verdict| verdict.template));
         } else {
             self.all_read.set();
@@ -152,21 +193,31 @@ impl Work for Learning {
     }
 }
 
-fn print_per_line(ids: &[Option<TemplateId>], templates: &Templates) -> Result<(), CliError> {
+fn print_per_line(args: &TemplatesArgs, ids: &[Option<TemplateId>], templates: &Templates) -> Result<(), CliError> {
     let mut prepared: HashMap<Option<TemplateId>, String> = HashMap::new();
     let mut out = Output::stdout();
     for id in ids {
-        let line = prepared.entry(*id).or_insert_with(|| line_of(*id, templates));
+        let line = prepared.entry(*id).or_insert_with(|| line_of(*id, args.as_emitted, templates));
         out.buffer().extend_from_slice(line.as_bytes());
         out.appended()?;
+    }
+    if args.as_emitted {
+        let merged = |id: &&Option<TemplateId>| id.is_some_and(|id| templates.get(id).is_some_and(|t| t.id != id));
+        let count = ids.iter().filter(merged).count();
+        let share = 100.0 * count as f64 / ids.len().max(1) as f64;
+        eprintln!("{} of {} lines have an id that was merged away later ({share:.2} %)", count, ids.len());
     }
     out.flush()
 }
 
-fn line_of(id: Option<TemplateId>, templates: &Templates) -> String {
-    match id.and_then(|id| templates.get(id)) {
-        Some(template) => format!("{}\t{}\n", template.id, one_line(&template.text)),
-        None => format!("{}\t{UNKNOWN}\n", id.unwrap_or_default()),
+fn line_of(id: Option<TemplateId>, as_emitted: bool, templates: &Templates) -> String {
+    let emitted = id.unwrap_or_default();
+    match templates.get(emitted) {
+        Some(template) => {
+            let id = if as_emitted { emitted } else { template.id };
+            format!("{id}\t{}\n", one_line(&template.text))
+        }
+        None => format!("{emitted}\t{UNKNOWN}\n"),
     }
 }
 

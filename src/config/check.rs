@@ -59,9 +59,14 @@ impl Check<'_> {
             }
             (Kind::Choice(words), Value::Text(text)) => within(words.contains(&text.as_str())),
             (Kind::Text(shape) | Kind::OptionalText(shape), Value::Text(text)) => within(shape.accepts(text)),
-            (Kind::FieldPaths { max_items }, Value::List(items)) => {
+            (Kind::Texts { shape, max_items }, Value::List(items)) => {
                 within(items.len() <= *max_items)?;
-                self.field_paths(field.key, items)
+                let accepted = || shape.accepted();
+                self.texts(field.key, items, accepted, |text| shape.accepts(text))
+            }
+            (Kind::Choices(words), Value::List(items)) => {
+                let accepted = || format!("one of {}", words.join(", "));
+                self.texts(field.key, items, accepted, |text| words.contains(&text))
             }
             (Kind::Masks { max_items }, Value::List(items)) => {
                 within(items.len() <= *max_items)?;
@@ -78,16 +83,23 @@ impl Check<'_> {
         }
     }
 
-    fn field_paths(self, key: &str, items: &[Node]) -> Result<(), ConfigError> {
+    /// Whether each item is a text that `accepts` and stands once.
+    fn texts(
+        self,
+        key: &str,
+        items: &[Node],
+        accepted: impl Fn() -> String,
+        accepts: impl Fn(&str) -> bool,
+    ) -> Result<(), ConfigError> {
         let mut seen = HashSet::new();
         for (index, item) in items.iter().enumerate() {
             let key = format!("{key}[{index}]");
-            let text = self.text(&key, Shape::FieldPath.accepted(), item)?;
-            if !Shape::FieldPath.accepts(text) {
-                return Err(self.out_of_range(key, Shape::FieldPath.accepted(), item));
+            let text = self.text(&key, accepted(), item)?;
+            if !accepts(text) {
+                return Err(self.out_of_range(key, accepted(), item));
             }
             if !seen.insert(text) {
-                return Err(self.out_of_range(key, "each field path once".to_owned(), item));
+                return Err(self.out_of_range(key, "each once".to_owned(), item));
             }
         }
         Ok(())

@@ -71,6 +71,46 @@ choice! {
 }
 
 choice! {
+    /// A built-in mask.
+    BuiltinMask {
+        /// Paths, URLs, request targets.
+        #[default]
+        Path = "path",
+        /// Values of `key=value` that are not letters alone.
+        KeyValue = "key_value",
+        /// Words with a digit.
+        Number = "number",
+        /// Eight hex digits or more.
+        Hex = "hex",
+        /// `Mon Jul  4 14:52:27 2005`.
+        CalendarTime = "calendar_time",
+        /// A number and the unit of size after it.
+        Size = "size",
+        /// The protocol version after a path.
+        Protocol = "protocol",
+        /// Nothing between brackets or quotes.
+        EmptyValue = "empty_value",
+        /// Quoted values of keys, blanks included.
+        QuotedValue = "quoted_value",
+        /// The name after the word `user`.
+        UserName = "user_name",
+        /// Ids of one kind in a row.
+        List = "list",
+    }
+}
+
+choice! {
+    /// How variables are shown in templates.
+    Wildcards {
+        /// All as `<*>`.
+        #[default]
+        Plain = "plain",
+        /// By what the values look like: `<ip>`, `<num>`.
+        Typed = "typed",
+    }
+}
+
+choice! {
     /// Which time an event is given.
     TimeSource {
         /// When it reached oddline.

@@ -19,7 +19,7 @@ mod toml;
 mod value;
 mod yaml;
 
-pub use choice::{Durability, Fields, OnExisting, TimeSource, UnknownChoice};
+pub use choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, UnknownChoice, Wildcards};
 pub use error::{ConfigError, Place};
 pub use load::Format;
 pub use reference::{example, example_in, reference_markdown};

@@ -39,12 +39,15 @@ fn describe(property: &mut Map<String, Value>, field: &Field) {
         Kind::Integer { min, max } => bounds(property, json!(min), json!(max)),
         Kind::Number { min, max } => bounds(property, json!(min), json!(max)),
         Kind::Text(shape) | Kind::OptionalText(shape) => text(property, shape),
-        Kind::FieldPaths { max_items } => {
+        Kind::Texts { shape, max_items } => {
             property.insert("maxItems".to_owned(), json!(max_items));
             property.insert("uniqueItems".to_owned(), json!(true));
             if let Some(items) = property.get_mut("items").and_then(Value::as_object_mut) {
-                text(items, Shape::FieldPath);
+                text(items, shape);
             }
+        }
+        Kind::Choices(_) => {
+            property.insert("uniqueItems".to_owned(), json!(true));
         }
         Kind::Masks { max_items } => {
             property.insert("maxItems".to_owned(), json!(max_items));

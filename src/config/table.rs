@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::choice::{Durability, Fields, OnExisting, TimeSource};
+use super::choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, Wildcards};
 use super::value::{Setting, Value};
 
 const KIB: u64 = 1 << 10;
@@ -46,11 +46,15 @@ pub enum Shape {
     FieldPath,
     /// Path of a field that oddline writes: identifiers joined by dots.
     Target,
+    /// One line of a log, or a template.
+    Line,
 }
 
 impl Shape {
     /// The longest field path, in characters.
     pub(super) const FIELD_CHARS: usize = 256;
+    /// The longest line, in characters.
+    pub(super) const LINE_CHARS: usize = 16_384;
 
     /// What the whole text must match, in the syntax that Rust and JSON Schema share.
     pub(super) const fn pattern(self) -> &'static str {
@@ -58,6 +62,7 @@ impl Shape {
             Self::FilePath => r"^[^\x00]+$",
             Self::FieldPath => r"^[^\x00-\x1f\x7f-\x9f]+$",
             Self::Target => r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
+            Self::Line => r"^[^\x00\n\r]*[^\x00-\x20][^\x00\n\r]*$",
         }
     }
 
@@ -66,6 +71,7 @@ impl Shape {
         match self {
             Self::FilePath => None,
             Self::FieldPath | Self::Target => Some(Self::FIELD_CHARS),
+            Self::Line => Some(Self::LINE_CHARS),
         }
     }
 
@@ -79,6 +85,17 @@ impl Shape {
                 "identifiers (ASCII letters, digits and _, no digit first) joined by dots, at most {} characters",
                 Self::FIELD_CHARS
             ),
+            Self::Line => format!("a line that is not blank, of at most {} characters", Self::LINE_CHARS),
+        }
+    }
+
+    /// The same of several.
+    pub(super) fn plural(self) -> &'static str {
+        match self {
+            Self::FilePath => "paths",
+            Self::FieldPath => "field paths",
+            Self::Target => "target paths",
+            Self::Line => "lines",
         }
     }
 }
@@ -109,11 +126,15 @@ pub enum Kind {
     Text(Shape),
     /// A text or nothing.
     OptionalText(Shape),
-    /// A list of field paths.
-    FieldPaths {
+    /// A list of texts, each once.
+    Texts {
+        /// What each must look like.
+        shape: Shape,
         /// The most accepted.
         max_items: usize,
     },
+    /// A list of these words, each once.
+    Choices(&'static [&'static str]),
     /// A list of [`Mask`]s.
     Masks {
         /// The most accepted.
@@ -131,7 +152,8 @@ impl Kind {
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::Text(shape) => shape.accepted(),
             Self::OptionalText(shape) => format!("{}, or nothing", shape.accepted()),
-            Self::FieldPaths { max_items } => format!("a list of at most {max_items} field paths"),
+            Self::Texts { shape, max_items } => format!("a list of at most {max_items} {}", shape.plural()),
+            Self::Choices(words) => format!("a list of any of {}", words.join(", ")),
             Self::Masks { max_items } => {
                 format!("a list of at most {max_items} masks, each with {}", Mask::KEYS.join(" and "))
             }
@@ -249,7 +271,7 @@ settings! {
     /// Where the level (`ERROR`, `warn`) is in the event. Unset: only the message tells.
     level_field: Option<String> = None, Kind::OptionalText(Shape::FieldPath), unit "", sample Some("level".to_owned());
     /// Fields whose values together name the stream an event belongs to. Empty: all events are one stream.
-    partition_by: Vec<String> = Vec::new(), Kind::FieldPaths { max_items: 16 }, unit "", sample vec!["host".to_owned(), "service".to_owned()];
+    partition_by: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::FieldPath, max_items: 16 }, unit "", sample vec!["host".to_owned(), "service".to_owned()];
     /// Which time counts: `arrival` (when oddline sees the event) or `event` (its own timestamp, for replays).
     time: TimeSource = TimeSource::default(), Kind::Choice(TimeSource::NAMES), unit "";
     /// Where the results are written in the event.
@@ -283,4 +305,24 @@ settings! {
     /// Patterns of your own whose matches are variables, each a `name` (lower-case letters, digits and `_`, unique) and a
     /// `regex` (Rust `regex` syntax) that does not match the empty text. They come before the built-in ones, in this order.
     masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample vec![Mask { name: "order".to_owned(), regex: "ORD-[0-9]+".to_owned() }];
+    /// Built-in masks that do not apply. There are: `path` (paths, URLs), `key_value` (values of `key=value`), `number` (words with a digit),
+    /// `hex` (eight hex digits or more), `calendar_time`, `size` (a number and its unit), `protocol` (the version after a path),
+    /// `empty_value` (nothing between brackets), `quoted_value`, `user_name` (the word after `user`), `list` (ids of one kind in
+    /// a row).
+    disabled_masks: Vec<BuiltinMask> = Vec::new(), Kind::Choices(BuiltinMask::NAMES), unit "", sample vec![BuiltinMask::Path];
+    /// Templates that must differ in one word before that word is a variable. Lower: fewer templates, but `GET` and `POST` may
+    /// become one; higher: names stay apart longer.
+    merge_after: usize = 8, Kind::Integer { min: 2, max: 1_000 }, unit "templates";
+    /// The same for words that look like the name of a file, a class or a host: with a dot, a slash or an `@` inside.
+    merge_names_after: usize = 2, Kind::Integer { min: 2, max: 1_000 }, unit "templates";
+    /// Words of a line that are looked at one by one; the rest of the line is one variable.
+    max_line_tokens: usize = 128, Kind::Integer { min: 1, max: 4_096 }, unit "words";
+    /// A longer word is a variable as a whole.
+    max_token_bytes: usize = 1_024, Kind::Integer { min: 8, max: 65_536 }, unit "bytes";
+    /// Templates known from the start, variables written `<*>`: they are not new when they are first met.
+    seed_templates: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::Line, max_items: 10_000 }, unit "", sample vec!["session opened for user <*>".to_owned()];
+    /// Log lines whose templates are known from the start.
+    seed_logs: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::Line, max_items: 10_000 }, unit "", sample vec!["session closed for user root".to_owned()];
+    /// How variables are shown in templates: `plain` (all `<*>`) or `typed` (`<ip>`, `<num>`, the name of a mask of yours …).
+    wildcards: Wildcards = Wildcards::default(), Kind::Choice(Wildcards::NAMES), unit "";
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::choice::{Durability, Fields, OnExisting, TimeSource};
+use super::choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, Wildcards};
 use super::table::Mask;
 
 /// A value and where it stands.
@@ -227,4 +227,4 @@ macro_rules! choices {
     )+};
 }
 
-choices!(Durability, Fields, OnExisting, TimeSource);
+choices!(BuiltinMask, Durability, Fields, OnExisting, TimeSource, Wildcards);

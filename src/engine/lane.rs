@@ -17,6 +17,7 @@ use crate::config::Durability;
 use crate::detect::Scored;
 use crate::event::{EventId, Observation, State, StreamKey, TemplateId, Timestamp, Verdict};
 use crate::storage::wal::{Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent};
+use crate::template::explain::Explanation;
 use crate::template::{LaneMatcher, Match, Slot};
 
 /// Events after which a lane folds without waiting for a tick.
@@ -159,6 +160,9 @@ impl Lane {
             Some(found) => found,
             None => self.find_or_learn(observation),
         };
+        if self.matcher.is_kind_new(observation.message, &found) {
+            self.learn_kinds(observation.message, &found);
+        }
         let severity = self.learned.severity(found.slot).unwrap_or_else(|| self.look_at(found.slot));
         let severity = observation.level.map_or(severity, |level| severity.with_level(level));
         let scored = self.learned.observe(found.slot, observation.timestamp, severity);
@@ -224,6 +228,14 @@ impl Lane {
             }
         }
         self.matcher.remember(learned)
+    }
+
+    /// A wildcard met a value of another kind, and kinds are shown.
+    #[cold]
+    fn learn_kinds(&mut self, message: &[u8], found: &Match) {
+        let inner = Arc::clone(&self.inner);
+        self.matcher.learn_kinds(message, found, &mut inner.core.store());
+        self.texts.remove(&found.id);
     }
 
     #[cold]
@@ -422,13 +434,20 @@ impl Lane {
         }
         let text: Arc<str> = {
             let store = self.inner.core.store();
-            String::from_utf8_lossy(&store.by_id(id)?.text).into()
+            store.shown(store.by_id(id)?).into()
         };
         if self.texts.len() >= MOST_TEXTS {
             self.texts.clear();
         }
         self.texts.insert(id, Arc::clone(&text));
         Some(text)
+    }
+
+    /// How a message would be read and which template it would meet; learns nothing.
+    pub fn explain(&mut self, message: &[u8]) -> Explanation {
+        self.last = None;
+        let store = self.inner.core.store();
+        self.matcher.explain(message, store.changes_since(u64::MAX).1, &store)
     }
 
     /// The parameters of the last observed message, which must be given again.

@@ -13,14 +13,14 @@ use super::lane::{FLAG_ANOMALY, Lane};
 use super::learned::Learned;
 use super::stats::{Stats, TemplateSummary};
 use super::writer::{Command, Start, Writer};
-use super::{registry, sections};
+use super::{registry, sections, seed};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, Wildcards};
 use crate::detect::severity::Severity;
 use crate::storage::checkpoint::{self, Checkpoint};
 use crate::storage::wal::{self, Position, Record, SegmentSequence, WalEvent};
 use crate::storage::{DataDirLock, FileSystem, RealFs, disk_usage};
-use crate::template::{TemplateOptions, TemplateStore, UserMasks};
+use crate::template::{Masking, Rule, RuleSet, TemplateOptions, TemplateStore, UserMasks};
 
 /// Lanes at most: their number is a byte.
 const MOST_LANES: u16 = 255;
@@ -100,14 +100,8 @@ impl Engine {
     pub fn open(config: &Config, environment: Environment) -> Result<Self, EngineError> {
         let options = template_options(config)?;
         let Some(dir) = config.data_dir.clone() else {
-            let core = Core::new(
-                config.clone(),
-                environment,
-                0,
-                TemplateStore::new(options),
-                Picture::default(),
-                Lanes::default(),
-            );
+            let recovered = Recovery::new(config, options).in_memory();
+            let core = Core::new(config.clone(), environment, 0, recovered.store, recovered.picture, recovered.lanes);
             let inner = Inner { core: Arc::new(core), writer: None, recovery: RecoveryReport::default(), _lock: None };
             return Ok(Self::from_inner(Arc::new(inner)));
         };
@@ -221,12 +215,25 @@ impl Lanes {
     }
 }
 
-fn template_options(config: &Config) -> Result<TemplateOptions, EngineError> {
+/// How templates are mined under `config`.
+///
+/// # Errors
+/// When a mask of the user's does not compile.
+pub fn template_options(config: &Config) -> Result<TemplateOptions, EngineError> {
     let masks = config.masks.iter().map(|mask| (mask.name.as_str(), mask.regex.as_str()));
+    let disabled = |rule: &Rule| config.disabled_masks.iter().any(|mask| mask.as_str() == rule.as_str());
+    let masking = Masking {
+        user: UserMasks::new(masks)?,
+        rules: Rule::OPTIONAL.into_iter().filter(disabled).fold(RuleSet::ALL, RuleSet::without),
+        max_tokens: config.max_line_tokens,
+        max_token_bytes: config.max_token_bytes,
+    };
     Ok(TemplateOptions {
         max_templates: config.max_templates,
-        masks: UserMasks::new(masks)?,
-        ..TemplateOptions::default()
+        merge_after: config.merge_after,
+        merge_names_after: config.merge_names_after,
+        masking,
+        typed: config.wildcards == Wildcards::Typed,
     })
 }
 
@@ -249,6 +256,47 @@ struct Recovery<'a> {
 }
 
 impl<'a> Recovery<'a> {
+    fn new(config: &'a Config, options: TemplateOptions) -> Self {
+        Self {
+            config,
+            store: TemplateStore::new(options),
+            picture: Picture::default(),
+            states: BTreeMap::new(),
+            report: RecoveryReport::default(),
+        }
+    }
+
+    /// Nothing to restore.
+    fn in_memory(mut self) -> Recovered {
+        self.plant_seeds();
+        let lanes = self.park(0, &BTreeMap::new());
+        let start = Start::default();
+        Recovered { run: 0, store: self.store, picture: self.picture, lanes, start, report: self.report }
+    }
+
+    fn plant_seeds(&mut self) {
+        let planted = seed::plant(self.config, &mut self.store);
+        if planted.is_empty() {
+            return;
+        }
+        if self.states.is_empty() {
+            let state = self.nothing_learned(0);
+            self.states.insert(0, state);
+        }
+        for state in self.states.values_mut() {
+            seed::count(&planted, &mut state.learned, &self.store);
+        }
+    }
+
+    fn nothing_learned(&self, number: u8) -> LaneState {
+        LaneState {
+            number,
+            learned: Learned::new(model_options(self.config), &self.store),
+            position: Position::default(),
+            deltas_seen: 0,
+        }
+    }
+
     fn run(
         dir: &Path,
         config: &'a Config,
@@ -256,16 +304,11 @@ impl<'a> Recovery<'a> {
         fs: &dyn FileSystem,
     ) -> Result<Recovered, EngineError> {
         let read = checkpoint::read_newest(fs, &dir.join("state"))?;
-        let mut recovery = Self {
-            config,
-            store: TemplateStore::new(options.clone()),
-            picture: Picture::default(),
-            states: BTreeMap::new(),
-            report: RecoveryReport::default(),
-        };
+        let mut recovery = Self::new(config, options.clone());
         recovery.report.damaged_checkpoints =
             read.damage.iter().map(|damage| format!("{}: {}", damage.path.display(), damage.reason)).collect();
         let mut last_run = read.checkpoint.as_ref().and_then(|checkpoint| recovery.restore(checkpoint, options));
+        recovery.plant_seeds();
         let covered = recovery.states.values().map(|state| (state.number, state.position)).collect();
         let wal_dir = dir.join("wal");
         let mut leftovers = Vec::new();
@@ -319,12 +362,7 @@ impl<'a> Recovery<'a> {
     }
 
     fn replay(&mut self, fs: &dyn FileSystem, wal_dir: &Path, lane: u8) -> Result<wal::RecoveryReport, EngineError> {
-        let mut state = self.states.remove(&lane).unwrap_or_else(|| LaneState {
-            number: lane,
-            learned: Learned::new(model_options(self.config), &self.store),
-            position: Position::default(),
-            deltas_seen: 0,
-        });
+        let mut state = self.states.remove(&lane).unwrap_or_else(|| self.nothing_learned(lane));
         let mut events = FoldedEvents::default();
         let mut unresolved = 0;
         let store = &mut self.store;

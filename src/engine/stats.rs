@@ -99,7 +99,7 @@ impl Core {
             TemplateSummary {
                 id: template.id,
                 aliases: template.aliases.clone(),
-                text: String::from_utf8_lossy(&template.text).into_owned(),
+                text: store.shown(template),
                 count: count.count,
                 first_seen: count.first_seen,
                 last_seen: count.last_seen,

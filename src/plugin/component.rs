@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::enrichment::Enrichment;
 use super::event::{Event, Input, Layout, LayoutError, Written};
 use crate::config::{Config, ConfigError, Fields, TimeSource};
-use crate::engine::{Engine, EngineError, Environment, Lane, Stats, Synthetic};
+use crate::engine::{Engine, EngineError, Environment, Explanation, Lane, Stats, Synthetic};
 use crate::event::{Observation, State, StreamKey, Timestamp, Verdict};
 
 /// Seconds between two attempts to open a data dir that could not be opened.
@@ -225,6 +225,18 @@ impl Component {
     /// The engine, once it is open.
     pub fn engine(&self) -> Option<Engine> {
         self.shared.engine.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How a message would be read and which template it would meet; learns nothing.
+    ///
+    /// # Errors
+    /// When the engine is not open and cannot be opened.
+    pub fn explain(&mut self, message: &[u8]) -> Result<Explanation, ComponentError> {
+        let lane = match &mut self.lane {
+            Some(lane) => lane,
+            none => none.insert(guard(|| self.shared.lane())??),
+        };
+        Ok(guard(|| lane.explain(message))?)
     }
 
     /// Scores `event` and writes the fields to it.

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Slot;
-use super::store::{Learned, SharedSlots, TemplateOptions, TemplateStore};
+use super::parameters::Parts;
+use super::shared::SharedSlots;
+use super::store::{Learned, TemplateOptions, TemplateStore};
 use super::tokenise::Skeleton;
 use super::tree::Tree;
+use super::typed::TypedView;
 use crate::event::TemplateId;
 
 /// Entries a bucket holds.
@@ -44,6 +47,7 @@ pub struct LaneMatcher {
     tree: Arc<Tree>,
     tree_version: u64,
     tokens: Vec<u64>,
+    typed: Option<TypedView>,
 }
 
 impl LaneMatcher {
@@ -58,6 +62,7 @@ impl LaneMatcher {
             tree: shared.tree.load_full(),
             tree_version: shared.tree_version.load(Ordering::Acquire),
             tokens: Vec::new(),
+            typed: store.options().typed.then(TypedView::default),
             shared,
         }
     }
@@ -70,7 +75,7 @@ impl LaneMatcher {
     /// Takes in a line. `None`: the store must be asked ([`TemplateStore::learn`]) and its answer
     /// [remembered](Self::remember).
     pub fn find(&mut self, message: &[u8]) -> Option<Match> {
-        self.skeleton.scan(message, &self.options.masks);
+        self.skeleton.scan(message, &self.options.masking);
         let hash = self.skeleton.hash();
         for known in self.bucket(hash) {
             if known.skeleton == hash && self.shared.is_current(known.found.slot, known.found.generation) {
@@ -115,15 +120,35 @@ impl LaneMatcher {
         found
     }
 
+    /// Whether the last line has a value of a kind that its template's wildcard has not met; always false unless
+    /// [`TemplateOptions::typed`].
+    #[inline(always)]
+    pub fn is_kind_new(&self, message: &[u8], found: &Match) -> bool {
+        let is_new = |typed: &TypedView| typed.is_new(&self.skeleton, message, &self.options.masking.user, found);
+        self.typed.as_ref().is_some_and(is_new)
+    }
+
+    /// Tells the store what the last line has at the wildcards of its template.
+    pub fn learn_kinds(&mut self, message: &[u8], found: &Match, store: &mut TemplateStore) {
+        if let Some(typed) = &mut self.typed {
+            typed.learn(&self.skeleton, message, found, store);
+        }
+    }
+
     /// Whether a match still stands.
     pub fn is_current(&self, found: &Match) -> bool {
         self.shared.is_current(found.slot, found.generation)
     }
 
+    /// The last line taken apart, given the template it has.
+    pub fn parts<'m>(&self, message: &'m [u8], slot: Slot, store: &TemplateStore) -> Parts<'m> {
+        let whole = store.whole_wildcards(slot);
+        self.skeleton.parts(message, |token| whole.get(token).copied().unwrap_or(false))
+    }
+
     /// The parameters of the last line, given the template it has.
     pub fn parameters<'m>(&self, message: &'m [u8], slot: Slot, store: &TemplateStore) -> Vec<Cow<'m, str>> {
-        let whole = store.whole_wildcards(slot);
-        self.skeleton.parameters(message, |token| whole.get(token).copied().unwrap_or(false))
+        self.parts(message, slot, store).parameters.into_iter().map(String::from_utf8_lossy).collect()
     }
 
     fn index(&self, hash: u64) -> usize {

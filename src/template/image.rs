@@ -5,7 +5,7 @@
 //! ```text
 //! entries: u32 | entry*       by age, oldest first
 //! entry:   slot u32 | flags u8 (1 generalised, 2 met) | id u64
-//!          | text: u32 length, bytes | aliases: u32 count, u64* | hashes: u32 count, u64*
+//!          | text: u32 length, bytes | kinds: u32 count, u8* | aliases: u32 count, u64* | hashes: u32 count, u64*
 //! free:    u32 count | slot u32*
 //! queues:  u32 count | slot u32* (small) | u32 count | slot u32* (main)
 //! totals:  merged u64 | evicted u64
@@ -31,6 +31,8 @@ pub(super) struct EntryImage {
     pub(super) met: bool,
     pub(super) id: u64,
     pub(super) text: Vec<u8>,
+    /// [`Kind::to_byte`](super::Kind) of each wildcard, as far as known.
+    pub(super) kinds: Vec<u8>,
     pub(super) aliases: Vec<u64>,
     pub(super) skeletons: Vec<u64>,
 }
@@ -63,7 +65,7 @@ impl StoreImage {
     /// Checks lengths, and that each slot is below `capacity` and named once.
     pub(super) fn read(bytes: &[u8], capacity: usize) -> Result<Self, ImageError> {
         let mut from = Reader { bytes, at: 0, capacity };
-        let count = from.count(25, "the number of templates")?;
+        let count = from.count(29, "the number of templates")?;
         let entries = (0..count).map(|_| from.entry()).collect::<Result<Vec<_>, _>>()?;
         let image = Self {
             entries,
@@ -102,8 +104,10 @@ impl EntryImage {
         out.extend_from_slice(&self.slot.0.to_le_bytes());
         out.push(u8::from(self.generalised) | u8::from(self.met) << 1);
         out.extend_from_slice(&self.id.to_le_bytes());
-        put_u32(out, self.text.len());
-        out.extend_from_slice(&self.text);
+        for bytes in [&self.text, &self.kinds] {
+            put_u32(out, bytes.len());
+            out.extend_from_slice(bytes);
+        }
         for values in [&self.aliases, &self.skeletons] {
             put_u32(out, values.len());
             values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
@@ -166,15 +170,20 @@ impl Reader<'_> {
         (0..count).map(|_| self.u64()).collect()
     }
 
+    fn bytes(&mut self, expected: &'static str) -> Result<Vec<u8>, ImageError> {
+        let length = self.count(1, expected)?;
+        Ok(self.take(length, expected)?.to_vec())
+    }
+
     fn entry(&mut self) -> Result<EntryImage, ImageError> {
         let slot = self.slot()?;
         let flags = self.take(1, "flags")?.first().copied().unwrap_or(0);
         let id = self.u64()?;
-        let length = self.count(1, "a text")?;
-        let text = self.take(length, "a text")?.to_vec();
+        let text = self.bytes("a text")?;
+        let kinds = self.bytes("kinds of wildcards")?;
         let aliases = self.u64s()?;
         let skeletons = self.u64s()?;
-        Ok(EntryImage { slot, generalised: flags & 1 != 0, met: flags & 2 != 0, id, text, aliases, skeletons })
+        Ok(EntryImage { slot, generalised: flags & 1 != 0, met: flags & 2 != 0, id, text, kinds, aliases, skeletons })
     }
 }
 
@@ -189,6 +198,7 @@ mod tests {
             met: true,
             id,
             text: b"took <*> ms".to_vec(),
+            kinds: vec![1],
             aliases: vec![7, 8],
             skeletons: vec![id],
         };
@@ -212,6 +222,7 @@ mod tests {
             &[1, 0, 0, 0, 0, 0, 0, 0],
             &[11, 0, 0, 0],
             b"took <*> ms",
+            &[1, 0, 0, 0, 1],
             &[2, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0],
             &[1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
             &[0; 12],

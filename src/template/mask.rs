@@ -4,18 +4,23 @@
 //!
 //! | rule | example | becomes |
 //! |---|---|---|
-//! | path, two or more separators or a query | `(/etc/httpd/conf)`, `C:\a\b`, `hdfs://nn:9000/x`, `/find?q=x` | `(<*>)`, `<*>` |
-//! | value of `key=value`, unless it is letters alone | `uid=0,`, `{name=a.b` | `uid=<*>,`, `{name=<*>` |
-//! | word with a digit (number, hex, uuid, ip, id, time) | `blk_-69`, `10.0.0.1:80`, `12ms` | `<*>` |
+//! | path, two or more separators, `./` before it, or a query | `(/etc/httpd/conf)`, `C:\a\b`, `hdfs://nn:9000/x`, `/find?q=x` | `(<*>)`, `<*>` |
+//! | value of `key=value`, unless it is letters and `_` alone | `uid=0,`, `{name=a.b` | `uid=<*>,`, `{name=<*>` |
+//! | word with a digit (number, hex, uuid, ip, id, time), without a `.` or `:` at its end | `blk_-69`, `10.0.0.1:80`, `12ms`, `17:` | `<*>`, `<*>:` |
 //! | … and a list of such | `10.0.0.1,10.0.0.2` | `<*>` |
 //! | … after `word:`, `word/` or leader dots | `pid:17`, `HTTP/1.1`, `icbi...0` | `pid:<*>`, `HTTP/<*>`, `icbi...<*>` |
 //! | hex of eight digits or more, without a digit | `deadbeef` | `<*>` |
 //! | the text of a wildcard itself | `<*>` | `<*>` |
 //! | a name with one short number between letters is a name | `jk2_init()`, `log4j` | itself |
+//! | so are letters with one digit at the end, unless they are a value | `eth0`, `R1`, `tty2` | itself |
+//!
+//! A name of the last kind has ten forms; more than a few of them in one place become a variable as other words do.
 
 use std::ops::Range;
 
 use regex::bytes::Regex;
+
+use super::rule::{Rule, RuleSet};
 
 /// A pattern of the user's that is not a regular expression.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,7 @@ pub struct MaskError {
 #[derive(Clone, Debug, Default)]
 pub struct UserMasks {
     patterns: Vec<Regex>,
+    names: Vec<String>,
 }
 
 impl UserMasks {
@@ -37,15 +43,29 @@ impl UserMasks {
     /// # Errors
     /// Names the first pattern that does not compile, with the place in it.
     pub fn new<'a>(masks: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, MaskError> {
-        let compile = |(name, pattern): (&str, &str)| {
-            Regex::new(pattern).map_err(|source| MaskError { name: name.to_owned(), source })
-        };
-        Ok(Self { patterns: masks.into_iter().map(compile).collect::<Result<_, _>>()? })
+        let mut compiled = Self::default();
+        for (name, pattern) in masks {
+            let pattern = Regex::new(pattern).map_err(|source| MaskError { name: name.to_owned(), source })?;
+            compiled.patterns.push(pattern);
+            compiled.names.push(name.to_owned());
+        }
+        Ok(compiled)
     }
 
     /// No masks.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
+    }
+
+    /// The names, in order.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Number of the first mask that matches the whole of `value`.
+    pub(super) fn number_of(&self, value: &[u8]) -> Option<u8> {
+        let is_whole = |pattern: &Regex| pattern.find(value).is_some_and(|hit| hit.range() == (0..value.len()));
+        self.patterns.iter().position(is_whole).and_then(|at| u8::try_from(at).ok())
     }
 
     /// Non-empty, non-overlapping matches in `message`, ascending.
@@ -112,14 +132,35 @@ pub(super) mod class {
     }
 }
 
+/// Some bytes of a message that are a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Variable {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// The rule that said so; of joined ones the first.
+    pub(super) rule: Rule,
+}
+
+impl Variable {
+    pub(super) fn new(range: Range<usize>, rule: Rule) -> Self {
+        Self { start: range.start as u32, end: range.end as u32, rule }
+    }
+
+    pub(super) fn range(&self) -> Range<u32> {
+        self.start..self.end
+    }
+}
+
 /// Receives the variable parts of a token, ascending and disjoint, as offsets into the message.
-pub(super) type Variables = Vec<Range<u32>>;
+pub(super) type Variables = Vec<Variable>;
 
 /// Appends the variable parts of `message[token]`; the token is free of blanks.
-pub(super) fn mask_token(message: &[u8], token: Range<usize>, variables: &mut Variables) {
+pub(super) fn mask_token(message: &[u8], token: Range<usize>, rules: RuleSet, variables: &mut Variables) {
     let Some(text) = message.get(token.clone()) else { return };
-    if let Some(path) = path(text) {
-        push(message, variables, token.start + path.start..token.start + path.end);
+    if rules.contains(Rule::Path)
+        && let Some(path) = path(text)
+    {
+        push(message, variables, Variable::new(token.start + path.start..token.start + path.end, Rule::Path));
         return;
     }
     let mut at = 0;
@@ -127,7 +168,7 @@ pub(super) fn mask_token(message: &[u8], token: Range<usize>, variables: &mut Va
     while at < text.len() {
         let Some(&byte) = text.get(at) else { break };
         if byte == b'<' && text.get(at..at + 3) == Some(b"<*>") {
-            push(message, variables, token.start + at..token.start + at + 3);
+            push(message, variables, Variable::new(token.start + at..token.start + at + 3, Rule::Wildcard));
             at += 3;
             continue;
         }
@@ -138,21 +179,23 @@ pub(super) fn mask_token(message: &[u8], token: Range<usize>, variables: &mut Va
         }
         let end = word_end(text, at, value_follows);
         let word = text.get(at..end).unwrap_or_default();
-        if is_variable(word) || (value_follows && !is_plain_word(word)) {
-            push(message, variables, token.start + at..token.start + end);
+        if let Some(rule) = rule_of(word, value_follows, rules) {
+            let end = end - word.iter().rev().take_while(|byte| matches!(byte, b'.' | b':')).count();
+            push(message, variables, Variable::new(token.start + at..token.start + end, rule));
         }
         value_follows = false;
         at = end;
     }
 }
 
-/// Adds a range, joined to the one before when they touch or only a comma is between them.
-fn push(message: &[u8], variables: &mut Variables, range: Range<usize>) {
-    let (start, end) = (range.start as u32, range.end as u32);
+/// Adds a variable, joined to the one before when they touch or only a comma is between them.
+fn push(message: &[u8], variables: &mut Variables, variable: Variable) {
     match variables.last_mut() {
-        Some(last) if last.end == start => last.end = end,
-        Some(last) if last.end + 1 == start && message.get(last.end as usize) == Some(&b',') => last.end = end,
-        _ => variables.push(start..end),
+        Some(last) if last.end == variable.start => last.end = variable.end,
+        Some(last) if last.end + 1 == variable.start && message.get(last.end as usize) == Some(&b',') => {
+            last.end = variable.end;
+        }
+        _ => variables.push(variable),
     }
 }
 
@@ -185,17 +228,22 @@ fn word_end(text: &[u8], start: usize, is_value: bool) -> usize {
     at
 }
 
-/// Letters alone: the value of a key may be one of a few words, and how many there are is not for one line to tell.
+/// Letters and `_` alone: the value of a key may be one of a few words, and how many there are is not for one line to tell.
 fn is_plain_word(word: &[u8]) -> bool {
-    word.iter().all(u8::is_ascii_alphabetic)
+    word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
 }
 
-fn is_variable(word: &[u8]) -> bool {
+/// The rule that makes a word a variable.
+fn rule_of(word: &[u8], is_value: bool, rules: RuleSet) -> Option<Rule> {
     let seen = word.iter().fold(0, |bits, byte| bits | class::of(*byte));
-    if seen & class::DIGIT == 0 {
-        return is_bare_hex(word);
-    }
-    !is_name(word)
+    let is_name = is_name(word) || (!is_value && is_numbered(word));
+    let rule = if seen & class::DIGIT != 0 { (!is_name).then_some(Rule::Number) } else { bare_hex(word) };
+    rule.filter(|rule| rules.contains(*rule))
+        .or((is_value && rules.contains(Rule::KeyValue) && !is_plain_word(word)).then_some(Rule::KeyValue))
+}
+
+fn bare_hex(word: &[u8]) -> Option<Rule> {
+    is_bare_hex(word).then_some(Rule::Hex)
 }
 
 /// Eight hex digits or more, all of them letters.
@@ -218,6 +266,12 @@ fn is_name(word: &[u8]) -> bool {
         && after.iter().all(plain)
 }
 
+/// Letters and one digit at the end.
+fn is_numbered(word: &[u8]) -> bool {
+    let Some((last, letters)) = word.split_last() else { return false };
+    last.is_ascii_digit() && !letters.is_empty() && letters.iter().all(u8::is_ascii_alphabetic)
+}
+
 /// The path in a token, between opening brackets or quotes and closing punctuation.
 fn path(text: &[u8]) -> Option<Range<usize>> {
     let start = text.iter().position(|b| !matches!(b, b'(' | b'[' | b'{' | b'<' | b'"' | b'\''))?;
@@ -226,6 +280,9 @@ fn path(text: &[u8]) -> Option<Range<usize>> {
         .rposition(|b| !matches!(b, b')' | b']' | b'}' | b'>' | b'"' | b'\'' | b',' | b';' | b':' | b'.'))?
         + 1;
     let body = text.get(start..end)?;
+    if [&b"./"[..], b"../", b"~/"].iter().any(|relative| body.starts_with(relative)) {
+        return Some(start..end);
+    }
     let root = root(body)?;
     let is_slash = |byte: &u8| class::of(*byte) & class::SLASH != 0;
     let slashes = body.iter().filter(|byte| is_slash(byte)).count();
@@ -249,10 +306,10 @@ mod tests {
 
     fn masked(token: &str) -> String {
         let mut variables = Vec::new();
-        mask_token(token.as_bytes(), 0..token.len(), &mut variables);
+        mask_token(token.as_bytes(), 0..token.len(), RuleSet::ALL, &mut variables);
         let mut out = token.to_owned();
-        for range in variables.iter().rev() {
-            out.replace_range(range.start as usize..range.end as usize, "<*>");
+        for variable in variables.iter().rev() {
+            out.replace_range(variable.start as usize..variable.end as usize, "<*>");
         }
         out
     }
@@ -265,6 +322,15 @@ mod tests {
             ("hdfs://nn:9000/x", "<*>"),
             ("/find?q=wool", "<*>"),
             ("and/or", "and/or"),
+            ("./run:", "<*>:"),
+            ("eth0", "eth0"),
+            ("(tty2)", "(tty2)"),
+            ("eth12", "<*>"),
+            ("uid=a1", "uid=<*>"),
+            ("17:", "<*>:"),
+            ("10.0.0.1.", "<*>."),
+            ("...", "..."),
+            ("action=ACTION_UP,", "action=ACTION_UP,"),
             ("uid=0,", "uid=<*>,"),
             ("{name=a.b", "{name=<*>"),
             ("a=1,b=2", "a=<*>,b=<*>"),

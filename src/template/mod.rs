@@ -25,20 +25,32 @@
 //! small queue and stay only when met again, so a storm of lines that never repeat cannot push out the known ones.
 
 mod cache;
+pub mod explain;
 mod hash;
 mod image;
+mod kind;
 pub mod mask;
+mod parameters;
+mod persist;
 mod queue;
+pub mod rule;
+mod scanner;
+mod shapes;
+mod shared;
 mod similar;
 pub mod store;
 pub mod tokenise;
 mod tree;
+mod typed;
 
 pub use cache::{LaneMatcher, Match};
 pub use image::ImageError;
+pub use kind::Kind;
 pub use mask::{MaskError, UserMasks};
+pub use parameters::{Blanks, Parts};
+pub use rule::{Rule, RuleSet};
 pub use store::{Change, Learned, StoredTemplate, TemplateOptions, TemplateStore};
-pub use tokenise::{Skeleton, WILDCARD};
+pub use tokenise::{Masking, Skeleton, WILDCARD};
 
 /// Dense number of a live template, reused after eviction; index of per-template arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -35,9 +35,10 @@ impl EvictionQueue {
         self.main = main.into();
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) {
-        self.small.retain(|other| *other != slot);
-        self.main.retain(|other| *other != slot);
+    /// Drops the slots that are not live.
+    pub(super) fn retain(&mut self, is_live: impl Fn(Slot) -> bool) {
+        self.small.retain(|slot| is_live(*slot));
+        self.main.retain(|slot| is_live(*slot));
     }
 
     /// Takes out the slot to evict. `met` tells whether a slot was met since it was last asked, and forgets it.
@@ -92,7 +93,7 @@ mod tests {
         let mut queue = EvictionQueue::new(3);
         (0..3).for_each(|n| queue.push(Slot(n)));
         assert_eq!(queue.evict(|_| true), Some(Slot(0)));
-        queue.remove(Slot(1));
+        queue.retain(|slot| slot != Slot(1));
         assert_eq!(queue.evict(|_| true), Some(Slot(2)));
         assert_eq!(queue.evict(|_| true), None);
     }

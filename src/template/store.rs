@@ -9,17 +9,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 
-use super::image::{EntryImage, ImageError, StoreImage};
+use super::kind::Kind;
 use super::queue::EvictionQueue;
-use super::similar::{Family, SimilarTable};
-use super::tokenise::{self, Skeleton, WILDCARD, WILDCARD_TOKEN};
+use super::shared::SharedSlots;
+use super::similar::{self, Family, SimilarTable};
+use super::tokenise::{self, Masking, Skeleton, WILDCARD, WILDCARD_TOKEN};
 use super::tree::Tree;
-use super::{Match, Slot, mask::UserMasks};
+use super::{Match, Slot};
 use crate::event::TemplateId;
 
 /// Changes kept for lanes that have not asked lately; one that asks later reloads everything.
@@ -32,13 +32,17 @@ pub struct TemplateOptions {
     pub max_templates: usize,
     /// Templates that must differ in one token before that token is a variable; at least 2.
     pub merge_after: usize,
-    /// The user's own masks.
-    pub masks: UserMasks,
+    /// The same when all of them have a [name](super::similar::is_name) there; at least 2.
+    pub merge_names_after: usize,
+    /// What in a line is a variable at first sight.
+    pub masking: Masking,
+    /// Wildcards show what they met.
+    pub typed: bool,
 }
 
 impl Default for TemplateOptions {
     fn default() -> Self {
-        Self { max_templates: 10_000, merge_after: 8, masks: UserMasks::default() }
+        Self { max_templates: 10_000, merge_after: 8, merge_names_after: 2, masking: Masking::default(), typed: false }
     }
 }
 
@@ -67,65 +71,20 @@ pub struct StoredTemplate {
     pub text: Arc<[u8]>,
     /// Ids of templates merged into this one.
     pub aliases: Vec<TemplateId>,
+    /// What was met at each wildcard, as far as it was looked at.
+    pub kinds: Vec<Kind>,
 }
 
 #[derive(Debug)]
-struct Entry {
-    template: StoredTemplate,
-    tokens: Box<[u64]>,
+pub(super) struct Entry {
+    pub(super) template: StoredTemplate,
+    pub(super) tokens: Box<[u64]>,
     /// Hashes of skeletons that lead here.
-    skeletons: Vec<u64>,
+    pub(super) skeletons: Vec<u64>,
     /// Number of the entry into the table of similar templates: its age.
-    entered: u64,
+    pub(super) entered: u64,
     /// Came out of a merge: has a wildcard in place of a whole token.
-    generalised: bool,
-}
-
-/// What lanes read without a lock.
-#[derive(Debug)]
-pub(super) struct SharedSlots {
-    /// By slot: generation × 2, plus 1 when met since the evictor last looked.
-    generations: Box<[AtomicU32]>,
-    pub(super) tree: ArcSwap<Tree>,
-    /// Number of trees published.
-    pub(super) tree_version: AtomicU64,
-    /// Number of changes told.
-    pub(super) change_count: AtomicU64,
-}
-
-impl SharedSlots {
-    /// Whether `slot` still holds what it held at `generation`; marks it as met.
-    #[inline(always)]
-    pub(super) fn is_current(&self, slot: Slot, generation: u32) -> bool {
-        let Some(cell) = self.generations.get(slot.index()) else { return false };
-        let seen = cell.load(Ordering::Relaxed);
-        if seen >> 1 != generation {
-            return false;
-        }
-        if seen & 1 == 0 {
-            // A lost race marks nothing or a slot just re-used; either only shifts an eviction.
-            cell.fetch_or(1, Ordering::Relaxed);
-        }
-        true
-    }
-
-    fn generation(&self, slot: Slot) -> u32 {
-        self.generations.get(slot.index()).map_or(0, |cell| cell.load(Ordering::Relaxed) >> 1)
-    }
-
-    fn renew(&self, slot: Slot) {
-        if let Some(cell) = self.generations.get(slot.index()) {
-            cell.store((self.generation(slot).wrapping_add(1)) << 1, Ordering::Relaxed);
-        }
-    }
-
-    fn is_met(&self, slot: Slot) -> bool {
-        self.generations.get(slot.index()).is_some_and(|cell| cell.load(Ordering::Relaxed) & 1 == 1)
-    }
-
-    fn take_met(&self, slot: Slot) -> bool {
-        self.generations.get(slot.index()).is_some_and(|cell| cell.fetch_and(!1, Ordering::Relaxed) & 1 == 1)
-    }
+    pub(super) generalised: bool,
 }
 
 /// The answer to [`TemplateStore::learn`].
@@ -144,19 +103,19 @@ pub struct Learned {
 /// All templates; the one writer.
 #[derive(Debug)]
 pub struct TemplateStore {
-    options: Arc<TemplateOptions>,
-    entries: Vec<Option<Entry>>,
-    free: Vec<Slot>,
-    by_skeleton: HashMap<u64, Slot, foldhash::fast::FixedState>,
-    by_id: HashMap<TemplateId, Slot, foldhash::fast::FixedState>,
+    pub(super) options: Arc<TemplateOptions>,
+    pub(super) entries: Vec<Option<Entry>>,
+    pub(super) free: Vec<Slot>,
+    pub(super) by_skeleton: HashMap<u64, Slot, foldhash::fast::FixedState>,
+    pub(super) by_id: HashMap<TemplateId, Slot, foldhash::fast::FixedState>,
     similar: SimilarTable,
-    queue: EvictionQueue,
-    shared: Arc<SharedSlots>,
+    pub(super) queue: EvictionQueue,
+    pub(super) shared: Arc<SharedSlots>,
     changes: VecDeque<Change>,
     /// Number of changes ever made.
     change_count: u64,
-    merged_total: u64,
-    evicted_total: u64,
+    pub(super) merged_total: u64,
+    pub(super) evicted_total: u64,
     entered_total: u64,
 }
 
@@ -164,20 +123,14 @@ impl TemplateStore {
     /// An empty store.
     pub fn new(options: TemplateOptions) -> Self {
         let capacity = options.max_templates.max(1);
-        let generations = (0..capacity).map(|_| AtomicU32::new(2)).collect();
         Self {
             entries: (0..capacity).map(|_| None).collect(),
             free: (0..capacity as u32).rev().map(Slot).collect(),
             by_skeleton: HashMap::default(),
             by_id: HashMap::default(),
-            similar: SimilarTable::new(capacity.saturating_mul(4), options.merge_after.max(2)),
+            similar: SimilarTable::new(capacity.saturating_mul(4)),
             queue: EvictionQueue::new(capacity),
-            shared: Arc::new(SharedSlots {
-                generations,
-                tree: ArcSwap::default(),
-                tree_version: AtomicU64::new(0),
-                change_count: AtomicU64::new(0),
-            }),
+            shared: Arc::new(SharedSlots::new(capacity)),
             changes: VecDeque::new(),
             change_count: 0,
             merged_total: 0,
@@ -240,13 +193,25 @@ impl TemplateStore {
         self.entry(slot).map(|entry| &entry.template)
     }
 
+    /// The template that a skeleton leads to.
+    pub(super) fn find_skeleton(&self, hash: u64) -> Option<Match> {
+        let slot = *self.by_skeleton.get(&hash)?;
+        let id = self.entry(slot)?.template.id;
+        Some(Match { slot, id, generation: self.shared.generation(slot) })
+    }
+
+    /// Whether the template in `slot` has the very tokens of `skeleton`.
+    pub(super) fn is_own_skeleton(&self, slot: Slot, skeleton: &Skeleton) -> bool {
+        self.entry(slot).is_some_and(|entry| entry.tokens.iter().copied().eq(skeleton.token_hashes()))
+    }
+
     /// Which of the template's tokens are wildcards as a whole.
     pub(super) fn whole_wildcards(&self, slot: Slot) -> Vec<bool> {
         let tokens = self.entry(slot).map(|entry| &*entry.tokens).unwrap_or_default();
         tokens.iter().map(|token| *token == WILDCARD_TOKEN).collect()
     }
 
-    fn entry(&self, slot: Slot) -> Option<&Entry> {
+    pub(super) fn entry(&self, slot: Slot) -> Option<&Entry> {
         self.entries.get(slot.index())?.as_ref()
     }
 
@@ -267,6 +232,17 @@ impl TemplateStore {
     pub fn learn_text(&mut self, text: &[u8]) -> Learned {
         let tokens = tokenise::hashes_of_text(text);
         self.learn_tokens(tokenise::skeleton_hash(tokens.iter().copied()), tokens, || text.to_vec())
+    }
+
+    /// The template of a seed: as [`Self::learn`], but a wildcard in place of a whole token stands for any word.
+    pub fn learn_seed(&mut self, skeleton: &Skeleton, template: &[u8]) -> Learned {
+        let learned = self.learn(skeleton, template);
+        let Some(Some(entry)) = self.entries.get_mut(learned.slot.index()) else { return learned };
+        if !entry.generalised && entry.tokens.contains(&WILDCARD_TOKEN) {
+            entry.generalised = true;
+            self.publish_tree();
+        }
+        learned
     }
 
     fn learn_tokens(&mut self, hash: u64, tokens: Vec<u64>, text: impl FnOnce() -> Vec<u8>) -> Learned {
@@ -312,7 +288,7 @@ impl TemplateStore {
             self.by_skeleton.insert(*hash, slot);
         }
         self.by_id.insert(id, slot);
-        let template = StoredTemplate { id, slot, text: text.into(), aliases: Vec::new() };
+        let template = StoredTemplate { id, slot, text: text.into(), aliases: Vec::new(), kinds: Vec::new() };
         if let Some(place) = self.entries.get_mut(slot.index()) {
             *place = Some(Entry { template, tokens: tokens.into(), skeletons, entered: 0, generalised });
         }
@@ -356,19 +332,28 @@ impl TemplateStore {
         slot
     }
 
-    fn family_of(&mut self, slot: Slot) -> Option<Family> {
+    pub(super) fn family_of(&mut self, slot: Slot) -> Option<Family> {
         self.entered_total += 1;
         if let Some(Some(entry)) = self.entries.get_mut(slot.index()) {
             entry.entered = self.entered_total;
         }
         let tokens = self.entry(slot)?.tokens.clone();
-        let entries = &self.entries;
-        self.similar.enter(slot, &tokens, |other, position| {
-            entries.get(other.index()).and_then(Option::as_ref).is_some_and(|entry| {
-                entry.tokens.len() == tokens.len()
-                    && entry.tokens.iter().zip(&*tokens).enumerate().all(|(at, (a, b))| (at == position) != (a == b))
-            })
-        })
+        let entry = |slot: Slot| self.entries.get(slot.index()).and_then(Option::as_ref);
+        let differs_only_at = |entry: &Entry, position| {
+            entry.tokens.len() == tokens.len()
+                && entry.tokens.iter().zip(&*tokens).enumerate().all(|(at, (a, b))| (at == position) != (a == b))
+        };
+        let is_name = |slot: &Slot, position| {
+            let token = entry(*slot).and_then(|entry| entry.template.text.split(|byte| *byte == b' ').nth(position));
+            token.is_some_and(similar::is_name)
+        };
+        let TemplateOptions { merge_after, merge_names_after, .. } = *self.options;
+        let is_enough = |members: &[Slot], position| {
+            members.len() >= merge_after
+                || (members.len() >= merge_names_after && members.iter().all(|slot| is_name(slot, position)))
+        };
+        let is_member = |other, position| entry(other).is_some_and(|entry| differs_only_at(entry, position));
+        self.similar.enter(slot, &tokens, is_member, is_enough)
     }
 
     /// The oldest member goes on with a wildcard at the family's position; the others become aliases of it.
@@ -378,6 +363,8 @@ impl TemplateStore {
             self.absorb(from, into);
         }
         self.generalise_at(into, family.position);
+        let entries = &self.entries;
+        self.queue.retain(|slot| entries.get(slot.index()).is_some_and(Option::is_some));
         self.publish_tree();
         into
     }
@@ -385,7 +372,6 @@ impl TemplateStore {
     /// Takes `from` into `into`; the slot of `from` is free afterwards.
     fn absorb(&mut self, from: Slot, into: Slot) {
         let Some(gone) = self.forget(from) else { return };
-        self.queue.remove(from);
         self.free.push(from);
         self.merged_total += 1;
         self.adopt(into, gone);
@@ -413,6 +399,8 @@ impl TemplateStore {
         let tokens: Vec<&[u8]> =
             tokens.map(|(at, token)| if at == position { WILDCARD.as_bytes() } else { token }).collect();
         entry.template.text = tokens.join(&b' ').into();
+        // The wildcards are others now.
+        entry.template.kinds.clear();
         if let Some(token) = entry.tokens.get_mut(position) {
             *token = WILDCARD_TOKEN;
         }
@@ -430,7 +418,7 @@ impl TemplateStore {
         }
     }
 
-    fn publish_tree(&mut self) {
+    pub(super) fn publish_tree(&mut self) {
         let generalised = self.entries.iter().flatten().filter(|entry| entry.generalised);
         let found = |template: &StoredTemplate| Match {
             slot: template.slot,
@@ -449,76 +437,6 @@ impl TemplateStore {
         self.changes.push_back(change);
         self.change_count += 1;
         self.shared.change_count.store(self.change_count, Ordering::Release);
-    }
-
-    /// Appends everything known, for a checkpoint.
-    pub fn checkpoint(&self, out: &mut Vec<u8>) {
-        let mut entries: Vec<&Entry> = self.entries.iter().flatten().collect();
-        entries.sort_unstable_by_key(|entry| entry.entered);
-        let [small, main] = self.queue.slots();
-        StoreImage {
-            entries: entries.into_iter().map(|entry| self.image_of(entry)).collect(),
-            free: self.free.clone(),
-            small: small.collect(),
-            main: main.collect(),
-            merged: self.merged_total,
-            evicted: self.evicted_total,
-        }
-        .write(out);
-    }
-
-    fn image_of(&self, entry: &Entry) -> EntryImage {
-        let StoredTemplate { id, slot, text, aliases } = &entry.template;
-        EntryImage {
-            slot: *slot,
-            generalised: entry.generalised,
-            met: self.shared.is_met(*slot),
-            id: id.0,
-            text: text.to_vec(),
-            aliases: aliases.iter().map(|alias| alias.0).collect(),
-            skeletons: entry.skeletons.clone(),
-        }
-    }
-
-    /// A store as [`Self::checkpoint`] wrote it.
-    ///
-    /// # Errors
-    /// When the bytes are cut short or contradict themselves, or hold slots beyond `options.max_templates`.
-    pub fn restore(options: TemplateOptions, bytes: &[u8]) -> Result<Self, ImageError> {
-        let image = StoreImage::read(bytes, options.max_templates.max(1))?;
-        let mut store = Self::new(options);
-        // A larger cap than before: the slots beyond come last.
-        let named = image.entries.iter().map(|entry| entry.slot).chain(image.free.iter().copied());
-        let most = named.map(|slot| slot.0 + 1).max().unwrap_or(0);
-        store.free.retain(|slot| slot.0 >= most);
-        store.free.extend(&image.free);
-        store.merged_total = image.merged;
-        store.evicted_total = image.evicted;
-        for entry in image.entries {
-            store.restore_entry(entry);
-        }
-        store.queue.restore(image.small, image.main);
-        store.publish_tree();
-        Ok(store)
-    }
-
-    fn restore_entry(&mut self, image: EntryImage) {
-        let slot = image.slot;
-        let id = TemplateId(image.id);
-        let aliases: Vec<TemplateId> = image.aliases.into_iter().map(TemplateId).collect();
-        image.skeletons.iter().for_each(|hash| _ = self.by_skeleton.insert(*hash, slot));
-        aliases.iter().chain([&id]).for_each(|id| _ = self.by_id.insert(*id, slot));
-        let tokens = tokenise::hashes_of_text(&image.text).into();
-        let template = StoredTemplate { id, slot, text: image.text.into(), aliases };
-        if let Some(place) = self.entries.get_mut(slot.index()) {
-            let skeletons = image.skeletons;
-            *place = Some(Entry { template, tokens, skeletons, entered: 0, generalised: image.generalised });
-        }
-        if image.met {
-            self.shared.is_current(slot, self.shared.generation(slot));
-        }
-        // What merges is merged already.
-        self.family_of(slot);
     }
 
     /// Marks a template as met, as finding it does.

@@ -1,0 +1,153 @@
+//! A message taken apart and put together again.
+//!
+//! A template's text joins tokens with one blank. [`Parts`] keep what that leaves out: the parameters, and the blanks of
+//! those places where the message has something else than one space. Text and parts give the message back byte for
+//! byte, whatever the template generalised to.
+
+use super::mask::class;
+use super::tokenise::{Skeleton, WILDCARD, slice};
+
+/// What a template's text lacks to be the message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Parts<'m> {
+    /// The bytes at each wildcard, in order.
+    pub parameters: Vec<&'m [u8]>,
+    /// Blanks that are not one space between two tokens, in order.
+    pub blanks: Vec<Blanks<'m>>,
+}
+
+/// Blanks before a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blanks<'m> {
+    /// Number of the token after them, from 0; the number of tokens for those at the end.
+    pub token: usize,
+    /// The bytes.
+    pub bytes: &'m [u8],
+}
+
+impl Skeleton {
+    /// Takes the message apart; `is_whole` tells of each token whether the template has a wildcard in the place of the
+    /// whole of it. `message` is the one last scanned.
+    pub(super) fn parts<'m>(&self, message: &'m [u8], is_whole: impl Fn(usize) -> bool) -> Parts<'m> {
+        let mut parts = Parts::default();
+        let mut at = 0;
+        for (number, token) in self.tokens.iter().enumerate() {
+            parts.add_blanks(number, slice(message, &(at..token.start)), number == 0);
+            at = token.end;
+        }
+        parts.add_blanks(self.tokens.len(), message.get(at as usize..).unwrap_or_default(), true);
+        parts.parameters.extend(self.values(message, is_whole).map(|value| value.bytes));
+        parts
+    }
+}
+
+impl<'m> Parts<'m> {
+    fn add_blanks(&mut self, token: usize, bytes: &'m [u8], is_edge: bool) {
+        let expected: &[u8] = if is_edge { b"" } else { b" " };
+        if bytes != expected {
+            self.blanks.push(Blanks { token, bytes });
+        }
+    }
+
+    /// The message whose template has this text. `None` when the text has another number of wildcards.
+    pub fn rebuild(&self, template: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(template.len());
+        let mut parameters = self.parameters.iter();
+        let tokens = template.split(|byte| class::of(*byte) & class::BLANK != 0).filter(|token| !token.is_empty());
+        let mut count = 0;
+        for (number, token) in tokens.enumerate() {
+            out.extend_from_slice(self.blanks_before(number, number == 0));
+            fill(token, &mut parameters, &mut out)?;
+            count = number + 1;
+        }
+        out.extend_from_slice(self.blanks_before(count, true));
+        parameters.next().is_none().then_some(out)
+    }
+
+    fn blanks_before(&self, token: usize, is_edge: bool) -> &[u8] {
+        let found = self.blanks.iter().find(|blanks| blanks.token == token).map(|blanks| blanks.bytes);
+        found.unwrap_or(if is_edge { b"" } else { b" " })
+    }
+}
+
+/// Appends `token` with a parameter at each wildcard.
+fn fill<'p, 'm: 'p>(
+    token: &[u8],
+    parameters: &mut impl Iterator<Item = &'p &'m [u8]>,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let mut rest = token;
+    while let Some(at) = memchr::memmem::find(rest, WILDCARD.as_bytes()) {
+        out.extend_from_slice(rest.get(..at)?);
+        out.extend_from_slice(parameters.next()?);
+        rest = rest.get(at + WILDCARD.len()..)?;
+    }
+    out.extend_from_slice(rest);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::template::{LaneMatcher, Masking, TemplateOptions, TemplateStore};
+
+    fn parts_of(message: &[u8]) -> (Vec<u8>, Skeleton) {
+        let mut skeleton = Skeleton::new();
+        skeleton.scan(message, &Masking::default());
+        (skeleton.text(message), skeleton)
+    }
+
+    #[test]
+    fn parts_keep_parameters_and_odd_blanks() {
+        let message = b"  took 15 ms\tat  10.0.0.1:80 ";
+        let (text, skeleton) = parts_of(message);
+        let parts = skeleton.parts(message, |_| false);
+        assert_eq!(text, b"took <*> ms at <*>");
+        assert_eq!(parts.parameters, [&b"15"[..], b"10.0.0.1:80"]);
+        let blanks: Vec<_> = parts.blanks.iter().map(|blanks| (blanks.token, blanks.bytes)).collect();
+        assert_eq!(blanks, [(0, &b"  "[..]), (3, b"\t"), (4, b"  "), (5, b" ")]);
+        assert_eq!(parts.rebuild(&text).unwrap(), message);
+    }
+
+    #[test]
+    fn a_text_with_another_number_of_wildcards_gives_nothing() {
+        let parts = Parts { parameters: vec![b"1"], blanks: Vec::new() };
+        assert_eq!(parts.rebuild(b"a <*>").unwrap(), b"a 1");
+        assert_eq!(parts.rebuild(b"a"), None);
+        assert_eq!(parts.rebuild(b"<*> <*>"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_parts_give_the_message_back(message in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let (text, skeleton) = parts_of(&message);
+            prop_assert_eq!(skeleton.parts(&message, |_| false).rebuild(&text).unwrap(), message);
+        }
+
+        #[test]
+        fn so_they_do_for_what_looks_like_a_log(message in "(([a-z]{1,3}=)?([0-9a-fA-F:./\"()<*>,-]{0,9}|[KMG]B|Mon|Jul|4|14:52:27|HTTP/1.1|/a/b)[ \t]{0,2}){0,12}") {
+            let (text, skeleton) = parts_of(message.as_bytes());
+            prop_assert_eq!(skeleton.parts(message.as_bytes(), |_| false).rebuild(&text).unwrap(), message.into_bytes());
+        }
+
+        #[test]
+        fn and_after_the_templates_generalised(words in proptest::collection::vec("[ab]{1,2}( |  )[a-e](=[a-d])? [a-d] end", 1..60)) {
+            let store = &mut TemplateStore::new(TemplateOptions { merge_after: 2, ..TemplateOptions::default() });
+            let mut matcher = LaneMatcher::new(store);
+            for line in &words {
+                let line = line.as_bytes();
+                let found = match matcher.find(line) {
+                    Some(found) => found,
+                    None => {
+                        let learned = store.learn(matcher.skeleton(), line);
+                        matcher.remember(learned)
+                    }
+                };
+                let text = store.by_id(found.id).unwrap().text.clone();
+                prop_assert_eq!(matcher.parts(line, found.slot, store).rebuild(&text).unwrap(), line);
+            }
+        }
+    }
+}

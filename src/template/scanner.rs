@@ -1,0 +1,263 @@
+//! Cuts a line into tokens and lets the rules look at each: the order of the rules is here, their shapes in
+//! [`mask`] and [`shapes`](super::shapes).
+
+use std::ops::Range;
+
+use super::hash;
+use super::mask::{self, Variable, Variables, class};
+use super::rule::Rule;
+use super::shapes::{
+    calendar_time, is_calendar_word, is_empty_pair, protocol_version, quoted_value, size_unit, user_name,
+};
+use super::tokenise::{Masking, Skeleton, Token, hash_pieces, slice};
+
+pub(super) struct Scanner<'a> {
+    pub(super) message: &'a [u8],
+    pub(super) masking: &'a Masking,
+    pub(super) skeleton: &'a mut Skeleton,
+    /// Matches of the user's masks, ascending.
+    pub(super) forced: &'a [Range<usize>],
+}
+
+impl Scanner<'_> {
+    pub(super) fn run(mut self) {
+        let mut at = 0;
+        loop {
+            at = self.skip_blanks(at);
+            if at >= self.message.len() {
+                return;
+            }
+            if self.skeleton.tokens.len() == self.masking.max_tokens {
+                self.push_variable(at..self.message.len(), Rule::RestOfLine);
+                return;
+            }
+            at = self.token(at);
+        }
+    }
+
+    #[inline(always)]
+    fn skip_blanks(&self, mut at: usize) -> usize {
+        while self.message.get(at).is_some_and(|byte| class::of(*byte) & class::BLANK != 0) {
+            at += 1;
+        }
+        at
+    }
+
+    /// End of the token that begins at `start`, and the classes of its bytes.
+    #[inline(always)]
+    fn token_end(&self, start: usize) -> (usize, u8) {
+        let mut seen = 0;
+        let mut end = start;
+        while let Some(byte) = self.message.get(end) {
+            let bits = class::of(*byte);
+            if bits & class::BLANK != 0 {
+                break;
+            }
+            seen |= bits;
+            end += 1;
+        }
+        (end, seen)
+    }
+
+    /// Takes the token that begins at `start`; returns where it ended.
+    #[inline(always)]
+    fn token(&mut self, start: usize) -> usize {
+        let (end, seen) = self.token_end(start);
+        if !self.forced.is_empty() {
+            return self.forced_token(start, end);
+        }
+        if seen & (class::DIGIT | class::SLASH | class::EQUALS | class::OPEN_ANGLE) != 0 {
+            return self.masked_token(start, end);
+        }
+        self.plain_token(start, end)
+    }
+
+    /// A token in which nothing but its whole can be variable.
+    #[inline(always)]
+    fn plain_token(&mut self, start: usize, end: usize) -> usize {
+        let text = self.message.get(start..end).unwrap_or_default();
+        if text.len() <= 5 {
+            if is_empty_pair(text) && self.allows(Rule::EmptyValue) {
+                self.push_variable_within(start + 1..start + 1, start..end, Rule::EmptyValue);
+                return end;
+            }
+            if text.len() == 3
+                && is_calendar_word(text)
+                && self.allows(Rule::CalendarTime)
+                && let Some(end) = calendar_time(self.message, start)
+            {
+                self.push_variable(start..end, Rule::CalendarTime);
+                return end;
+            }
+            if let Some(unit) = size_unit(text)
+                && self.allows(Rule::Size)
+                && self.previous_is_number()
+            {
+                self.extend_variable(start + unit, end, Rule::Size);
+                return end;
+            }
+        } else if mask::is_bare_hex(text) && self.allows(Rule::Hex) {
+            self.push_variable(start..end, Rule::Hex);
+            return end;
+        } else if text.len() > self.masking.max_token_bytes {
+            self.push_variable(start..end, Rule::LongToken);
+            return end;
+        }
+        if self.previous_is_user()
+            && let Some(name) = user_name(text)
+        {
+            self.push_variable_within(start + name.start..start + name.end, start..end, Rule::UserName);
+            return end;
+        }
+        let at = self.skeleton.variables.len() as u32;
+        self.skeleton.tokens.push(Token {
+            start: start as u32,
+            end: end as u32,
+            variables: (at, at),
+            hash: hash::bytes(text),
+        });
+        end
+    }
+
+    fn masked_token(&mut self, start: usize, end: usize) -> usize {
+        let text = self.message.get(start..end).unwrap_or_default();
+        if text.len() > self.masking.max_token_bytes {
+            self.push_variable(start..end, Rule::LongToken);
+            return end;
+        }
+        if let Some(version) = protocol_version(text)
+            && self.allows(Rule::Protocol)
+            && self.previous_is_path()
+        {
+            self.extend_variable(start + version, end, Rule::Protocol);
+            return end;
+        }
+        if self.allows(Rule::QuotedValue)
+            && let Some(value) = quoted_value(self.message, start, end, self.masking.max_token_bytes)
+        {
+            let end = self.token_end(value.end).0;
+            self.push_variable_within(value, start..end, Rule::QuotedValue);
+            return end;
+        }
+        let rules = self.masking.rules;
+        self.push_token(start..end, |message, variables| mask::mask_token(message, start..end, rules, variables));
+        self.join_list();
+        end
+    }
+
+    /// Makes one variable of the last two tokens when both are ids of one kind.
+    fn join_list(&mut self) {
+        let [.., before, last] = self.skeleton.tokens.as_slice() else { return };
+        let id = |token: &Token| {
+            let whole =
+                self.skeleton.variables_of(token).first().filter(|first| first.range() == (token.start..token.end));
+            whole.and_then(|whole| id_prefix(slice(self.message, &whole.range())))
+        };
+        if id(before).is_none_or(|prefix| id(last) != Some(prefix)) || !self.allows(Rule::List) {
+            return;
+        }
+        let end = last.end;
+        self.skeleton.tokens.pop();
+        self.skeleton.variables.pop();
+        if let (Some(token), Some(variable)) = (self.skeleton.tokens.last_mut(), self.skeleton.variables.last_mut()) {
+            token.end = end;
+            *variable = Variable { end, rule: Rule::List, ..*variable };
+        }
+    }
+
+    /// A token that user masks may reach into or beyond: it ends where neither a token nor a match goes on.
+    fn forced_token(&mut self, start: usize, mut end: usize) -> usize {
+        let touching = |range: &&Range<usize>, end: usize| range.start < end && range.end > start;
+        while let Some(beyond) = self.forced.iter().find(|range| touching(range, end) && range.end > end) {
+            end = self.token_end(beyond.end).0;
+        }
+        let (forced, rules) = (self.forced, self.masking.rules);
+        self.push_token(start..end, |message, variables| {
+            let mut at = start;
+            for range in forced.iter().filter(|range| touching(range, end)) {
+                mask::mask_token(message, at..range.start.max(at), rules, variables);
+                variables.push(Variable::new(range.start.max(start)..range.end, Rule::UserMask));
+                at = range.end;
+            }
+            mask::mask_token(message, at..end, rules, variables);
+        });
+        end
+    }
+
+    fn push_token(&mut self, token: Range<usize>, mask: impl FnOnce(&[u8], &mut Variables)) {
+        // A variable of this token must not be joined to one of the token before.
+        let first = self.skeleton.variables.len();
+        mask(self.message, &mut self.skeleton.variables);
+        let last = self.skeleton.variables.len();
+        let (start, end) = (token.start as u32, token.end as u32);
+        let variables = self.skeleton.variables.get(first..).unwrap_or_default();
+        let hash = hash_pieces(self.message, start..end, variables);
+        self.skeleton.tokens.push(Token { start, end, variables: (first as u32, last as u32), hash });
+    }
+
+    fn allows(&self, rule: Rule) -> bool {
+        self.masking.rules.contains(rule)
+    }
+
+    fn push_variable(&mut self, range: Range<usize>, rule: Rule) {
+        self.push_variable_within(range.clone(), range, rule);
+    }
+
+    fn push_variable_within(&mut self, variable: Range<usize>, token: Range<usize>, rule: Rule) {
+        self.push_token(token, |_, variables| variables.push(Variable::new(variable, rule)));
+    }
+
+    /// The token before is the word `user`.
+    #[inline(always)]
+    fn previous_is_user(&self) -> bool {
+        let is_user = |token: &Token| {
+            let text = slice(self.message, &(token.start..token.end));
+            let Some((before, word)) = text.split_last_chunk::<4>() else { return false };
+            word.eq_ignore_ascii_case(b"user")
+                && before.last().is_none_or(|byte| matches!(byte, b'"' | b'\'' | b'(' | b'['))
+        };
+        self.skeleton.tokens.last().is_some_and(is_user) && self.allows(Rule::UserName)
+    }
+
+    /// The token before is a number and nothing after it.
+    fn previous_is_number(&self) -> bool {
+        self.last_variable().is_some_and(|(token, variable)| {
+            token.end == variable.end
+                && slice(self.message, &variable).iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+        })
+    }
+
+    /// The token before ends in a path.
+    fn previous_is_path(&self) -> bool {
+        self.last_variable().is_some_and(|(token, variable)| {
+            token.end == variable.end && slice(self.message, &variable).contains(&b'/')
+        })
+    }
+
+    fn last_variable(&self) -> Option<(&Token, Range<u32>)> {
+        let token = self.skeleton.tokens.last()?;
+        let variable = self.skeleton.variables_of(token).last()?;
+        Some((token, variable.range()))
+    }
+
+    /// Lets the last token go on until `end`, and its last variable until `variable_end`.
+    fn extend_variable(&mut self, variable_end: usize, end: usize, rule: Rule) {
+        let Some(token) = self.skeleton.tokens.last_mut() else { return };
+        if let Some(variable) = self.skeleton.variables.last_mut() {
+            variable.end = variable_end as u32;
+            variable.rule = rule;
+        }
+        token.end = end as u32;
+        let token = *token;
+        let hash = hash_pieces(self.message, token.start..token.end, self.skeleton.variables_of(&token));
+        if let Some(token) = self.skeleton.tokens.last_mut() {
+            token.hash = hash;
+        }
+    }
+}
+
+/// The letters that an id begins with: two or more, `_` among them.
+fn id_prefix(id: &[u8]) -> Option<&[u8]> {
+    let letters = id.iter().take_while(|byte| byte.is_ascii_alphabetic() || **byte == b'_').count();
+    id.get(..letters).filter(|prefix| prefix.len() >= 2)
+}
