@@ -13,6 +13,50 @@ fn the_example_configuration_passes_the_check() {
 }
 
 #[test]
+fn the_example_configuration_comes_in_every_language_and_means_the_defaults() {
+    let dir = tempfile::tempdir().unwrap();
+    for format in ["yaml", "toml", "json"] {
+        let file = dir.path().join(format!("oddline.{format}"));
+        std::fs::write(&file, ok(&run(&["config", "example", "--format", format], ""))).unwrap();
+        let checked = json(ok(&run(&["config", "check", "--format", "json", path(&file)], "")));
+        let empty = dir.path().join(format!("empty.{format}"));
+        std::fs::write(&empty, "").unwrap();
+        let usual = json(ok(&run(&["config", "check", "--format", "json", path(&empty)], "")));
+        assert_eq!(checked[0]["config"], usual[0]["config"], "{format}");
+    }
+    failed(&run(&["config", "example", "--format", "ini"], ""), 2);
+}
+
+#[test]
+fn manifest_check_accepts_what_is_shipped_and_names_file_key_and_accepted_values_otherwise() {
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("plugin-manifests/vector-lua.yaml");
+    assert!(ok(&run(&["manifest", "check", path(&shipped)], "")).contains("ok"));
+    let good = std::fs::read_to_string(&shipped).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("vector-lua.yaml");
+    for (from, to, key, accepted) in [
+        ("schema: 1", "schema: 2", "schema", "expected 1"),
+        ("kind: lua_module", "kind: spell", "kind", "shared_library"),
+        ("limits:", "limit:", "limit", "limits"),
+        ("oddline_panics_total", "oddline_wonders_total", "metrics", "oddline_panics_total"),
+    ] {
+        std::fs::write(&file, good.replace(from, to)).unwrap();
+        let output = run(&["manifest", "check", path(&shipped), path(&file)], "");
+        let said = failed(&output, 1);
+        assert!(said.contains(path(&file)) && said.contains(key) && said.contains(accepted), "{said}");
+        assert_eq!(std::str::from_utf8(&output.stdout).unwrap(), format!("{}: ok\n", path(&shipped)));
+        let output = run(&["manifest", "check", "--format", "json", path(&file)], "");
+        failed(&output, 1);
+        assert_eq!(json(std::str::from_utf8(&output.stdout).unwrap())[0]["ok"], false);
+    }
+    std::fs::write(dir.path().join("x.json"), "{}").unwrap();
+    for bad in [path(dir.path()), path(&dir.path().join("x.json")), "/no/such.yaml"] {
+        assert!(failed(&run(&["manifest", "check", bad], ""), 1).contains(bad));
+    }
+    failed(&run(&["manifest", "check"], ""), 2);
+}
+
+#[test]
 fn config_check_names_file_line_key_range_and_the_nearest_key() {
     let dir = tempfile::tempdir().unwrap();
     let bad = [
@@ -106,7 +150,8 @@ fn doctor_names_the_process_that_uses_the_data_dir() {
 #[test]
 fn completions_and_man_pages_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
-        assert!(ok(&run(&["completions", shell], "")).contains("oddline"));
+        let script = run(&["completions", shell], "");
+        assert!(ok(&script).contains("oddline") && ok(&script).contains("manifest"));
     }
     assert!(ok(&run(&["man"], "")).contains(".TH"));
     let dir = tempfile::tempdir().unwrap();

@@ -46,6 +46,17 @@ fn scan_takes_json_and_directories() {
 }
 
 #[test]
+fn scan_never_tells_a_template_both_as_an_alert_and_as_none() {
+    let report = json(ok(&run(&["scan", "--format", "json"], a_log(4000))));
+    let ids = |key: &str| -> Vec<String> {
+        report[key].as_array().unwrap().iter().map(|group| group["template_id"].to_string()).collect()
+    };
+    assert!(!ids("groups").is_empty());
+    assert!(ids("groups").len() + ids("oddest_without_alert").len() <= 10, "--top is for both");
+    assert!(ids("groups").iter().all(|id| !ids("oddest_without_alert").contains(id)));
+}
+
+#[test]
 fn scan_of_nothing_and_of_next_to_nothing_says_so() {
     assert!(ok(&run(&["scan"], "")).contains("Nothing was read"));
     assert_eq!(json(ok(&run(&["scan", "--format", "json"], "one line")))["lines"], 1);
@@ -103,6 +114,45 @@ fn templates_per_line_gives_one_line_each_with_the_final_text() {
 }
 
 #[test]
+fn templates_per_line_reads_a_pipe_given_as_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = pipe.clone();
+    let writer = std::thread::spawn(move || std::fs::write(writer, "user 1 in\nuser 2 in\n").unwrap());
+    let output = run(&["templates", "--per-line", path(&pipe)], "");
+    writer.join().unwrap();
+    let texts: Vec<_> = ok(&output).lines().map(|line| line.split_once('\t').unwrap().1).collect();
+    assert_eq!(texts, ["user <*> in"; 2]);
+}
+
+#[test]
+fn templates_per_line_interrupted_answers_what_was_read_while_the_input_stays_open() {
+    use std::io::{BufRead, BufReader, Write};
+    let mut child = cli_support::oddline(&["templates", "--per-line"])
+        .env("ODDLINE_LOG", "debug")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    stdin.write_all(b"user 1 in\nuser 2 in\n").unwrap();
+    let mut line = String::new();
+    // It says so once the bytes are where the end cannot lose them.
+    while !line.contains("spooled") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).unwrap(), 0);
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(ok(&output).lines().count(), 2);
+}
+
+#[test]
 fn demo_tells_the_same_story_every_time() {
     let first = run(&["demo"], "");
     let text = ok(&first);
@@ -136,7 +186,31 @@ fn bench_prints_the_promised_shape() {
             assert!(speed["megabytes_per_second"].is_number(), "{stage}");
         }
     }
+    std::fs::write(dir.path().join("empty.log"), "").unwrap();
+    assert!(failed(&run(&["bench", path(&dir.path().join("empty.log"))], ""), 1).contains("no lines"));
     failed(&run(&["bench"], ""), 2);
     failed(&run(&["bench", path(&file), "--threads", "0"], ""), 2);
     failed(&run(&["bench", "/no/such/file"], ""), 1);
+}
+
+#[test]
+fn bench_interrupted_leaves_no_directory_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let scratch = dir.path().join("tmp");
+    std::fs::create_dir(&scratch).unwrap();
+    let file = dir.path().join("a.log");
+    std::fs::write(&file, a_log(40_000).repeat(5)).unwrap();
+    let mut command = cli_support::oddline(&["bench", "--warm", path(&file)]);
+    let streams = command.env("TMPDIR", &scratch).stdout(std::process::Stdio::piped());
+    let mut child = streams.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let entries = || std::fs::read_dir(&scratch).unwrap().count();
+    while entries() == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be interrupted");
+        std::thread::yield_now();
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert!(failed(&output, 130).contains("interrupted"));
+    assert_eq!(entries(), 0);
 }

@@ -191,8 +191,8 @@ fn answers_each_line_while_the_input_stays_open() {
 }
 
 #[test]
-fn sigint_and_sigterm_answer_what_was_read_save_it_and_exit_0() {
-    for signal in ["-INT", "-TERM"] {
+fn sigint_sigterm_and_sighup_answer_what_was_read_save_it_and_exit_0() {
+    for signal in ["-INT", "-TERM", "-HUP"] {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         let mut child = start(&["score", "--data-dir", path(&data)]);
@@ -244,83 +244,12 @@ fn a_restart_goes_on_with_what_was_learned() {
     assert_eq!(json(ok(&stats))["events_total"], 3);
 }
 
-/// A data dir with a checkpoint, a chunk and a log, left behind by a run that was killed after 200 answers.
-fn killed_run(data: &std::path::Path) {
-    let config = data.with_extension("yaml");
-    std::fs::write(&config, "durability: always\n").unwrap();
-    ok(&run(&["score", "--data-dir", path(data)], a_log(300)));
-    let mut child = start(&["score", "--config", path(&config), "--data-dir", path(data)]);
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(a_log(200).as_bytes()).unwrap();
-    let mut answers = BufReader::new(child.stdout.take().unwrap());
-    (0..200).for_each(|_| assert!(!read_line(&mut answers).is_empty()));
-    child.kill().unwrap();
-    assert!(!child.wait().unwrap().success());
-    drop(stdin);
-}
-
-#[test]
-fn what_was_answered_survives_a_kill_when_durability_is_always() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    killed_run(&data);
-    let stats = run(&["stats", "--data-dir", path(&data), "--format", "json"], "");
-    assert_eq!(json(ok(&stats))["events_total"], 500);
-}
-
-#[test]
-fn a_data_dir_with_any_file_damaged_answers_every_line() {
-    let dir = tempfile::tempdir().unwrap();
-    let whole = dir.path().join("whole");
-    killed_run(&whole);
-    let files = files_below(&whole);
-    assert!(files.len() >= 3, "{files:?}");
-    for (number, file) in files.iter().enumerate() {
-        let data = dir.path().join(number.to_string());
-        copy_dir(&whole, &data);
-        let damaged = data.join(file.strip_prefix(&whole).unwrap());
-        let mut bytes = std::fs::read(&damaged).unwrap();
-        if bytes.is_empty() {
-            continue;
-        }
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 0xff;
-        std::fs::write(&damaged, bytes).unwrap();
-        let output = run(&["score", "--data-dir", path(&data)], "one\ntwo\n");
-        assert_eq!(ok(&output).lines().count(), 2, "{}", damaged.display());
-        assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
-    }
-}
-
-#[test]
-fn a_data_dir_in_use_is_an_error_that_names_the_process() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    let mut holder = start(&["score", "--data-dir", path(&data)]);
-    let mut stdin = holder.stdin.take().unwrap();
-    writeln!(stdin, "hello").unwrap();
-    read_line(&mut BufReader::new(holder.stdout.take().unwrap()));
-    let second = run(&["score", "--data-dir", path(&data)], "hello\n");
-    assert!(failed(&second, 1).contains(&holder.id().to_string()), "{}", stderr(&second));
-    assert!(second.stdout.is_empty());
-    drop(stdin);
-    assert!(holder.wait().unwrap().success());
-}
-
-#[test]
-fn a_data_dir_that_cannot_be_is_an_error() {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    for bad in [path(file.path()), "/proc/oddline"] {
-        let output = run(&["score", "--data-dir", bad], "hello\n");
-        assert!(failed(&output, 1).contains(bad), "{}", stderr(&output));
-    }
-}
-
 #[test]
 fn wrong_usage_is_exit_2_and_a_missing_file_exit_1() {
     failed(&run(&["score", "--no-such-flag"], ""), 2);
     failed(&run(&["score", "--time", "yesterday"], ""), 2);
     assert!(failed(&run(&["score", "--alert-budget", "7"], ""), 2).contains("alert_budget"));
+    assert!(failed(&run(&["score", "--alert-budget", "-1"], ""), 2).contains("alert_budget"));
     assert!(failed(&run(&["score", "/no/such/file"], ""), 1).contains("/no/such/file"));
     failed(&run(&["score", "--config", "/no/such.yaml"], ""), 1);
 }
@@ -338,6 +267,67 @@ fn a_bad_config_is_an_error_that_says_what_is_wrong_where() {
     );
 }
 
+#[test]
+fn a_run_started_with_nohup_outlives_its_terminal() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" score", env!("CARGO_BIN_EXE_oddline")]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap());
+    writeln!(stdin, "before").unwrap();
+    assert!(read_line(&mut answers).contains("before"));
+    kill(&child, "-HUP");
+    writeln!(stdin, "after").unwrap();
+    assert!(read_line(&mut answers).contains("after"));
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_byte_order_mark_does_not_hide_json() {
+    let output = run(&["score"], b"\xef\xbb\xbf{\"message\":\"one\"}\r\n{\"message\":\"two\"}\r\n");
+    let out: Vec<&str> = ok(&output).lines().collect();
+    assert!(out[0].starts_with(r#"{"message":"one","#) && out[1].starts_with(r#"{"message":"two","#), "{out:?}");
+}
+
+#[test]
+fn flags_about_fields_are_wrong_usage_for_text_and_told_of_when_the_input_turns_out_to_be_text() {
+    for (command, flag) in [
+        ("score", "--partition-by"),
+        ("score", "--level-field"),
+        ("score", "--timestamp-field"),
+        ("scan", "--partition-by"),
+        ("templates", "--message-field"),
+    ] {
+        let forced = run(&[command, "--input", "lines", flag, "host"], "x\n");
+        assert!(failed(&forced, 2).contains(flag), "{command} {}", stderr(&forced));
+    }
+    for command in ["score", "scan"] {
+        let found = run(&[command, "--partition-by", "host"], "\nplain text\n");
+        assert!(ok(&found).contains("plain text") || command == "scan");
+        assert!(stderr(&found).contains("no fields; not used: partition_by"), "{}", stderr(&found));
+        assert_eq!(stderr(&run(&[command, "--partition-by", "host"], "{\"message\":\"x\"}\n")), "");
+        assert_eq!(stderr(&run(&[command], "plain text\n")), "");
+    }
+}
+
+#[test]
+fn a_config_made_for_json_warns_on_text_and_scores_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("c.yaml");
+    std::fs::write(&config, "level_field: lvl\nmessage_field: msg\n").unwrap();
+    let output = run(&["score", "--input", "lines", "--config", path(&config)], "plain\n");
+    assert_eq!(ok(&output).lines().count(), 1);
+    assert!(stderr(&output).contains("message_field, level_field"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_is_logged_can_be_set_and_a_wrong_setting_is_told() {
+    let mut command = oddline(&["score", "/dev/null"]);
+    let output = command.env("ODDLINE_LOG", "[[").output().unwrap();
+    assert!(ok(&output).is_empty() && stderr(&output).contains("ODDLINE_LOG"), "{}", stderr(&output));
+}
+
 fn read_line(reader: &mut impl BufRead) -> String {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
@@ -346,21 +336,4 @@ fn read_line(reader: &mut impl BufRead) -> String {
 
 fn kill(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-}
-
-fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
-    }
-    files
-}
-
-fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
-    for file in files_below(from) {
-        let target = to.join(file.strip_prefix(from).unwrap());
-        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        std::fs::copy(file, target).unwrap();
-    }
 }

@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use oddline::clock::{Clock, SystemClock};
 use oddline::config::Config;
-use oddline::engine::{Engine, Environment, Lane};
+use oddline::engine::{Engine, Environment, Lane, template_options};
 use oddline::event::Observation;
 use oddline::template::{LaneMatcher, Masking, Skeleton, TemplateOptions, TemplateStore};
 use serde::Serialize;
@@ -33,8 +34,12 @@ use super::signals::Stop;
 
 /// Lines measured at least with `--warm`.
 const WARM_LINES: usize = 2_000_000;
+/// Lines between two looks at whether to stop.
+const LINES_BETWEEN_STOPS: usize = 1 << 14;
 /// Lines between two looks at the clock.
 const LINES_A_BLOCK: usize = 256;
+/// Names of directories of killed processes that are passed over.
+const MOST_LEFT_BEHIND: u32 = 1000;
 /// How often a lane is ticked.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -61,7 +66,8 @@ pub(crate) struct BenchArgs {
 
 const EXAMPLES: &str = "\
 Stages, each including the one before: tokenise (find the variables), template (find or learn the template), score \
-(the engine in memory), whole_path (with a data dir, below TMPDIR and removed again).
+(the engine in memory), whole_path (with a data dir, below TMPDIR and removed again). Every \
+line is taken as text, JSON too.
 
 Examples:
   oddline bench --warm app.log
@@ -88,15 +94,20 @@ struct Speed {
 /// Runs the command.
 pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
     let config = Config { data_dir: None, ..settings::checked(settings::from_file(args.config.as_deref())?)? };
-    let lines = read(args)?;
-    let bench = Bench { lines: &lines, threads: args.threads, warm: args.warm };
+    let stop = Stop::on_signals()?;
+    let lines = read(args, &stop)?;
+    if lines.len() == 0 {
+        return Err(CliError::NothingToMeasure);
+    }
+    let bench =
+        Bench { lines: &lines, threads: args.threads, warm: args.warm, options: template_options(&config)?, stop };
     let scratch = Scratch::new()?;
     let measured = Measured {
         lines: lines.len(),
         bytes: lines.bytes(),
         threads: args.threads,
         tokenise: bench.tokenise()?,
-        template: bench.template(&config)?,
+        template: bench.template()?,
         score: bench.engine(&config)?,
         whole_path: bench.engine(&Config { data_dir: Some(scratch.0.clone()), ..config.clone() })?,
     };
@@ -107,7 +118,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
 }
 
 /// Everything at once, so that no stage waits for the disk.
-fn read(args: &BenchArgs) -> Result<LineStore, CliError> {
+fn read(args: &BenchArgs, stop: &Stop) -> Result<LineStore, CliError> {
     struct Keep(LineStore);
     impl Work for Keep {
         fn line(&mut self, line: &[u8]) -> Result<(), CliError> {
@@ -119,8 +130,8 @@ fn read(args: &BenchArgs) -> Result<LineStore, CliError> {
     let sources = input::sources(&args.files, &mut notes)?;
     notes.iter().for_each(output::warn);
     let mut keep = Keep(LineStore::default());
-    feed::run(sources, feed::uncounted(), &Stop::default(), &mut keep)?.report()?;
-    Ok(keep.0)
+    feed::run(sources, feed::uncounted(), stop, &mut keep)?.report()?;
+    if stop.is_set() { Err(CliError::Interrupted) } else { Ok(keep.0) }
 }
 
 /// A directory that goes away with this value.
@@ -128,10 +139,16 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> Result<Self, CliError> {
-        let dir = std::env::temp_dir().join(format!("oddline-bench-{}", std::process::id()));
-        let failed = |source| CliError::Output { what: dir.display().to_string(), source };
-        fs::create_dir(&dir).map_err(failed)?;
-        Ok(Self(dir))
+        let mut number = 0;
+        loop {
+            let dir = std::env::temp_dir().join(format!("oddline-bench-{}-{number}", std::process::id()));
+            match fs::create_dir(&dir) {
+                Ok(()) => return Ok(Self(dir)),
+                // Left behind by a killed process of the same id, which in a container is likely.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST_LEFT_BEHIND => number += 1,
+                Err(source) => return Err(CliError::Output { what: dir.display().to_string(), source }),
+            }
+        }
     }
 }
 
@@ -147,6 +164,9 @@ struct Bench<'a> {
     lines: &'a LineStore,
     threads: u16,
     warm: bool,
+    /// The engine's own for this configuration.
+    options: TemplateOptions,
+    stop: Stop,
 }
 
 /// One thread's part of a stage.
@@ -160,12 +180,11 @@ trait Stage: Send {
 
 impl Bench<'_> {
     fn tokenise(&self) -> Result<Speed, CliError> {
-        self.measure(|| Ok(Tokenise(Skeleton::new(), Masking::default())))
+        self.measure(|| Ok(Tokenise(Skeleton::new(), self.options.masking.clone())))
     }
 
-    fn template(&self, config: &Config) -> Result<Speed, CliError> {
-        let options = TemplateOptions { max_templates: config.max_templates, ..TemplateOptions::default() };
-        let store = Mutex::new(TemplateStore::new(options));
+    fn template(&self) -> Result<Speed, CliError> {
+        let store = Mutex::new(TemplateStore::new(self.options.clone()));
         self.measure(|| {
             let matcher = LaneMatcher::new(&store.lock().unwrap_or_else(PoisonError::into_inner));
             Ok(Template { matcher, store: &store })
@@ -200,7 +219,7 @@ impl Bench<'_> {
                 .enumerate()
                 .map(|(index, stage)| {
                     let share = self.share(index);
-                    scope.spawn(move || (0..passes).try_for_each(|_| stage.pass(self.lines.range(share.clone()))))
+                    scope.spawn(move || self.passes(stage, passes, share))
                 })
                 .collect();
             threads.into_iter().try_for_each(|thread| match thread.join() {
@@ -208,6 +227,22 @@ impl Bench<'_> {
                 Err(panic) => std::panic::resume_unwind(panic),
             })
         })
+    }
+
+    /// One thread's passes, in blocks, so that a request to stop is heard and the directory removed.
+    fn passes(&self, stage: &mut impl Stage, passes: usize, share: Range<usize>) -> Result<(), CliError> {
+        for _ in 0..passes {
+            let mut from = share.start;
+            while from < share.end {
+                let to = share.end.min(from + LINES_BETWEEN_STOPS);
+                stage.pass(self.lines.range(from..to))?;
+                if self.stop.is_set() {
+                    return Err(CliError::Interrupted);
+                }
+                from = to;
+            }
+        }
+        Ok(())
     }
 
     /// The lines of thread `index`.

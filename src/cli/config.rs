@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
-use oddline::config::{self, Config, ConfigError};
+use clap::{Args, Subcommand, ValueEnum};
+use oddline::config::{self, Config, ConfigError, Format};
 use serde::Serialize;
 
 use super::error::CliError;
@@ -23,8 +23,8 @@ enum ConfigCommand {
     Check(CheckArgs),
     /// Print the JSON Schema of the configuration, for editors and agents.
     Schema,
-    /// Print a configuration with every key, its meaning and its default (YAML).
-    Example,
+    /// Print a configuration with every key, its meaning and its default.
+    Example(ExampleArgs),
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -42,6 +42,32 @@ struct CheckArgs {
     /// How to print the result.
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
+}
+
+#[derive(Debug, Args)]
+struct ExampleArgs {
+    /// The language to write it in; JSON has no comments, so it gives keys and defaults only.
+    #[arg(long, value_enum, default_value_t)]
+    format: ConfigFormat,
+}
+
+/// The languages of a configuration.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum ConfigFormat {
+    #[default]
+    Yaml,
+    Toml,
+    Json,
+}
+
+impl From<ConfigFormat> for Format {
+    fn from(format: ConfigFormat) -> Self {
+        match format {
+            ConfigFormat::Yaml => Self::Yaml,
+            ConfigFormat::Toml => Self::Toml,
+            ConfigFormat::Json => Self::Json,
+        }
+    }
 }
 
 /// What was found out about one file.
@@ -80,7 +106,7 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<(), CliError> {
     match &args.command {
         ConfigCommand::Check(args) => check(args),
         ConfigCommand::Schema => output::print_json(&config::json_schema()),
-        ConfigCommand::Example => output::print(&config::example()),
+        ConfigCommand::Example(args) => output::print(&config::example_in(args.format.into())),
     }
 }
 

@@ -108,7 +108,7 @@ fn replay(events: &[StoryEvent]) -> Result<Demo, CliError> {
         }
     }
     let facts = reader::facts(scorer.into_component())?;
-    let report = report.finish(GROUPS_SHOWN, &facts);
+    let report = report.finish(GROUPS_SHOWN, 0, &facts);
     Ok(Demo { events: events.len(), routine: routine.unwrap_or_default(), anomaly, alerts, report })
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use clap::Args;
 use oddline::config::Config;
 use oddline::engine::{Engine, EngineError, Environment, RecoveryReport};
+use oddline::storage::{RealFs, StorageError, chunk_dir};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,8 +28,8 @@ pub(crate) struct DoctorArgs {
 }
 
 const EXAMPLES: &str = "\
-Checks the configuration and the data dir, reads it like a run would, and says what is restored; nothing in it is \
-changed. Exit code 1 when something is wrong; a data dir in use by another process counts \
+Checks the configuration and the data dir, reads it like a run would and says what is restored, and reads every chunk \
+of the history; nothing in it is changed. Exit code 1 when something is wrong; a data dir in use by another process counts \
 as wrong, since no second one can use it.
 
 Examples:
@@ -92,6 +93,7 @@ fn examine(config: &Config, findings: &mut Findings) -> Result<(), CliError> {
         findings.sizes = sizes(dir);
         let restored = restore(config, findings);
         findings.checks.push(Check::new("restore", restored));
+        findings.checks.push(Check::new("history", history(&dir.join("chunks"))));
     }
     Ok(())
 }
@@ -142,13 +144,45 @@ fn restored(recovery: &RecoveryReport) -> String {
     format!("{checkpoint}, {} events replayed from the log", recovery.events_replayed)
 }
 
-fn damage(recovery: &RecoveryReport) -> String {
+/// What was damaged, in words.
+pub(crate) fn damage(recovery: &RecoveryReport) -> String {
     let damaged_lanes = recovery.lanes.iter().filter(|lane| lane.damage_total > 0);
     let lanes = damaged_lanes.map(|lane| {
         let (lane_number, places, lost) = (lane.lane, lane.damage_total, lane.records_lost);
         format!("log of lane {lane_number}: {places} places, {lost} records lost")
     });
     recovery.damaged_checkpoints.iter().cloned().chain(lanes).collect::<Vec<_>>().join("; ")
+}
+
+/// Reads every chunk: a run does not look at what is sealed, and would not notice.
+fn history(chunks_dir: &Path) -> Result<String, HistoryError> {
+    if !chunks_dir.exists() {
+        return Ok("no chunks yet".to_owned());
+    }
+    let (mut sound, mut damaged) = (0, Vec::new());
+    for hour in chunk_dir::hours(&RealFs, chunks_dir)? {
+        for chunk in chunk_dir::chunks_of(&RealFs, chunks_dir, hour)? {
+            match chunk_dir::read(&RealFs, &chunk.path) {
+                Ok(_) => sound += 1,
+                Err(error) => damaged.push(error.to_string()),
+            }
+        }
+    }
+    match damaged.first() {
+        None => Ok(format!("{sound} chunks, all whole")),
+        Some(first) => {
+            Err(HistoryError::Damaged { damaged: damaged.len(), all: damaged.len() + sound, first: first.clone() })
+        }
+    }
+}
+
+/// Why the history of events cannot be read whole.
+#[derive(Debug, thiserror::Error)]
+enum HistoryError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("{damaged} of {all} chunks damaged (what was learned does not depend on them), the first: {first}")]
+    Damaged { damaged: usize, all: usize, first: String },
 }
 
 /// Bytes below each entry of `dir`.

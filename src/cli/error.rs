@@ -33,6 +33,18 @@ pub(crate) enum CliError {
     /// The flags contradict each other or miss something only seen after parsing.
     #[error("{0}")]
     Usage(&'static str),
+    /// Flags about fields, and an input that has none.
+    #[error("lines of text have no fields: {flags} cannot be used with --input lines")]
+    NeedsFields {
+        /// The flags.
+        flags: String,
+    },
+    /// There was no line to measure.
+    #[error("no lines to measure: the input is empty")]
+    NothingToMeasure,
+    /// The end was asked for before there was a result.
+    #[error("interrupted before there was a result")]
+    Interrupted,
     /// A signal handler could not be installed.
     #[error("cannot install signal handlers: {0}")]
     Signals(io::Error),
@@ -67,7 +79,8 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::ClosedPipe => 0,
-            Self::Usage(_) | Self::Flags(_) => 2,
+            Self::Usage(_) | Self::Flags(_) | Self::NeedsFields { .. } => 2,
+            Self::Interrupted => super::signals::INTERRUPTED,
             _ => 1,
         }
     }

@@ -12,6 +12,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 
@@ -24,8 +27,10 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Bytes of a file in a directory that are looked at to tell text from binary.
 const SNIFFED_BYTES: usize = 4096;
-/// Bytes copied at once when standard input is kept to be read twice.
+/// Bytes copied at once when input is kept to be read twice.
 const SPOOLED_BLOCK_BYTES: usize = 256 << 10;
+/// How soon a request to stop is heard while nothing comes.
+const SPOOL_WAIT: Duration = Duration::from_millis(100);
 
 /// One thing to read.
 #[derive(Clone, Debug)]
@@ -34,7 +39,7 @@ pub(crate) enum Source {
     Stdin,
     /// A file, plain or compressed.
     File(PathBuf),
-    /// Standard input, copied to a file to be read more than once, one reader at a time.
+    /// What can be read only once, copied to a file to be read more often, one reader at a time.
     Spooled(Arc<File>),
 }
 
@@ -63,6 +68,14 @@ impl Source {
         decompressed(Counted { inner: file, read: Arc::clone(read) }).map_err(failed)
     }
 
+    fn can_be_read_only_once(&self) -> bool {
+        match self {
+            Self::Stdin => true,
+            Self::File(path) => fs::metadata(path).is_ok_and(|meta| !meta.is_file()),
+            Self::Spooled(_) => false,
+        }
+    }
+
     /// Size of the file in bytes; `None` where it is not known beforehand.
     pub(crate) fn size(&self) -> Option<u64> {
         match self {
@@ -73,28 +86,71 @@ impl Source {
     }
 }
 
-/// Copies standard input, if it is among `sources`, to a temporary file, so that it can be read twice.
+/// Copies what among `sources` can be read only once (standard input, pipes) to temporary files.
 ///
-/// The file has no name any more when this returns, so nothing is left behind however the process ends.
+/// A request to stop ends the copying; what was read until then is the input. The files have no name any more when
+/// this returns, so nothing is left behind however the process ends.
 pub(crate) fn spool(sources: &mut [Source], stop: &Stop) -> Result<(), CliError> {
-    let Some(stdin) = sources.iter_mut().find(|source| matches!(source, Source::Stdin)) else { return Ok(()) };
+    for source in sources.iter_mut().filter(|source| source.can_be_read_only_once()) {
+        let mut file = nameless_file()?;
+        copy(source.clone(), &mut file, stop)?;
+        *source = Source::Spooled(Arc::new(file));
+    }
+    Ok(())
+}
+
+fn nameless_file() -> Result<File, CliError> {
     let path = std::env::temp_dir().join(format!("oddline-{}.spool", std::process::id()));
     let failed = |source| CliError::Output { what: path.display().to_string(), source };
-    let mut options = File::options();
-    let mut file = options.read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
     fs::remove_file(&path).map_err(failed)?;
-    let mut reader = stdin.open(&Arc::default())?;
-    let mut block = vec![0; SPOOLED_BLOCK_BYTES];
-    while !stop.is_set() {
-        match reader.read(&mut block) {
-            Ok(0) => break,
-            Ok(len) => file.write_all(&block[..len]).map_err(failed)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(CliError::Input { path: "-".into(), source }),
+    Ok(file)
+}
+
+/// A thread of its own reads: it may wait for input that never comes, and is then left behind.
+fn copy(source: Source, file: &mut File, stop: &Stop) -> Result<(), CliError> {
+    let (blocks, received) = sync_channel(1);
+    let path = source.path().to_owned();
+    thread::Builder::new()
+        .name("oddline-spool".into())
+        .spawn(move || read_blocks(&source, &blocks))
+        .map_err(|source| CliError::Input { path, source })?;
+    loop {
+        let stopping = stop.is_set();
+        match received.recv_timeout(SPOOL_WAIT) {
+            Ok(block) => {
+                let failed = |source| CliError::Output { what: "a temporary file (see TMPDIR)".into(), source };
+                let block = block?;
+                file.write_all(&block).map_err(failed)?;
+                tracing::debug!(bytes = block.len(), "spooled");
+            }
+            Err(RecvTimeoutError::Timeout) if !stopping => {}
+            Err(_) => return Ok(()),
         }
     }
-    *stdin = Source::Spooled(Arc::new(file));
-    Ok(())
+}
+
+fn read_blocks(source: &Source, blocks: &SyncSender<Result<Vec<u8>, CliError>>) {
+    let mut reader = match source.open(&Arc::default()) {
+        Ok(reader) => reader,
+        // Whoever would hear of it has gone.
+        Err(error) => return blocks.send(Err(error)).unwrap_or_default(),
+    };
+    loop {
+        let mut block = vec![0; SPOOLED_BLOCK_BYTES];
+        let sent = match reader.read(&mut block) {
+            Ok(0) => return,
+            Ok(len) => {
+                block.truncate(len);
+                blocks.send(Ok(block))
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => blocks.send(Err(CliError::Input { path: source.path().to_owned(), source: error })),
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
 }
 
 /// What the command line's paths stand for; no path at all is standard input.

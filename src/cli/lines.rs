@@ -1,6 +1,6 @@
 //! Cuts blocks of bytes into lines.
 //!
-//! A line ends at `\n`; one `\r` before it belongs to the line end. The last line needs no `\n`. Lines
+//! A byte order mark at the beginning of an input is no part of its text. A line ends at `\n`; one `\r` before it belongs to the line end. The last line needs no `\n`. Lines
 //! that lie within one block are handed out without copying. A line longer than [`MAX_LINE_BYTES`] is cut
 //! there and counted: it stays one line, and memory stays bounded.
 
@@ -11,6 +11,9 @@ use memchr::memchr;
 /// Longest line kept whole.
 pub(crate) const MAX_LINE_BYTES: usize = 64 << 20;
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Capacity kept for the next line that crosses a block's end.
 const KEPT_CAPACITY: usize = 1 << 20;
 
@@ -18,6 +21,7 @@ const KEPT_CAPACITY: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct LineSplitter {
     carry: Vec<u8>,
+    is_begun: bool,
     cut: bool,
     cut_total: u64,
 }
@@ -27,6 +31,13 @@ impl LineSplitter {
     pub(crate) fn push<E>(&mut self, block: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let mut rest = block;
         while let Some(end) = memchr(b'\n', rest) {
+            if !self.is_begun {
+                // Only a whole first line shows whether it begins with the mark.
+                self.extend(&rest[..end]);
+                self.hand_out(&mut each)?;
+                rest = &rest[end + 1..];
+                continue;
+            }
             let (line, after) = (&rest[..end], &rest[end + 1..]);
             if self.carry.is_empty() && line.len() <= MAX_LINE_BYTES {
                 each(without_carriage_return(line))?;
@@ -40,9 +51,11 @@ impl LineSplitter {
         Ok(())
     }
 
-    /// Hands out the last line if it had no `\n`.
+    /// Ends the input: hands out its last line if it had no `\n`.
     pub(crate) fn finish<E>(&mut self, mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        if self.carry.is_empty() { Ok(()) } else { self.hand_out(&mut each) }
+        let given = if self.carry.is_empty() { Ok(()) } else { self.hand_out(&mut each) };
+        self.is_begun = false;
+        given
     }
 
     /// Lines that were cut at [`MAX_LINE_BYTES`].
@@ -58,7 +71,9 @@ impl LineSplitter {
 
     fn hand_out<E>(&mut self, each: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         self.cut_total += u64::from(std::mem::take(&mut self.cut));
-        let given = each(without_carriage_return(&self.carry));
+        let begun = std::mem::replace(&mut self.is_begun, true);
+        let line = without_carriage_return(&self.carry);
+        let given = each(if begun { line } else { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) });
         self.carry.clear();
         self.carry.shrink_to(KEPT_CAPACITY);
         given
@@ -141,6 +156,23 @@ mod tests {
     #[test]
     fn takes_a_carriage_return_for_part_of_the_line_end_only() {
         assert_eq!(split(&[b"a\r\nb\rc\r", b"\n\r\n"]), [b"a".to_vec(), b"b\rc".to_vec(), b"".to_vec()]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_taken_off_the_beginning_of_each_input_only() {
+        assert_eq!(split(&[b"\xef", b"\xbb\xbfa\n\xef\xbb\xbfb"]), [b"a".to_vec(), b"\xef\xbb\xbfb".to_vec()]);
+        assert_eq!(split(&[b"\xef\xbb\xbfa"]), [b"a".to_vec()]);
+        let mut splitter = LineSplitter::default();
+        let mut lines = Vec::new();
+        for block in [&b"one"[..], b"\xef\xbb\xbftwo"] {
+            let mut keep = |line: &[u8]| -> Result<(), Infallible> {
+                lines.push(line.to_vec());
+                Ok(())
+            };
+            splitter.push(block, &mut keep).unwrap();
+            splitter.finish(&mut keep).unwrap();
+        }
+        assert_eq!(lines, [b"one".to_vec(), b"two".to_vec()]);
     }
 
     #[test]

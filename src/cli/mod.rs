@@ -2,14 +2,15 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `scan`, `templates`, `stats`, `config`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `scan`, `templates`, `stats`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `output`, `error`, `signals`, `progress` | what is written where, exit codes, a clean end |
-//! | `report`, `report_text`, `sparkline` | what `scan` and `demo` say at the end |
+//! | `report`, `groups`, `report_text`, `sparkline` | what `scan` and `demo` say at the end |
 //! | `story`, `random` | what `demo` replays |
 //!
-//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage.
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage,
+//! 130 interrupted without a result.
 
 mod bench;
 mod completions;
@@ -19,9 +20,11 @@ mod doctor;
 mod error;
 mod explain;
 mod feed;
+mod groups;
 mod input;
 mod lines;
 mod man;
+mod manifest;
 mod output;
 mod progress;
 mod random;
@@ -68,7 +71,7 @@ Examples:
   tail -F app.log | oddline score --only-anomalies   only the odd lines, as they come
   oddline score --data-dir /var/lib/oddline app.log  remember what was learned for the next run
 
-Exit codes: 0 done, 1 failed, 2 wrong usage. Set ODDLINE_LOG=debug to see what happens inside.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted without a result. Set ODDLINE_LOG=debug to see what happens inside.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -82,6 +85,8 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Check a configuration, print its schema or an example.
     Config(config::ConfigArgs),
+    /// Check plugin manifests.
+    Manifest(manifest::ManifestArgs),
     /// Say whether a data dir can be used and what would be restored from it.
     Doctor(doctor::DoctorArgs),
     /// Measure how fast oddline is on a log of yours, on this machine.
@@ -119,6 +124,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Templates(args) => templates::run(args),
         Command::Stats(args) => stats::run(args),
         Command::Config(args) => config::run(args),
+        Command::Manifest(args) => manifest::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Demo(args) => demo::run(args),
@@ -135,7 +141,18 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let wanted = std::env::var(LOG_VARIABLE).unwrap_or_default();
+    let usual = || EnvFilter::new("warn");
+    let filter = match EnvFilter::try_new(&wanted) {
+        _ if wanted.is_empty() => usual(),
+        Ok(filter) => filter,
+        Err(error) => {
+            output::warn(format_args!(
+                "{LOG_VARIABLE} is not understood ({error}): expected error, warn, info, debug or trace"
+            ));
+            usual()
+        }
+    };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 

@@ -1,96 +1,19 @@
 //! What a stretch of log looked like: gathered while its lines are scored, told at the end.
 //!
-//! Anomalies are grouped by template and time: the same template again within [`EPISODE_SECONDS`] (or
-//! [`EPISODE_LINES`] where lines have no time) belongs to the same group. A group shows its strongest line
-//! with its neighbours. Memory is bounded: long texts are cut, and of too many groups the weakest go.
+//! Anomalies come in groups. A log too short, or too calm, to hold any still has lines that are odder than the rest:
+//! they are told apart from anomalies and never called so.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet};
 
 use oddline::engine::TemplateSummary;
-use oddline::event::{DetectorKind, State, TemplateId, Timestamp, Verdict};
+use oddline::event::{State, TemplateId, Timestamp, Verdict};
 use serde::Serialize;
 
-use super::reader::TIMELESS_LINE_MILLIS;
+use super::groups::{Group, Grouping, Groups, Judged, RecentLines};
 use super::sparkline::histogram;
 
-/// Longest pause within a group, in seconds.
-const EPISODE_SECONDS: f64 = 300.0;
-/// Longest pause within a group where lines have no time: as long.
-const EPISODE_LINES: u64 = (EPISODE_SECONDS * 1000.0) as u64 / TIMELESS_LINE_MILLIS as u64;
-/// Lines shown before and after an example.
-const NEIGHBOURS: usize = 2;
-/// Bytes of a line kept for showing.
-const SHOWN_BYTES: usize = 400;
-/// Groups at which the weakest half is dropped.
-const MOST_GROUPS: usize = 4096;
 /// Parts the alert rate is told in.
 const BUCKETS: usize = 60;
-
-/// A line with its number, counted from 1 over all inputs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct ShownLine {
-    /// Its number.
-    pub(crate) number: u64,
-    /// Its text, cut and with replacement characters where needed.
-    pub(crate) text: String,
-}
-
-/// The strongest line of a group and what stands around it.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Example {
-    /// The line.
-    pub(crate) line: ShownLine,
-    /// What stands before it.
-    pub(crate) before: Vec<ShownLine>,
-    /// What stands after it.
-    pub(crate) after: Vec<ShownLine>,
-}
-
-/// Anomalies of one template that belong together.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Group {
-    /// 16 hex digits.
-    pub(crate) template_id: String,
-    /// The template, as it was at the end.
-    pub(crate) template: String,
-    /// Anomalies.
-    pub(crate) anomalies: u64,
-    /// Repeats within the hold time of an anomaly.
-    pub(crate) suppressed: u64,
-    /// How often the template occurred in all.
-    pub(crate) occurrences: u64,
-    /// Line of the first anomaly.
-    pub(crate) first_line: u64,
-    /// Line of the last anomaly or repeat.
-    pub(crate) last_line: u64,
-    /// Time of the first anomaly.
-    pub(crate) first_timestamp: Option<String>,
-    /// Time of the last anomaly or repeat.
-    pub(crate) last_timestamp: Option<String>,
-    /// Highest score.
-    pub(crate) score: f64,
-    /// Lowest p-value: among how many events one so odd is expected is its inverse.
-    pub(crate) p_value: f64,
-    /// Reasons of the strongest line, strongest first.
-    pub(crate) reasons: Vec<&'static str>,
-    /// Evidence of the strongest line in nats.
-    pub(crate) detectors: Vec<Evidence>,
-    /// The strongest line.
-    pub(crate) example: Example,
-    #[serde(skip)]
-    template_key: TemplateId,
-    #[serde(skip)]
-    last_time: Option<Timestamp>,
-}
-
-/// What one detector says.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Evidence {
-    /// The detector.
-    pub(crate) detector: &'static str,
-    /// Its evidence.
-    pub(crate) nats: f32,
-}
 
 /// Alerts over time, or over lines where there is no time.
 #[derive(Clone, Debug, Serialize)]
@@ -134,6 +57,8 @@ pub(crate) struct Report {
     pub(crate) groups: Vec<Group>,
     /// Groups left out.
     pub(crate) groups_left_out: u64,
+    /// Where `groups` are few: the oddest of the lines that are no anomalies, the oddest first.
+    pub(crate) oddest_without_alert: Vec<Group>,
 }
 
 /// Templates as they are at the end.
@@ -176,7 +101,7 @@ pub(crate) struct Facts {
 }
 
 /// Gathers a [`Report`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ReportBuilder {
     lines: u64,
     bytes: u64,
@@ -187,11 +112,28 @@ pub(crate) struct ReportBuilder {
     out_of_order: u64,
     suppressed: u64,
     alerts: Vec<(u64, Option<Timestamp>)>,
-    recent: VecDeque<ShownLine>,
-    groups: Vec<Group>,
-    newest_group: HashMap<TemplateId, usize>,
-    waiting: Vec<usize>,
-    dropped: u64,
+    recent: RecentLines,
+    anomalies: Groups,
+    rest: Groups,
+}
+
+impl Default for ReportBuilder {
+    fn default() -> Self {
+        Self {
+            lines: 0,
+            bytes: 0,
+            learning: 0,
+            times: None,
+            last_time: None,
+            unscored: 0,
+            out_of_order: 0,
+            suppressed: 0,
+            alerts: Vec::new(),
+            recent: RecentLines::default(),
+            anomalies: Groups::new(Grouping::Episodes),
+            rest: Groups::new(Grouping::Templates),
+        }
+    }
 }
 
 impl ReportBuilder {
@@ -202,23 +144,27 @@ impl ReportBuilder {
         self.lines += 1;
         self.bytes += line.len() as u64;
         self.note_time(time);
-        self.give_to_waiting(line);
-        if let Some(verdict) = verdict {
-            self.judge(line, time, verdict);
-        } else {
-            self.unscored += 1;
+        self.anomalies.next_line(self.lines, line);
+        self.rest.next_line(self.lines, line);
+        match verdict {
+            Some(verdict) => self.judge(&Judged { number: self.lines, line, time, verdict }),
+            None => self.unscored += 1,
         }
-        self.remember(line);
+        self.recent.push(self.lines, line);
     }
 
-    fn judge(&mut self, line: &[u8], time: Option<Timestamp>, verdict: &Verdict) {
-        self.learning += u64::from(verdict.state == State::Learning);
+    fn judge(&mut self, judged: &Judged<'_>) {
+        let verdict = judged.verdict;
         if verdict.is_anomaly {
-            self.alerts.push((self.lines, time));
-            self.anomaly(line, time, verdict);
+            self.alerts.push((judged.number, judged.time));
+            self.anomalies.add(judged, &self.recent);
         } else if verdict.suppressed {
             self.suppressed += 1;
-            self.repeat(time, verdict);
+            self.anomalies.repeat(judged);
+        } else if verdict.state == State::Learning {
+            self.learning += 1;
+        } else if verdict.score > 0.0 && verdict.reasons().next().is_some() {
+            self.rest.add(judged, &self.recent);
         }
     }
 
@@ -230,130 +176,14 @@ impl ReportBuilder {
         self.last_time = Some(time);
     }
 
-    fn give_to_waiting(&mut self, line: &[u8]) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let shown = shown(self.lines, line);
-        let groups = &mut self.groups;
-        self.waiting.retain(|&index| {
-            let Some(group) = groups.get_mut(index) else { return false };
-            group.example.after.push(shown.clone());
-            group.example.after.len() < NEIGHBOURS
-        });
-        if self.waiting.is_empty() && self.groups.len() >= MOST_GROUPS {
-            self.drop_weakest();
-        }
-    }
-
-    /// Keeps the last lines; reuses the texts' memory.
-    fn remember(&mut self, line: &[u8]) {
-        let mut oldest = match self.recent.len() {
-            NEIGHBOURS.. => self.recent.pop_front(),
-            _ => None,
-        }
-        .unwrap_or(ShownLine { number: 0, text: String::new() });
-        oldest.number = self.lines;
-        oldest.text.clear();
-        append_cut(&mut oldest.text, line);
-        self.recent.push_back(oldest);
-    }
-
-    fn anomaly(&mut self, line: &[u8], time: Option<Timestamp>, verdict: &Verdict) {
-        let example = Example {
-            line: shown(self.lines, line),
-            before: self.recent.iter().cloned().collect(),
-            after: Vec::with_capacity(NEIGHBOURS),
-        };
-        let index = match self.current_group(time, verdict.template) {
-            Some(index) => index,
-            None => self.new_group(time, verdict, example.clone()),
-        };
-        let Some(group) = self.groups.get_mut(index) else { return };
-        group.anomalies += 1;
-        group.seen(self.lines, time);
-        if verdict.p_value < group.p_value || group.anomalies == 1 {
-            group.score = verdict.score;
-            group.p_value = verdict.p_value;
-            group.reasons = verdict.reasons().map(|reason| reason.as_str()).collect();
-            group.detectors = evidence(verdict);
-            group.example = example;
-            self.waiting.retain(|&waiting| waiting != index);
-            self.waiting.push(index);
-        }
-    }
-
-    fn repeat(&mut self, time: Option<Timestamp>, verdict: &Verdict) {
-        let lines = self.lines;
-        if let Some(group) = self.current_group(time, verdict.template).and_then(|index| self.groups.get_mut(index)) {
-            group.suppressed += 1;
-            group.seen(lines, time);
-        }
-    }
-
-    /// The template's newest group, if it is not over.
-    fn current_group(&self, time: Option<Timestamp>, template: TemplateId) -> Option<usize> {
-        let index = *self.newest_group.get(&template)?;
-        let group = self.groups.get(index)?;
-        let same = match (time, group.last_time) {
-            (Some(now), Some(last)) => now.seconds_since(last).abs() <= EPISODE_SECONDS,
-            _ => self.lines - group.last_line <= EPISODE_LINES,
-        };
-        same.then_some(index)
-    }
-
-    fn new_group(&mut self, time: Option<Timestamp>, verdict: &Verdict, example: Example) -> usize {
-        let index = self.groups.len();
-        self.newest_group.insert(verdict.template, index);
-        self.groups.push(Group {
-            template_id: verdict.template.to_string(),
-            template: String::new(),
-            anomalies: 0,
-            suppressed: 0,
-            occurrences: 0,
-            first_line: self.lines,
-            last_line: self.lines,
-            first_timestamp: time.map(rfc3339),
-            last_timestamp: None,
-            score: verdict.score,
-            p_value: verdict.p_value,
-            reasons: Vec::new(),
-            detectors: Vec::new(),
-            example,
-            template_key: verdict.template,
-            last_time: time,
-        });
-        index
-    }
-
-    /// Only while no group waits for lines: positions change.
-    fn drop_weakest(&mut self) {
-        self.groups.sort_by(stronger_first);
-        self.dropped += (self.groups.len() - MOST_GROUPS / 2) as u64;
-        self.groups.truncate(MOST_GROUPS / 2);
-        self.newest_group.clear();
-        for (index, group) in self.groups.iter().enumerate() {
-            let newest = self.newest_group.entry(group.template_key).or_insert(index);
-            if self.groups.get(*newest).is_some_and(|other| other.last_line < group.last_line) {
-                *newest = index;
-            }
-        }
-    }
-
-    /// The report, with at most `top` groups.
-    pub(crate) fn finish(mut self, top: usize, facts: &Facts) -> Report {
+    /// The report, with at most `top` groups, and filled up to `fill` with lines that are no anomalies.
+    pub(crate) fn finish(self, top: usize, fill: usize, facts: &Facts) -> Report {
         let alert_rate = self.alert_rate();
-        self.groups.sort_by(stronger_first);
-        let left_out = self.dropped + self.groups.len().saturating_sub(top) as u64;
-        self.groups.truncate(top);
-        for group in &mut self.groups {
-            group.last_timestamp = group.last_time.map(rfc3339);
-            if let Some(template) = facts.templates.get(group.template_key) {
-                group.template_id = template.id.to_string();
-                group.template = template.text.to_string();
-                group.occurrences = template.count;
-            }
-        }
+        let (mut groups, dropped) = self.anomalies.finish(&facts.templates);
+        let (rest, _) = self.rest.finish(&facts.templates);
+        let oddest_without_alert = not_told(rest, &groups, fill.saturating_sub(groups.len()));
+        let groups_left_out = dropped + groups.len().saturating_sub(top) as u64;
+        groups.truncate(top);
         Report {
             lines: self.lines,
             bytes: self.bytes,
@@ -368,8 +198,9 @@ impl ReportBuilder {
             anomalies: self.alerts.len() as u64,
             suppressed: self.suppressed,
             alert_rate,
-            groups: self.groups,
-            groups_left_out: left_out,
+            groups,
+            groups_left_out,
+            oddest_without_alert,
         }
     }
 
@@ -387,50 +218,85 @@ impl ReportBuilder {
     }
 }
 
-impl Group {
-    fn seen(&mut self, line: u64, time: Option<Timestamp>) {
-        self.last_line = line;
-        self.last_time = time.or(self.last_time);
-    }
-
-    fn severity(&self) -> f32 {
-        let severity = DetectorKind::Severity.as_str();
-        self.detectors.iter().find(|e| e.detector == severity).map_or(0.0, |e| e.nats)
-    }
-}
-
-/// Least likely first, then the more severe, the more frequent, the earlier.
-fn stronger_first(a: &Group, b: &Group) -> std::cmp::Ordering {
-    a.p_value
-        .total_cmp(&b.p_value)
-        .then_with(|| b.severity().total_cmp(&a.severity()))
-        .then_with(|| (b.anomalies + b.suppressed).cmp(&(a.anomalies + a.suppressed)))
-        .then_with(|| a.first_line.cmp(&b.first_line))
-}
-
-fn evidence(verdict: &Verdict) -> Vec<Evidence> {
-    let all = DetectorKind::ALL.iter().zip(verdict.evidence);
-    all.map(|(kind, nats)| Evidence { detector: kind.as_str(), nats }).collect()
-}
-
-fn shown(number: u64, line: &[u8]) -> ShownLine {
-    let mut text = String::new();
-    append_cut(&mut text, line);
-    ShownLine { number, text }
-}
-
-fn append_cut(text: &mut String, line: &[u8]) {
-    let part = line.get(..SHOWN_BYTES).unwrap_or(line);
-    match std::str::from_utf8(part) {
-        Ok(clean) => text.push_str(clean),
-        Err(_) => text.push_str(&String::from_utf8_lossy(part)),
-    }
-    if part.len() < line.len() {
-        text.push('…');
-    }
+/// The first `most` of `groups` whose templates `told` does not have.
+fn not_told(groups: Vec<Group>, told: &[Group], most: usize) -> Vec<Group> {
+    let told: HashSet<&str> = told.iter().map(|group| group.template_id.as_str()).collect();
+    groups.into_iter().filter(|group| !told.contains(group.template_id.as_str())).take(most).collect()
 }
 
 /// RFC 3339 in UTC, or the number itself for times no calendar reaches.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use oddline::config::Config;
+
+    use super::super::reader::{Reader, Timing};
+    use super::super::report_text::ReportText;
+    use super::*;
+
+    /// The verdict of a line never seen before, as if after learning and with `score`.
+    fn verdict(text: &str, score: f64) -> Verdict {
+        let mut reader = Reader::new(Config::default(), None, Timing::None).unwrap();
+        let mut verdict = reader.read(text.as_bytes()).verdict.unwrap();
+        assert!(verdict.reasons().next().is_some());
+        verdict.state = State::Ready;
+        verdict.score = score;
+        verdict.p_value = 10f64.powf(-6.0 * score);
+        verdict
+    }
+
+    fn report(lines: &[(&str, Verdict)], top: usize) -> Report {
+        let mut builder = ReportBuilder::default();
+        for (text, verdict) in lines {
+            builder.add(text.as_bytes(), None, Some(verdict));
+        }
+        builder.finish(top, top, &Facts::default())
+    }
+
+    #[test]
+    fn without_an_alert_the_oddest_lines_are_told_strongest_first_and_not_as_alerts() {
+        let mut lines = Vec::new();
+        for (text, score) in [("disk is slow", 0.2), ("clock went back twice", 0.4), ("disk is slow", 0.3)] {
+            lines.push((text, verdict(text, score)));
+        }
+        let mut learning = verdict("learned from", 0.5);
+        learning.state = State::Learning;
+        lines.push(("learned from", learning));
+        lines.push(("as usual today again", verdict("as usual today again", 0.0)));
+        let report = report(&lines, 10);
+        assert!(report.groups.is_empty() && report.anomalies == 0);
+        let told: Vec<_> = report
+            .oddest_without_alert
+            .iter()
+            .map(|g| (g.example.line.text.as_str(), g.score, g.lines, g.anomalies))
+            .collect();
+        assert_eq!(told, [("clock went back twice", 0.4, 1, 0), ("disk is slow", 0.3, 2, 0)]);
+        let text = ReportText { report: &report, colours: false }.to_string();
+        let (nothing, oddest) = text.split_once("The oddest lines, none of them an alert:").unwrap();
+        assert!(nothing.contains("Nothing beyond the alert budget."), "{text}");
+        assert!(oddest.contains("0.40") && oddest.contains("clock went back twice"), "{text}");
+    }
+
+    #[test]
+    fn a_template_that_alerted_is_not_told_again_among_the_oddest() {
+        let weak = verdict("disk is slow", 0.3);
+        let mut strong = verdict("disk is slow", 0.9);
+        strong.is_anomaly = true;
+        let other = verdict("clock went back twice", 0.2);
+        let lines = [("disk is slow", strong), ("disk is slow", weak), ("clock went back twice", other)];
+        let told = report(&lines, 10);
+        assert_eq!((told.groups.len(), told.oddest_without_alert.len()), (1, 1));
+        assert_eq!(told.oddest_without_alert[0].template_id, other.template.to_string());
+        assert!(ReportText { report: &told, colours: false }.to_string().contains("The oddest of the rest"));
+        assert!(report(&lines, 1).oddest_without_alert.is_empty(), "alerts fill the report first");
+    }
+
+    #[test]
+    fn a_log_without_anything_odd_is_told_to_have_nothing() {
+        let report = report(&[("as usual", verdict("as usual", 0.0))], 10);
+        assert!(ReportText { report: &report, colours: false }.to_string().ends_with("Nothing odd.\n"));
+    }
 }

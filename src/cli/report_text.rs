@@ -2,7 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::report::{Group, Report, ShownLine};
+use super::groups::{Group, ShownLine};
+use super::report::Report;
 use super::sparkline::sparkline;
 
 /// Longest line printed, in characters.
@@ -23,7 +24,7 @@ impl Display for ReportText<'_> {
         let report = self.report;
         self.head(f)?;
         if report.groups.is_empty() {
-            return writeln!(f, "\n{}", nothing(report));
+            writeln!(f, "\n{}", nothing(report))?;
         }
         for (index, group) in report.groups.iter().enumerate() {
             writeln!(f)?;
@@ -32,7 +33,7 @@ impl Display for ReportText<'_> {
         if report.groups_left_out > 0 {
             writeln!(f, "\n{} more, less odd (--top shows more)", grouped(report.groups_left_out))?;
         }
-        Ok(())
+        self.oddest(f)
     }
 }
 
@@ -72,6 +73,32 @@ impl ReportText<'_> {
         Ok(())
     }
 
+    /// What did not alert, briefly.
+    fn oddest(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Report { groups, oddest_without_alert: oddest, .. } = self.report;
+        if oddest.is_empty() {
+            return Ok(());
+        }
+        let of = if groups.is_empty() {
+            "The oddest lines, none of them an alert:"
+        } else {
+            "The oddest of the rest, none of them an alert:"
+        };
+        writeln!(f, "\n{of}")?;
+        for group in oddest {
+            writeln!(
+                f,
+                "  {:.2}  {} ({}); {}",
+                group.score,
+                group.reasons.join(", "),
+                expectation(group),
+                when(group)
+            )?;
+            self.line(f, ' ', &group.example.line, "0")?;
+        }
+        Ok(())
+    }
+
     fn line(&self, f: &mut Formatter<'_>, mark: char, line: &ShownLine, code: &str) -> fmt::Result {
         let text = cut(&line.text);
         writeln!(f, "    {mark} {:>8}  {}", line.number, self.style(code, &text))
@@ -87,7 +114,8 @@ fn nothing(report: &Report) -> &'static str {
     match report.lines {
         0 => "Nothing was read.",
         lines if lines == report.learning_lines => "All lines were learned from; too few to tell what is odd.",
-        _ => "Nothing odd.",
+        _ if report.oddest_without_alert.is_empty() => "Nothing odd.",
+        _ => "Nothing beyond the alert budget.",
     }
 }
 
@@ -118,7 +146,7 @@ fn when(group: &Group) -> String {
         (Some(first), Some(last)) => format!(", {first} to {last}"),
         _ => String::new(),
     };
-    let count = group.anomalies + group.suppressed;
+    let count = group.lines;
     let often = if count == 1 { String::new() } else { format!(", {} times", grouped(count)) };
     format!("{lines}{times}{often}")
 }

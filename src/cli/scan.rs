@@ -41,7 +41,7 @@ pub(crate) struct ScanArgs {
     /// How to print the report.
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
-    /// Groups of anomalies to show.
+    /// Groups to show.
     #[arg(long, value_name = "N", default_value_t = 10)]
     top: usize,
     /// Configuration file: YAML, TOML or JSON; its data_dir is not used.
@@ -54,7 +54,8 @@ pub(crate) struct ScanArgs {
 const EXAMPLES: &str = "\
 Reads everything in one pass, keeps nothing, and reports: lines, templates, time span, and the anomalies that matter \
 most, grouped by template and time, each with its reasons, how expected it was, and an example with its neighbours. \
-The first tenth of the lines, at most learning_events (10,000), is learned from and holds no anomalies.
+The first tenth of the lines, at most learning_events (10,000), is learned from and holds no anomalies. When there are \
+fewer groups than --top, the oddest of the other lines follow: they are within the budget of the usual and no alerts.
 
 Examples:
   oddline scan /var/log/syslog
@@ -64,6 +65,7 @@ Examples:
 
 /// Runs the command.
 pub(crate) fn run(args: &ScanArgs) -> Result<(), CliError> {
+    args.event.fit(args.input)?;
     let mut config = settings::from_file(args.config.as_deref())?;
     args.event.apply(&mut config);
     let config = settings::checked(config)?;
@@ -102,6 +104,9 @@ impl Scan {
         let head = std::mem::take(&mut self.head);
         let learning_events = learning_events(&self.config, head.len() as u64);
         let config = Config { data_dir: None, learning_events, learning_secs: NO_TIME_LIMIT, ..self.config.clone() };
+        if let Some(format) = self.format.or_else(|| head.iter().find_map(LineFormat::detect)) {
+            settings::warn_of_unused(&config, format);
+        }
         let timing = Timing::detect(self.format, head.iter());
         let reader = Reader::new(config, self.format, timing)?;
         let mut scanner = Scanner { reader, report: ReportBuilder::default() };
@@ -116,7 +121,7 @@ impl Scan {
         };
         self.progress.clear();
         let facts = scanner.reader.finish()?;
-        Ok(scanner.report.finish(top, &facts))
+        Ok(scanner.report.finish(top, top, &facts))
     }
 }
 

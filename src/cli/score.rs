@@ -8,6 +8,7 @@ use oddline::config::Config;
 use oddline::engine::Environment;
 use oddline::plugin::{Component, Counts, LineScorer};
 
+use super::doctor;
 use super::error::CliError;
 use super::feed::{self, Work};
 use super::input;
@@ -50,10 +51,15 @@ Examples:
   oddline score --input json --message-field msg --partition-by host,service events.ndjson
   oddline score --data-dir /var/lib/oddline old.log.gz new.log > scored.ndjson
 
-SIGINT and SIGTERM end it cleanly: what was read is answered, what was learned is saved.";
+--message-field, --timestamp-field, --level-field and --partition-by are about fields: with --input lines they are \
+wrong usage, and when the input turns out to be text a warning says that they are not used. With --time event the \
+time of a line of text is looked for at its beginning.
+
+SIGINT, SIGTERM and SIGHUP (unless started with nohup) end it cleanly: what was read is answered, what was learned is saved.";
 
 /// Runs the command.
 pub(crate) fn run(args: &ScoreArgs) -> Result<(), CliError> {
+    args.event.fit(args.input)?;
     let mut config = settings::load(&args.engine)?;
     args.event.apply(&mut config);
     args.field.apply(&mut config);
@@ -82,6 +88,13 @@ impl Scoring {
         let mut component = Component::new(config, Environment::system())?;
         // Left alone it would open the data dir at the first event, and go on without one.
         component.open()?;
+        if let Some(engine) = component.engine().filter(|engine| engine.recovery().is_damaged()) {
+            let damage = doctor::damage(engine.recovery());
+            output::warn(format_args!("the data dir is damaged, the rest of it was restored: {damage}"));
+        }
+        if let Some(format) = args.input {
+            settings::warn_of_unused(component.config(), format);
+        }
         Ok(Self {
             scorer: LineScorer::new(component),
             format: args.input,
@@ -101,6 +114,13 @@ impl Scoring {
             self.out.buffer().push(b'\n');
         }
         self.out.flush()
+    }
+
+    fn detect(&mut self, line: &[u8]) {
+        self.format = LineFormat::detect(line);
+        if let Some(format) = self.format {
+            settings::warn_of_unused(self.scorer.component().config(), format);
+        }
     }
 
     /// Makes what was scored as durable as configured before it is answered. Failing to is told once and stops nothing.
@@ -128,9 +148,11 @@ impl Scoring {
 
 impl Work for Scoring {
     fn line(&mut self, line: &[u8]) -> Result<(), CliError> {
+        if self.format.is_none() {
+            self.detect(line);
+        }
         let buffer = self.out.buffer();
         let start = buffer.len();
-        self.format = self.format.or_else(|| LineFormat::detect(line));
         let outcome = match self.format {
             Some(LineFormat::Json) => self.scorer.json(line, buffer),
             Some(LineFormat::Lines) | None => self.scorer.text(line, buffer),

@@ -7,6 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use oddline::config::{Config, Fields, TimeSource};
 
 use super::error::CliError;
+use super::reader::LineFormat;
 
 /// Flags about what is learned where.
 #[derive(Debug, Default, Args)]
@@ -28,14 +29,14 @@ pub(crate) struct EventArgs {
     /// Field of a JSON event that holds its time.
     #[arg(long, value_name = "PATH")]
     timestamp_field: Option<String>,
-    /// Field of a JSON event that holds its level ("error", "warn", …).
+    /// Field of a JSON event that holds its level ("error", "warn", …); of lines of text only the words tell.
     #[arg(long, value_name = "PATH")]
     level_field: Option<String>,
-    /// Fields of a JSON event that tell streams apart, such as host,service.
+    /// Fields of a JSON event that tell streams apart, such as host,service; lines of text are one stream.
     #[arg(long, value_name = "PATHS", value_delimiter = ',')]
     partition_by: Option<Vec<String>>,
     /// Share of events that may be called anomalies: 0.001 is one in a thousand.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     alert_budget: Option<f64>,
 }
 
@@ -93,6 +94,21 @@ impl EventArgs {
         set(&mut config.partition_by, &self.partition_by);
         set(&mut config.alert_budget, &self.alert_budget);
     }
+
+    /// Fails for flags about fields when the input is to be taken as text, which has none.
+    pub(crate) fn fit(&self, input: Option<LineFormat>) -> Result<(), CliError> {
+        let flags = [
+            ("--message-field", self.message_field.is_some()),
+            ("--timestamp-field", self.timestamp_field.is_some()),
+            ("--level-field", self.level_field.is_some()),
+            ("--partition-by", self.partition_by.is_some()),
+        ];
+        let given: Vec<_> = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect();
+        if input == Some(LineFormat::Lines) && !given.is_empty() {
+            return Err(CliError::NeedsFields { flags: given.join(", ") });
+        }
+        Ok(())
+    }
 }
 
 impl FieldArgs {
@@ -100,6 +116,22 @@ impl FieldArgs {
     pub(crate) fn apply(&self, config: &mut Config) {
         set(&mut config.time, &self.time);
         set(&mut config.fields, &self.fields);
+    }
+}
+
+/// Says, once the input turns out to be text, which keys of `config` have no effect on it.
+pub(crate) fn warn_of_unused(config: &Config, input: LineFormat) {
+    let usual = Config::default();
+    let keys = [
+        ("message_field", config.message_field != usual.message_field),
+        ("timestamp_field", config.timestamp_field != usual.timestamp_field),
+        ("level_field", config.level_field.is_some()),
+        ("partition_by", !config.partition_by.is_empty()),
+    ];
+    let unused: Vec<_> = keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect();
+    if input == LineFormat::Lines && !unused.is_empty() {
+        let unused = unused.join(", ");
+        super::output::warn(format_args!("the input is lines of text, which have no fields; not used: {unused}"));
     }
 }
 

@@ -85,6 +85,9 @@ struct Template<'a> {
 
 /// Runs the command.
 pub(crate) fn run(args: &TemplatesArgs) -> Result<(), CliError> {
+    if args.message_field.is_some() && args.input == Some(LineFormat::Lines) {
+        return Err(CliError::NeedsFields { flags: "--message-field".into() });
+    }
     let mut config = settings::from_file(args.config.as_deref())?;
     if let Some(path) = &args.message_field {
         config.message_field.clone_from(path);
@@ -95,12 +98,16 @@ pub(crate) fn run(args: &TemplatesArgs) -> Result<(), CliError> {
     let config = Config { data_dir: None, ..settings::checked(config)? };
     let stop = Stop::on_signals()?;
     let sources = sources(args, &stop)?;
-    let mut learning = Learning { reader: Reader::new(config, args.input, Timing::None)?, progress: None, ids: None };
+    // What was copied before the end was asked for is still to be answered.
+    let first_stop = if stop.is_set() { Stop::default() } else { stop.clone() };
+    let mut learning = Learning::new(Reader::new(config, args.input, Timing::None)?);
     learning.ids = args.as_emitted.then(Vec::new);
-    let ended = learning.pass(&sources, &stop)?;
+    let ended = learning.pass(&sources, &first_stop)?;
     if args.per_line && !args.as_emitted {
+        learning.most_ids = learning.lines;
         learning.ids = Some(Vec::new());
-        learning.pass(&sources, &stop)?;
+        let all_read = learning.all_read.clone();
+        learning.pass(&sources, &all_read)?;
     }
     if stop.is_set() {
         output::warn("interrupted: this is what was read so far");
@@ -141,10 +148,19 @@ fn print_explanation(args: &TemplatesArgs, explanation: &Explanation) -> Result<
 struct Learning {
     reader: Reader,
     progress: Option<Progress>,
+    /// Lines of a pass that keeps no ids.
+    lines: usize,
+    /// The second pass reads no more lines than the first did, though the file may have grown.
+    most_ids: usize,
     ids: Option<Vec<Option<TemplateId>>>,
+    all_read: Stop,
 }
 
 impl Learning {
+    fn new(reader: Reader) -> Self {
+        Self { reader, progress: None, lines: 0, most_ids: usize::MAX, ids: None, all_read: Stop::default() }
+    }
+
     fn pass(&mut self, sources: &[Source], stop: &Stop) -> Result<Ended, CliError> {
         let read = Arc::default();
         self.progress = Some(Progress::new(sources, &read));
@@ -158,9 +174,15 @@ impl Learning {
 
 impl Work for Learning {
     fn line(&mut self, line: &[u8]) -> Result<(), CliError> {
-        let scored = self.reader.read(line);
-        if let Some(ids) = &mut self.ids {
-            ids.push(scored.verdict.map(|verdict| verdict.template));
+        let Some(ids) = &mut self.ids else {
+            self.lines += 1;
+            self.reader.read(line);
+            return Ok(());
+        };
+        if ids.len() < self.most_ids {
+            ids.push(self.reader.read(line).verdict.map(|verdict| verdict.template));
+        } else {
+            self.all_read.set();
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ mod writer;
 
 pub use error::EngineError;
 pub use lane::{Lane, Synthetic};
-pub use open::{Engine, Environment, RecoveryReport};
+pub use open::{Engine, Environment, RecoveryReport, template_options};
 pub use stats::{Stats, TemplateSummary};
 
 pub use crate::template::explain::Explanation;

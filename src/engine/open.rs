@@ -247,7 +247,11 @@ impl Lanes {
     }
 }
 
-fn template_options(config: &Config) -> Result<TemplateOptions, EngineError> {
+/// How templates are mined under `config`.
+///
+/// # Errors
+/// When a mask of the user's does not compile.
+pub fn template_options(config: &Config) -> Result<TemplateOptions, EngineError> {
     let masks = config.masks.iter().map(|mask| (mask.name.as_str(), mask.regex.as_str()));
     let disabled = |rule: &Rule| config.disabled_masks.iter().any(|mask| mask.as_str() == rule.as_str());
     let masking = Masking {
