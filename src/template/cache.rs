@@ -13,7 +13,8 @@ use super::tree::Tree;
 use super::typed::TypedView;
 use crate::event::TemplateId;
 
-/// Entries a bucket holds.
+/// Entries a bucket holds: one that proved itself, and one on trial. What comes takes the second; only when it is met
+/// again the two change places, so that lines that never repeat do not push out those that do.
 const WAYS: usize = 2;
 
 /// Buckets at the most: 768 KiB.
@@ -77,12 +78,14 @@ impl LaneMatcher {
     pub fn find(&mut self, message: &[u8]) -> Option<Match> {
         self.skeleton.scan(message, &self.options.masking);
         let hash = self.skeleton.hash();
-        for known in self.bucket(hash) {
-            if known.skeleton == hash && self.shared.is_current(known.found.slot, known.found.generation) {
-                return Some(known.found);
-            }
+        let at = self.index(hash);
+        let bucket = self.cache.get_mut(at)?;
+        if bucket[1].skeleton == hash && bucket[0].skeleton != hash {
+            bucket.swap(0, 1);
         }
-        None
+        let [proven, _] = bucket;
+        let is_found = proven.skeleton == hash && self.shared.is_current(proven.found.slot, proven.found.generation);
+        is_found.then_some(proven.found)
     }
 
     /// The template of a line that differs from it only where it has wildcards; after [`Self::find`] found nothing.
@@ -112,10 +115,10 @@ impl LaneMatcher {
     fn keep(&mut self, found: Match) -> Match {
         let hash = self.skeleton.hash();
         let at = self.index(hash);
-        if let Some(bucket) = self.cache.get_mut(at) {
-            // The newest comes first; the older of the two goes.
-            bucket.rotate_right(1);
-            bucket[0] = Known { skeleton: hash, found };
+        if let Some([proven, tried]) = self.cache.get_mut(at) {
+            let known = Known { skeleton: hash, found };
+            let is_free = proven.found.slot == EMPTY.found.slot || proven.skeleton == hash;
+            *if is_free { proven } else { tried } = known;
         }
         found
     }
@@ -155,10 +158,6 @@ impl LaneMatcher {
         (hash >> 32) as usize & (self.cache.len() - 1)
     }
 
-    #[inline(always)]
-    fn bucket(&self, hash: u64) -> [Known; WAYS] {
-        self.cache.get(self.index(hash)).copied().unwrap_or([EMPTY; WAYS])
-    }
 }
 
 #[cfg(test)]
