@@ -157,7 +157,6 @@ impl LaneMatcher {
     fn index(&self, hash: u64) -> usize {
         (hash >> 32) as usize & (self.cache.len() - 1)
     }
-
 }
 
 #[cfg(test)]
