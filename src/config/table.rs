@@ -287,7 +287,8 @@ settings! {
     on_existing: OnExisting = OnExisting::default(), Kind::Choice(OnExisting::NAMES), unit "";
     /// How many templates are kept; beyond it the least recently used goes.
     max_templates: usize = 10_000, Kind::Integer { min: 1, max: 1_000_000 }, unit "templates";
-    /// Memory for templates, counts, windows and queues together. At the limit detail is dropped, events never.
+    /// Memory to keep to. A quarter of it is for the texts of templates: at that limit the least recently used go, as at
+    /// `max_templates`. Buffers, queues and caches have fixed bounds of their own; events are never held up or lost.
     memory_limit_bytes: u64 = 64 * MIB, Kind::Integer { min: 4 * MIB, max: TIB }, unit "bytes";
     /// When what was learned reaches the disk: `none` (when the system pleases), `interval` (every `flush_interval_ms`),
     /// `always` (at every commit).

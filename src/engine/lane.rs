@@ -410,7 +410,7 @@ impl Lane {
     pub fn explain(&mut self, message: &[u8]) -> Explanation {
         self.last = None;
         let store = self.inner.core.store();
-        self.matcher.explain(message, store.changes_since(u64::MAX).1, &store)
+        self.matcher.explain(message, &store)
     }
 
     /// The parameters of the last observed message, which must be given again.
