@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::learned::Learned;
 use super::open::Environment;
 use crate::config::Config;
-use crate::detect::ModelOptions;
+use crate::detect::{ModelOptions, Outbox, Weights};
 use crate::event::{State, TemplateId, Timestamp};
 use crate::storage::wal::{Position, SegmentSequence, WalEncoder};
 use crate::template::TemplateStore;
@@ -33,8 +33,9 @@ pub(super) struct TemplateCount {
 #[derive(Debug)]
 pub(super) struct Delta {
     lane: u8,
-    pub(super) counts: Vec<(TemplateId, u32)>,
-    pub(super) bins: Vec<(u16, u32)>,
+    /// Of each count in `seen`, the template: slots are a lane's own.
+    pub(super) ids: Vec<TemplateId>,
+    pub(super) seen: Outbox,
     pub(super) is_ready: bool,
 }
 
@@ -65,7 +66,10 @@ impl Picture {
         if delta.is_ready {
             self.state = State::Ready;
         }
-        for (id, count) in &delta.counts {
+        for (id, (_, count)) in delta.ids.iter().zip(&delta.seen.counts) {
+            if *id == TemplateId::default() {
+                continue;
+            }
             let entry = self
                 .templates
                 .entry(*id)
@@ -73,7 +77,7 @@ impl Picture {
             entry.count += u64::from(*count);
             entry.last_seen = entry.last_seen.max(events.newest);
         }
-        if !delta.counts.is_empty() {
+        if !delta.ids.is_empty() {
             if self.deltas.len() == DELTAS_KEPT {
                 self.deltas.pop_front();
             }
@@ -108,9 +112,9 @@ impl Picture {
 
 impl Delta {
     pub(super) fn of(lane: u8, learned: &mut Learned) -> Self {
-        let outbox = learned.model.take_outbox();
-        let counts = outbox.counts.iter().filter_map(|(slot, count)| Some((learned.id_of(*slot)?, *count)));
-        Self { lane, counts: counts.collect(), bins: outbox.bins, is_ready: learned.model.state() == State::Ready }
+        let seen = learned.model.take_outbox();
+        let ids = seen.counts.iter().map(|(slot, _)| learned.id_of(*slot).unwrap_or_default()).collect();
+        Self { lane, ids, seen, is_ready: learned.model.state() == State::Ready }
     }
 }
 
@@ -260,6 +264,18 @@ pub(super) fn model_options(config: &Config) -> ModelOptions {
         hold_secs: config.hold_secs,
         half_life_events: config.half_life_events,
         calibration_half_life_events: config.calibration_half_life_events,
-        severity_weight: config.severity_weight,
+        weights: weights(config),
     }
+}
+
+fn weights(config: &Config) -> Weights {
+    Weights([
+        config.rarity_weight as f32,
+        config.rate_weight as f32,
+        config.numeric_weight as f32,
+        config.categorical_weight as f32,
+        config.sequence_weight as f32,
+        config.severity_weight as f32,
+        config.silence_weight as f32,
+    ])
 }

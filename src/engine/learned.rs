@@ -2,7 +2,7 @@
 
 use crate::detect::severity::Severity;
 use crate::detect::{Input, Model, ModelOptions, Scored};
-use crate::event::{TemplateId, Timestamp};
+use crate::event::TemplateId;
 use crate::template::{Change, Slot, TemplateStore};
 
 /// A lane's model, and what it knows of the slots the model counts by.
@@ -109,8 +109,8 @@ impl Learned {
     }
 
     #[inline]
-    pub(super) fn observe(&mut self, slot: Slot, timestamp: Timestamp, severity: Severity) -> Scored {
-        self.model.observe(&Input { slot: slot.index(), timestamp, severity })
+    pub(super) fn observe(&mut self, input: &Input) -> Scored {
+        self.model.observe(input)
     }
 
     /// The template a slot's counts are of.

@@ -16,7 +16,9 @@ use super::writer::{Command, Start, Writer};
 use super::{registry, sections, seed};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Wildcards};
+use crate::detect::Input;
 use crate::detect::severity::Severity;
+use crate::detect::value::Values;
 use crate::storage::checkpoint::{self, Checkpoint};
 use crate::storage::wal::{self, Position, Record, SegmentSequence, WalEvent};
 use crate::storage::{DataDirLock, FileSystem, RealFs, disk_usage};
@@ -402,7 +404,14 @@ fn replay_event(store: &TemplateStore, learned: &mut Learned, event: &WalEvent, 
     let Some(template) = store.by_id(event.template) else { return false };
     store.touch(template.slot);
     learned.note_slot(template.slot, template.id);
-    learned.observe(template.slot, event.timestamp, Severity::from_code(event.severity));
+    learned.observe(&Input {
+        slot: template.slot.index(),
+        timestamp: event.timestamp,
+        stream: event.stream,
+        severity: Severity::from_code(event.severity),
+        values: Values::from_bytes(event.values),
+        ..Input::default()
+    });
     events.events += 1;
     events.incidents += u64::from(event.flags & FLAG_ANOMALY != 0);
     events.newest = events.newest.max(event.timestamp);
