@@ -44,7 +44,11 @@ pub struct Calibration {
     shape: TailShape,
     growth: f64,
     weight: f64,
+    /// Of all bins.
+    total: f64,
     bins: Box<[f64]>,
+    /// No bin above this one has anything.
+    highest: usize,
     events: u64,
     next_refresh: u64,
     tail: Tail,
@@ -68,7 +72,9 @@ impl Calibration {
             shape,
             growth: (1.0 / half_life_events.max(1) as f64).exp2(),
             weight: 1.0,
+            total: 0.0,
             bins: vec![0.0; BINS].into(),
+            highest: 0,
             events: 0,
             next_refresh: 1,
             tail: Tail { nats: vec![0.0; BINS].into(), from: BINS - 1, mean_excess: 1.0 },
@@ -116,6 +122,8 @@ impl Calibration {
     fn add(&mut self, bin: usize, amount: f64) {
         if let Some(mass) = self.bins.get_mut(bin) {
             *mass += amount;
+            self.total += amount;
+            self.highest = self.highest.max(bin);
         }
     }
 
@@ -123,15 +131,18 @@ impl Calibration {
         if self.weight >= RESCALE_AT {
             let by = 1.0 / self.weight;
             self.bins.iter_mut().for_each(|mass| *mass *= by);
+            self.total *= by;
             self.weight = 1.0;
         }
-        self.tail.refresh(&self.bins, self.weight, self.shape);
+        let used = self.bins.get(..=self.highest).unwrap_or_default();
+        self.tail.refresh(used, self.total, self.weight, self.shape);
         self.next_refresh = self.events + (self.events / 16).clamp(1, REFRESH_EVENTS);
     }
 
     /// Appends everything learned, bit for bit.
     pub fn checkpoint(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.weight.to_le_bytes());
+        out.extend_from_slice(&self.total.to_le_bytes());
         out.extend_from_slice(&self.events.to_le_bytes());
         out.extend_from_slice(&self.next_refresh.to_le_bytes());
         out.extend_from_slice(&(self.tail.from as u32).to_le_bytes());
@@ -146,6 +157,7 @@ impl Calibration {
     /// When the bytes are cut short or hold impossible values; nothing is changed then.
     pub fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         let weight = from.amount("calibration weight")?.max(f64::MIN_POSITIVE);
+        let total = from.amount("calibration total")?;
         let events = from.u64("calibration events")?;
         let next_refresh = from.u64("calibration refresh")?;
         let tail_from = (from.u32("calibration tail")? as usize).min(BINS - 1);
@@ -153,14 +165,15 @@ impl Calibration {
         let bins = (0..BINS).map(|_| from.amount("calibration bin")).collect::<Result<Box<[_]>, _>>()?;
         let nats = (0..BINS).map(|_| from.f32("calibration nats")).collect::<Result<Box<[_]>, _>>()?;
         let tail = Tail { nats, from: tail_from, mean_excess };
-        *self = Self { shape: self.shape, growth: self.growth, weight, bins, events, next_refresh, tail };
+        let highest = bins.iter().rposition(|mass| *mass > 0.0).unwrap_or(0);
+        *self =
+            Self { shape: self.shape, growth: self.growth, weight, total, bins, highest, events, next_refresh, tail };
         Ok(())
     }
 }
 
 impl Tail {
-    fn refresh(&mut self, bins: &[f64], weight: f64, shape: TailShape) {
-        let total: f64 = bins.iter().sum();
+    fn refresh(&mut self, bins: &[f64], total: f64, weight: f64, shape: TailShape) {
         let mut above = 0.0;
         let mut moment = 0.0;
         let mut fitted = false;

@@ -75,7 +75,9 @@ pub struct Scored {
     pub evidence: [f32; DETECTORS],
     /// The combined statistic T, nats.
     pub statistic: f32,
-    /// Share of past events with a T at least as large.
+    /// −ln of the share of past events with a T at least as large.
+    pub nats: f32,
+    /// That share.
     pub p_value: f64,
     /// An alert.
     pub is_anomaly: bool,
@@ -257,6 +259,7 @@ impl Model {
         Scored {
             evidence: evidence.calibrated,
             statistic,
+            nats,
             p_value,
             is_anomaly: is_odd && !suppressed,
             suppressed,
@@ -314,29 +317,21 @@ impl Model {
 
     fn reasons(&self, evidence: &[f32; DETECTORS], is_new: bool) -> [Option<Reason>; REASONS] {
         let mut found = [(0.0, None); DETECTORS];
-        for (place, kind) in found.iter_mut().zip(DetectorKind::ALL) {
+        let mut count = 0;
+        for kind in DetectorKind::ALL {
             let weighted = self.weighted(kind, evidence);
-            let (least, reason) = match kind {
-                DetectorKind::Rarity if is_new => (0.0, Reason::NewTemplate),
-                DetectorKind::Rarity => (REASON_AT, Reason::RareTemplate),
-                DetectorKind::Rate => (CALIBRATED_REASON_AT, Reason::RateSpike),
-                DetectorKind::Numeric => (CALIBRATED_REASON_AT, Reason::NumericOutlier),
-                DetectorKind::Categorical => (CALIBRATED_REASON_AT, Reason::NewValue),
-                DetectorKind::Sequence => (CALIBRATED_REASON_AT, Reason::UnusualOrder),
-                DetectorKind::Severity => (REASON_AT, Reason::Severity),
-                DetectorKind::Silence => (CALIBRATED_REASON_AT, Reason::Silence),
-            };
-            if weighted >= least && (weighted > 0.0 || is_new) {
-                *place = (weighted, Some(reason));
+            let (least, reason) = reason_of(kind, is_new);
+            if weighted < least || (weighted <= 0.0 && !is_new) {
+                continue;
             }
-        }
-        // Insertion keeps the order of the detectors among equals.
-        for end in 1..DETECTORS {
-            let mut at = end;
-            while at > 0 && (found[at].1.is_some(), found[at].0) > (found[at - 1].1.is_some(), found[at - 1].0) {
-                found.swap(at, at - 1);
+            // Insertion keeps the order of the detectors among equals.
+            let mut at = count;
+            while at > 0 && found[at - 1].0 < weighted {
+                found[at] = found[at - 1];
                 at -= 1;
             }
+            found[at] = (weighted, Some(reason));
+            count += 1;
         }
         std::array::from_fn(|place| found[place].1)
     }
@@ -417,6 +412,7 @@ impl Model {
         let scored = Scored {
             evidence,
             statistic,
+            nats: statistic,
             p_value,
             is_anomaly: !suppressed,
             suppressed,
@@ -570,6 +566,20 @@ impl Model {
         })?;
         *self = restored;
         Ok(())
+    }
+}
+
+/// The reason a detector gives, and the weighted evidence from which on it does.
+fn reason_of(kind: DetectorKind, is_new: bool) -> (f32, Reason) {
+    match kind {
+        DetectorKind::Rarity if is_new => (0.0, Reason::NewTemplate),
+        DetectorKind::Rarity => (REASON_AT, Reason::RareTemplate),
+        DetectorKind::Rate => (CALIBRATED_REASON_AT, Reason::RateSpike),
+        DetectorKind::Numeric => (CALIBRATED_REASON_AT, Reason::NumericOutlier),
+        DetectorKind::Categorical => (CALIBRATED_REASON_AT, Reason::NewValue),
+        DetectorKind::Sequence => (CALIBRATED_REASON_AT, Reason::UnusualOrder),
+        DetectorKind::Severity => (REASON_AT, Reason::Severity),
+        DetectorKind::Silence => (CALIBRATED_REASON_AT, Reason::Silence),
     }
 }
 

@@ -119,8 +119,13 @@ impl Window {
         if self.windows < LEAST_WINDOWS || count <= mean {
             return (0.0, count);
         }
+        let variance = self.variance(mean);
+        // The bound is no more than that of a normal distribution: below a nat nothing is left after the slack.
+        if (count - mean) * (count - mean) <= 2.0 * variance {
+            return (0.0, count);
+        }
         let freedom = self.windows * FREEDOM;
-        let bound = rate_function(count, mean, self.variance(mean));
+        let bound = rate_function(count, mean, variance);
         (freedom * (bound / freedom).ln_1p() - 1.0, count)
     }
 
@@ -161,8 +166,10 @@ impl Rate {
     /// Takes in events of a slot that another lane saw at about `input.timestamp`; `weight` is what they count together.
     pub(super) fn absorb(&mut self, slot: usize, micros: i64, weight: f32) {
         let micros = micros.saturating_sub(self.ahead);
-        for (window, secs, decay) in self.windows(slot) {
-            window.advance(micros.div_euclid(i64::from(secs) * 1_000_000), decay);
+        let decays = self.decays;
+        let windows = self.windows(slot).into_iter().flatten();
+        for ((window, (number, _)), decay) in windows.zip(places(micros)).zip(decays) {
+            window.advance(number, decay);
             window.running += weight;
         }
     }
@@ -181,13 +188,23 @@ impl Rate {
         micros.saturating_sub(self.ahead)
     }
 
-    fn windows(&mut self, slot: usize) -> impl Iterator<Item = (&mut Window, u32, f32)> {
+    fn windows(&mut self, slot: usize) -> Option<&mut [Window; WINDOWS]> {
         if slot >= self.templates.len() {
             self.templates.resize(slot + 1, Default::default());
         }
-        let windows = self.templates.get_mut(slot).into_iter().flatten();
-        windows.zip(WINDOW_SECS).zip(self.decays).map(|((window, secs), decay)| (window, secs, decay))
+        self.templates.get_mut(slot)
     }
+}
+
+/// Of each window at a time: its number, and the part of it that has passed.
+#[inline]
+fn places(micros: i64) -> [(i64, f32); WINDOWS] {
+    const SHORT: i64 = WINDOW_SECS[0] as i64 * 1_000_000;
+    const RATIO: i64 = (WINDOW_SECS[1] / WINDOW_SECS[0]) as i64;
+    let (short, rest) = (micros.div_euclid(SHORT), micros.rem_euclid(SHORT));
+    let share = rest as f32 / SHORT as f32;
+    let long = short.div_euclid(RATIO);
+    [(short, share), (long, (short.rem_euclid(RATIO) as f32 + share) / RATIO as f32)]
 }
 
 impl Detector for Rate {
@@ -196,13 +213,14 @@ impl Detector for Rate {
     fn observe(&mut self, input: &Input) -> f32 {
         let weight = Self::weight(input);
         let micros = self.steady(input.timestamp.0);
+        let lengths = WINDOW_SECS.into_iter().zip(self.decays);
         let mut strongest = 0.0;
         let mut excess = None;
-        for (window, secs, decay) in self.windows(input.slot) {
-            let length = i64::from(secs) * 1_000_000;
-            window.advance(micros.div_euclid(length), decay);
+        let windows = self.windows(input.slot).into_iter().flatten();
+        for ((window, (number, share)), (secs, decay)) in windows.zip(places(micros)).zip(lengths) {
+            window.advance(number, decay);
             window.running += weight;
-            let (evidence, count) = window.evidence(micros.rem_euclid(length) as f32 / length as f32);
+            let (evidence, count) = window.evidence(share);
             if evidence > strongest {
                 strongest = evidence;
                 excess = Some((count, *window, secs));
@@ -215,7 +233,7 @@ impl Detector for Rate {
 
     fn merge(&mut self, from: usize, into: usize) {
         let Some(gone) = self.templates.get_mut(from).map(std::mem::take) else { return };
-        for ((window, ..), gone) in self.windows(into).zip(gone) {
+        for (window, gone) in self.windows(into).into_iter().flatten().zip(gone) {
             if gone.windows > window.windows {
                 *window = Window { windows: gone.windows, ..*window };
             }

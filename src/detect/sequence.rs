@@ -22,11 +22,11 @@ pub const LEAST_CONTEXT: f32 = 5.0;
 /// Events before anything can surprise.
 pub const LEAST_EVENTS: u64 = 2_000;
 
-/// log2 of the counts kept: 1 MiB.
-const TABLE_BITS: u32 = 17;
+/// log2 of the counts kept: 512 KiB.
+const TABLE_BITS: u32 = 16;
 
 /// log2 of the streams kept.
-const STREAM_BITS: u32 = 14;
+const STREAM_BITS: u32 = 13;
 
 /// What the shorter context's estimate weighs, in events.
 const BACKING: f32 = 2.0;

@@ -30,7 +30,7 @@ pub const MOST_GAP_SECS: f32 = 30.0;
 const PERIODIC: f32 = 2.0;
 
 /// log2 of the series kept.
-const SERIES_BITS: u32 = 14;
+const SERIES_BITS: u32 = 13;
 
 const LONGEST: usize = 6;
 

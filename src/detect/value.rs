@@ -13,6 +13,9 @@ pub const SLOTS: usize = 8;
 /// Longer texts are no numbers, and only their beginning is hashed.
 const MOST_BYTES: usize = 32;
 
+/// The longest unit with a blank before it, in bytes.
+const LONGEST_UNIT: usize = 8;
+
 /// Code of the amount 1: the codes below are for less than one.
 const CODE_OF_ONE: i32 = 4;
 
@@ -121,10 +124,12 @@ fn digits(text: &[u8]) -> Option<((u64, usize), &[u8])> {
 }
 
 fn unit_of(text: &[u8]) -> Option<Unit> {
-    let name = text.trim_ascii_start();
-    if name.is_empty() {
-        return UNITS.first().copied();
+    let Some(first) = text.first() else { return UNITS.first().copied() };
+    // Most of what follows a digit is more of an address or a time.
+    if text.len() > LONGEST_UNIT || matches!(first, b'.' | b':' | b'-' | b'/' | b'0'..=b'9') {
+        return None;
     }
+    let name = text.trim_ascii_start();
     UNITS.iter().find(|unit| unit.name.as_bytes() == name).copied()
 }
 

@@ -51,6 +51,9 @@ const SYNTHETIC_NUMBER: u64 = 1 << 39;
 /// While events are no older than this, a tick tells what time it is among them.
 const LIVE_SECS: f64 = 120.0;
 
+/// −ln of one in a million: a score of 1.
+const NATS_OF_A_MILLION: f64 = 6.0 * std::f64::consts::LN_10;
+
 /// Flag in the log: the event was an anomaly.
 pub(super) const FLAG_ANOMALY: u8 = 1;
 
@@ -261,7 +264,7 @@ impl Lane {
         let state = if self.inner.core.is_degraded() { State::Degraded } else { scored.state };
         Verdict {
             // Adding zero takes the sign from the minus zero of p = 1.
-            score: (-scored.p_value.log10() / 6.0).clamp(0.0, 1.0) + 0.0,
+            score: (f64::from(scored.nats) / NATS_OF_A_MILLION).clamp(0.0, 1.0) + 0.0,
             p_value: scored.p_value,
             is_anomaly: scored.is_anomaly,
             suppressed: scored.suppressed,
