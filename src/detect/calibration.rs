@@ -5,7 +5,7 @@
 //! events lie above T the histogram is too thin to count; there the tail is taken as exponential beyond the last
 //! point that has as many, with the mean excess of what lies there (Pickands–Balkema–de Haan with shape 0).
 //!
-//! The sums over the histogram are refreshed every [`REFRESH_EVENTS`] events and more often at first, so that an event
+//! The sums over the histogram are refreshed every [`TailShape::refresh_events`] and more often at first, so that an event
 //! costs two array reads.
 
 use super::{StateError, StateReader};
@@ -16,9 +16,6 @@ pub const BIN_WIDTH: f32 = 0.05;
 /// Bins; the last takes everything beyond.
 pub const BINS: usize = 800;
 
-/// Events between refreshes.
-pub const REFRESH_EVENTS: u64 = 512;
-
 /// How the part of the histogram is read that is too thin to count.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TailShape {
@@ -26,14 +23,16 @@ pub struct TailShape {
     pub events: f64,
     /// The mean excess is taken as no less, nats.
     pub least_excess: f32,
+    /// Events between two refreshes at the most.
+    pub refresh_events: u64,
 }
 
 impl TailShape {
     /// For the combined statistic.
-    pub const COMBINED: Self = Self { events: 10.0, least_excess: 0.8 };
+    pub const COMBINED: Self = Self { events: 10.0, least_excess: 0.8, refresh_events: 256 };
 
     /// For one detector: its evidence is in nats already, and nats have a mean excess of one.
-    pub const DETECTOR: Self = Self { events: 20.0, least_excess: 1.0 };
+    pub const DETECTOR: Self = Self { events: 20.0, least_excess: 1.0, refresh_events: 1_024 };
 }
 
 const RESCALE_AT: f64 = 1e60;
@@ -136,7 +135,7 @@ impl Calibration {
         }
         let used = self.bins.get(..=self.highest).unwrap_or_default();
         self.tail.refresh(used, self.total, self.weight, self.shape);
-        self.next_refresh = self.events + (self.events / 16).clamp(1, REFRESH_EVENTS);
+        self.next_refresh = self.events + (self.events / 16).clamp(1, self.shape.refresh_events);
     }
 
     /// Appends everything learned, bit for bit.

@@ -158,22 +158,22 @@ impl Sequence {
 
     /// Chance of `name` after `before` and `last`; learns that it came.
     fn follow(&mut self, before: u64, last: u64, name: u64) -> f32 {
+        let counts = &mut self.counts;
+        let pair = counts.key(hash(PAIR, last, name));
+        let skip = counts.key(hash(SKIP, before, name));
+        let of_two = hash(CONTEXT, before, last);
+        let (context, triple) = (counts.key(of_two), counts.key(hash(TRIPLE, of_two, name)));
+        // Read before anything is added: two of the keys may be one.
+        let skipped = counts.get(counts.key(hash(SKIP, last, name)));
+        let slipped = counts.get(counts.key(hash(PAIR, before, name)));
+        let [pair, _, context, triple] = [pair, skip, context, triple].map(|key| counts.add(key, self.weight));
         let backing = BACKING * self.weight;
-        let pair = self.counts.key(hash(PAIR, last, name));
-        let skip = self.counts.key(hash(SKIP, before, name));
-        let skipped = self.counts.key(hash(SKIP, last, name));
-        let slipped = self.counts.key(hash(PAIR, before, name));
-        let context = self.counts.key(hash(CONTEXT, before, last));
-        let triple = self.counts.key(hash(TRIPLE, hash(CONTEXT, before, last), name));
         let followed = self.template(last).followed + backing;
         let share = (self.template(name).events + 0.5 * self.weight) / (self.total + self.weight);
-        let by_one = (self.counts.get(pair) + backing * share) / followed;
-        let by_two = (self.counts.get(triple) + backing * by_one) / (self.counts.get(context) + backing);
-        let without_last = self.counts.get(slipped) / (self.template(before).followed + backing);
-        let with_a_gap = self.counts.get(skipped) / followed;
-        for key in [pair, skip, context, triple] {
-            self.counts.add(key, self.weight);
-        }
+        let by_one = (pair + backing * share) / followed;
+        let by_two = (triple + backing * by_one) / (context + backing);
+        let without_last = slipped / (self.template(before).followed + backing);
+        let with_a_gap = skipped / followed;
         // Evicted counts can leave a share above one.
         by_two.max(without_last).max(with_a_gap).clamp(f32::MIN_POSITIVE, 1.0)
     }

@@ -7,7 +7,8 @@
 //!
 //! When nothing at all came for [`OUTAGE_SECS`], the input or its clock was away, and no series is held to have been silent in that time.
 //!
-//! Series are looked over every [`TICK_SECS`] seconds of the events' time.
+//! Series are looked over every [`TICK_SECS`] seconds of the events' time. What was told is kept in checkpoints but not logged: after a crash
+//! a silence may be told once more.
 
 use super::streams::Streams;
 use super::table::hash;

@@ -45,13 +45,14 @@ impl Table {
         cells.iter().fold(0.0, |found, cell| if cell.key == at.key { cell.count } else { found })
     }
 
-    /// Adds to the count of a key, in the place of the smallest when it is not here.
+    /// Adds to the count of a key, in the place of the smallest when it is not here; returns what it was.
     #[inline]
-    pub(super) fn add(&mut self, at: Key, amount: f32) {
-        let Some(cells) = self.buckets.get_mut(at.bucket) else { return };
+    pub(super) fn add(&mut self, at: Key, amount: f32) -> f32 {
+        let Some(cells) = self.buckets.get_mut(at.bucket) else { return 0.0 };
         if let Some(cell) = cells.iter_mut().find(|cell| cell.key == at.key) {
+            let before = cell.count;
             cell.count += amount;
-            return;
+            return before;
         }
         let mut smallest = 0;
         for way in 1..WAYS {
@@ -60,6 +61,7 @@ impl Table {
             }
         }
         cells[smallest] = Cell { key: at.key, count: amount };
+        0.0
     }
 
     /// Multiplies all counts.
@@ -111,9 +113,9 @@ mod tests {
     fn counts_what_is_added_and_a_flood_of_keys_keeps_the_frequent_ones() {
         let mut table = Table::new(10);
         for _ in 0..100 {
-            (0..50).for_each(|n| table.add(table.key(hash(1, n, 0)), 1.0));
+            (0..50).for_each(|n| _ = table.add(table.key(hash(1, n, 0)), 1.0));
         }
-        (0..100_000).for_each(|n| table.add(table.key(hash(2, n, 7)), 1.0));
+        (0..100_000).for_each(|n| _ = table.add(table.key(hash(2, n, 7)), 1.0));
         let kept = (0..50).filter(|n| table.get(table.key(hash(1, *n, 0))) == 100.0).count();
         assert!(kept >= 45, "{kept}");
         assert_eq!(table.get(table.key(hash(3, 1, 1))), 0.0);
@@ -122,7 +124,7 @@ mod tests {
     #[test]
     fn a_restored_table_is_the_same() {
         let mut table = Table::new(8);
-        (0..300).for_each(|n| table.add(table.key(hash(1, n, n)), n as f32));
+        (0..300).for_each(|n| _ = table.add(table.key(hash(1, n, n)), n as f32));
         let (mut bytes, mut again) = (Vec::new(), Vec::new());
         table.checkpoint(&mut bytes);
         let mut other = Table::new(8);
