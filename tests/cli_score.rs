@@ -364,3 +364,25 @@ fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
         std::fs::copy(file, target).unwrap();
     }
 }
+
+#[test]
+fn a_heartbeat_that_stops_comes_out_as_an_event_of_its_own_even_when_the_input_ends_soon_after() {
+    let event = |second: u64, message: &str| {
+        let time = format!("2026-01-01T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60);
+        format!("{{\"timestamp\":\"{time}\",\"host\":\"a\",\"message\":\"{message}\"}}\n")
+    };
+    let mut input = String::new();
+    for second in 0..1_400 {
+        input += &event(second, &format!("request {second} served"));
+        if second % 5 == 0 && second < 1_300 {
+            input += &event(second, "still here");
+        }
+    }
+    let output = run(&["score", "--input", "json", "--time", "event"], input.as_bytes());
+    let silent: Vec<_> =
+        json_lines(ok(&output)).into_iter().filter(|event| event["anomaly"]["synthetic"] == true).collect();
+    assert_eq!(silent.len(), 1, "{silent:?}");
+    assert_eq!(silent[0]["anomaly"]["template"], "still here");
+    assert_eq!(silent[0]["anomaly"]["reasons"], serde_json::json!(["silence"]));
+    assert_eq!(silent[0]["anomaly"]["expected"], "≤ 5 s between events");
+}

@@ -475,6 +475,11 @@ impl Lane {
         if is_live && now >= self.next_look {
             self.look(now);
         }
+        self.take_synthetic()
+    }
+
+    /// Events of oddline's own that wait for the next tick: for who cannot wait, such as at the end of the input.
+    pub fn take_synthetic(&mut self) -> Vec<Synthetic> {
         std::mem::take(&mut self.synthetic)
     }
 
