@@ -262,6 +262,18 @@ settings! {
     calibration_half_life_events: u64 = 20_000, Kind::Integer { min: 100, max: BILLION }, unit "events";
     /// Weight of level words and error keywords in the score. 0: they do not count.
     severity_weight: f64 = 0.5, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of rare and new templates in the score. 0: they do not count.
+    rarity_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of too many events of a template at once.
+    rate_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of numbers far from what their place held before.
+    numeric_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of new values in a place that held few.
+    categorical_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of events out of the order their stream usually has; see `partition_by`.
+    sequence_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of a regular template's silence. 0: it is not told.
+    silence_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
     /// Length of a window: the events that are counted, sealed and stored together.
     window_secs: u64 = 10, Kind::Integer { min: 1, max: 3_600 }, unit "seconds";
     /// Where the message is in the event.
@@ -270,8 +282,9 @@ settings! {
     timestamp_field: String = "timestamp".to_owned(), Kind::Text(Shape::FieldPath), unit "";
     /// Where the level (`ERROR`, `warn`) is in the event. Unset: only the message tells.
     level_field: Option<String> = None, Kind::OptionalText(Shape::FieldPath), unit "", sample Some("level".to_owned());
-    /// Fields whose values together name the stream an event belongs to. Empty: all events are one stream.
-    partition_by: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::FieldPath, max_items: 16 }, unit "", sample vec!["host".to_owned(), "service".to_owned()];
+    /// Fields whose values together name the stream an event belongs to: the order of events and silences are learned by stream. An event
+    /// that has none of them belongs to one stream with all others of its kind. Empty: all events are one stream.
+    partition_by: Vec<String> = vec!["host".to_owned()], Kind::Texts { shape: Shape::FieldPath, max_items: 16 }, unit "", sample vec!["host".to_owned(), "service".to_owned()];
     /// Which time counts: `arrival` (when oddline sees the event) or `event` (its own timestamp, for replays).
     time: TimeSource = TimeSource::default(), Kind::Choice(TimeSource::NAMES), unit "";
     /// Where the results are written in the event.

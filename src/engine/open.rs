@@ -18,7 +18,9 @@ use super::writer::{Command, Start, Writer};
 use super::{registry, sections, seed};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Wildcards};
+use crate::detect::Input;
 use crate::detect::severity::Severity;
+use crate::detect::value::Values;
 use crate::storage::checkpoint::{self, Checkpoint};
 use crate::storage::wal::{self, Position, Record, SegmentSequence, WalEvent};
 use crate::storage::{DataDirLock, FileSystem, RealFs, Untouched, disk_usage};
@@ -460,6 +462,13 @@ fn replay_event(store: &mut TemplateStore, learned: &mut Learned, event: &WalEve
     };
     store.meet(slot);
     learned.note_slot(slot, id);
-    learned.observe(slot, event.timestamp, Severity::from_code(event.severity));
+    learned.observe(&Input {
+        slot: slot.index(),
+        timestamp: event.timestamp,
+        stream: event.stream,
+        severity: Severity::from_code(event.severity),
+        values: Values::from_bytes(event.values),
+        ..Input::default()
+    });
     true
 }

@@ -103,6 +103,11 @@ impl Skeleton {
         self.tokens.iter().map(|token| token.hash)
     }
 
+    /// The texts at the line's variable parts, in order; a token that is variable only by its template is not among them.
+    pub fn variables<'m>(&self, message: &'m [u8]) -> impl Iterator<Item = &'m [u8]> {
+        self.variables.iter().map(move |variable| slice(message, &variable.range()))
+    }
+
     /// The skeleton's text: tokens joined by one blank, variables as [`WILDCARD`].
     pub fn text(&self, message: &[u8]) -> Vec<u8> {
         let mut text = Vec::with_capacity(message.len().min(512));
