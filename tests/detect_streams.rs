@@ -42,8 +42,9 @@ fn a_long_incident_does_not_raise_the_threshold_for_the_next_one() {
     let mut model = Model::new(OPTIONS);
     observe(&mut model, 0..30_000, |n| routine(n, 0));
     // A quarter of the calibration's half-life, half of its events odd: a flood of two new templates.
-    let incident =
-        |n: u64| if n % 2 == 0 { Input { slot: 90 + (n % 4) as usize, ..routine(n, 0) } } else { routine(n, 0) };
+    let incident = |n: u64| {
+        if n.is_multiple_of(2) { Input { slot: 90 + (n % 4) as usize, ..routine(n, 0) } } else { routine(n, 0) }
+    };
     let flood = observe(&mut model, 30_000..35_000, incident);
     assert!((1..200).contains(&alerts(&flood)), "{} alerts", alerts(&flood));
     let next = model.observe(&Input { slot: 95, ..routine(35_000, 0) });
@@ -63,12 +64,13 @@ fn after_a_lasting_change_the_alert_rate_settles_within_the_half_life() {
 #[test]
 fn input_that_is_not_as_it_should_be_gives_finite_answers() {
     let day = 86_400_000_000;
-    let times: [(&str, fn(u64) -> Timestamp); 6] = [
+    type Clock = fn(u64) -> Timestamp;
+    let times: [(&str, Clock); 6] = [
         ("backwards", |n| at(100_000 - n)),
         ("in one second", |_| at(0)),
         ("one an hour", |n| Timestamp(at(0).0 + n as i64 * 3_600_000_000)),
         ("before the epoch", |n| Timestamp(-(n as i64) * 1_000_000)),
-        ("at the ends of time", |n| Timestamp(if n % 2 == 0 { i64::MIN } else { i64::MAX })),
+        ("at the ends of time", |n| Timestamp(if n.is_multiple_of(2) { i64::MIN } else { i64::MAX })),
         ("shuffled", |n| at(n.wrapping_mul(7_919) % 50_000)),
     ];
     for (name, time) in times {
@@ -137,7 +139,7 @@ fn second(lane: &mut Lane, s: u64) {
     say(lane, s * 10, &format!("heartbeat {s} ok"));
     say(lane, s * 10 + 3, &format!("query took {}ms", 10 + s * 7 % 20));
     say(lane, s * 10 + 6, ["user root logged in", "user cron logged in"][s as usize % 2]);
-    if s % 10 == 0 {
+    if s.is_multiple_of(10) {
         say(lane, s * 10 + 8, &format!("status of pool {s}: fine"));
     }
 }
