@@ -64,8 +64,8 @@ fn after_a_lasting_change_the_alert_rate_settles_within_the_half_life() {
 #[test]
 fn input_that_is_not_as_it_should_be_gives_finite_answers() {
     let day = 86_400_000_000;
-    type TimeOf = fn(u64) -> Timestamp;
-    let times: [(&str, TimeOf); 6] = [
+    type Clock = fn(u64) -> Timestamp;
+    let times: [(&str, Clock); 6] = [
         ("backwards", |n| at(100_000 - n)),
         ("in one second", |_| at(0)),
         ("one an hour", |n| Timestamp(at(0).0 + n as i64 * 3_600_000_000)),

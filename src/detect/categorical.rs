@@ -7,7 +7,7 @@
 //! Values are known by eight bits of hash: of a set of four, one new value in 64 goes unnoticed.
 
 use super::runs::Runs;
-use super::value::SLOTS;
+use super::value::{self, SLOTS};
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;
 
@@ -81,8 +81,11 @@ impl Detector for Categorical {
 
     fn observe(&mut self, input: &Input) -> f32 {
         let words = &input.values.words;
-        let Some(last) = words.iter().rposition(|word| *word > 0) else { return 0.0 };
-        let wildcards = self.wildcards.of(input.slot, last + 1).iter_mut().zip(words);
+        let length = value::length(words);
+        if length == 0 {
+            return 0.0;
+        }
+        let wildcards = self.wildcards.of(input.slot, length).iter_mut().zip(words);
         let seen = wildcards.filter(|(_, word)| **word > 0);
         seen.map(|(wildcard, word)| wildcard.observe(*word)).fold(0.0, f32::max)
     }

@@ -6,7 +6,7 @@
 //! A number below the range has to be twice as far and counts half: smaller is rarely worse.
 
 use super::runs::Runs;
-use super::value::SLOTS;
+use super::value::{self, SLOTS};
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;
 
@@ -134,9 +134,12 @@ impl Detector for Numeric {
     fn observe(&mut self, input: &Input) -> f32 {
         self.outlier = None;
         let numbers = &input.values.numbers;
-        let Some(last) = numbers.iter().rposition(|number| *number > 0) else { return 0.0 };
+        let length = value::length(numbers);
+        if length == 0 {
+            return 0.0;
+        }
         let mut strongest = 0.0;
-        let wildcards = self.wildcards.of(input.slot, last + 1);
+        let wildcards = self.wildcards.of(input.slot, length);
         for (place, (wildcard, number)) in wildcards.iter_mut().zip(numbers).enumerate() {
             if *number == 0 {
                 continue;

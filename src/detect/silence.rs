@@ -82,6 +82,9 @@ pub struct Silent {
 /// Gaps of every series.
 #[derive(Debug, Clone)]
 pub struct Silence {
+    /// Of whole templates, by slot.
+    templates: Vec<Series>,
+    /// Of templates on one stream.
     series: Streams<Series>,
     generations: Vec<u32>,
     next_look: i64,
@@ -90,7 +93,13 @@ pub struct Silence {
 
 impl Default for Silence {
     fn default() -> Self {
-        Self { series: Streams::new(SERIES_BITS), generations: Vec::new(), next_look: i64::MIN, newest: 0 }
+        Self {
+            templates: Vec::new(),
+            series: Streams::new(SERIES_BITS),
+            generations: Vec::new(),
+            next_look: i64::MIN,
+            newest: 0,
+        }
     }
 }
 
@@ -116,6 +125,40 @@ impl Series {
         let Some(last) = self.longest.last_mut().filter(|last| gap > **last) else { return };
         *last = gap;
         self.longest.sort_unstable_by(|a, b| b.total_cmp(a));
+    }
+
+    /// Bytes of [`Self::checkpoint`].
+    const BYTES: usize = 36 + 4 * LONGEST;
+
+    fn checkpoint(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.slot.to_le_bytes());
+        out.extend_from_slice(&self.generation.to_le_bytes());
+        out.extend_from_slice(&(u32::from(self.of_stream) | u32::from(self.is_told) << 1).to_le_bytes());
+        out.extend_from_slice(&self.stream.to_le_bytes());
+        out.extend_from_slice(&self.last.to_le_bytes());
+        out.extend_from_slice(&self.gaps.to_le_bytes());
+        out.extend_from_slice(&self.total.to_le_bytes());
+        self.longest.iter().for_each(|gap| out.extend_from_slice(&gap.to_le_bytes()));
+    }
+
+    fn restore(from: &mut StateReader<'_>) -> Result<Self, StateError> {
+        let what = "gaps between events";
+        let (slot, generation, flags) = (from.u32(what)?, from.u32(what)?, from.u32(what)?);
+        let mut series = Self {
+            slot,
+            generation,
+            of_stream: flags & 1 != 0,
+            is_told: flags & 2 != 0,
+            stream: from.u64(what)?,
+            last: from.i64(what)?,
+            gaps: from.u32(what)?,
+            total: from.f32(what)?,
+            ..Self::default()
+        };
+        for gap in &mut series.longest {
+            *gap = from.f32(what)?;
+        }
+        Ok(series)
     }
 
     fn is_regular(&self) -> bool {
@@ -151,7 +194,8 @@ impl Silence {
         let generations = &self.generations;
         let is_current =
             |series: &Series| generations.get(series.slot as usize).is_some_and(|found| *found == series.generation);
-        for series in self.series.iter_mut().filter(|series| is_current(series)) {
+        let all = self.templates.iter_mut().chain(self.series.iter_mut());
+        for series in all.filter(|series| is_current(series)) {
             let Some(silent) = series.silent(now.0) else { continue };
             series.is_told = silent.evidence >= TOLD_AT;
             if worst.is_none_or(|worst| silent.evidence > worst.evidence) {
@@ -167,21 +211,19 @@ impl Silence {
         let away = now.saturating_sub(self.newest);
         if away.saturating_abs() > OUTAGE_SECS * 1_000_000 {
             if self.newest != 0 {
-                self.series.iter_mut().for_each(|series| series.last = series.last.saturating_add(away));
+                let all = self.templates.iter_mut().chain(self.series.iter_mut());
+                all.filter(|series| series.last != 0).for_each(|series| series.last = series.last.saturating_add(away));
             }
             self.next_look = now;
         }
         self.newest = now;
     }
 
-    fn see(&mut self, slot: u32, stream: Option<StreamKey>, now: i64) {
-        let of_stream = stream.is_some();
-        let stream = stream.unwrap_or_default().0;
-        let generation = self.generations.get(slot as usize).copied().unwrap_or_default();
-        let key = hash(1 + u64::from(of_stream), u64::from(generation) << 32 | u64::from(slot), stream);
+    fn see_stream(&mut self, slot: u32, generation: u32, stream: StreamKey, now: i64) {
+        let key = hash(1, u64::from(generation) << 32 | u64::from(slot), stream.0);
         let Some(series) = self.series.of(key) else { return };
         if series.last == 0 {
-            *series = Series { slot, generation, of_stream, stream, ..Series::default() };
+            *series = Series { slot, generation, of_stream: true, stream: stream.0, ..Series::default() };
         }
         series.see(now);
     }
@@ -192,13 +234,21 @@ impl Detector for Silence {
 
     /// An event is never silent.
     fn observe(&mut self, input: &Input) -> f32 {
-        if input.slot >= self.generations.len() {
-            self.generations.resize(input.slot + 1, 0);
+        let (slot, now) = (input.slot, input.timestamp.0);
+        if slot >= self.generations.len() {
+            self.generations.resize(slot + 1, 0);
+            self.templates.resize(slot + 1, Series::default());
         }
-        self.go_on(input.timestamp.0);
-        self.see(input.slot as u32, None, input.timestamp.0);
+        self.go_on(now);
+        let generation = self.generations.get(slot).copied().unwrap_or_default();
+        if let Some(series) = self.templates.get_mut(slot) {
+            if series.last == 0 {
+                *series = Series { slot: slot as u32, generation, ..Series::default() };
+            }
+            series.see(now);
+        }
         if input.stream != StreamKey::default() {
-            self.see(input.slot as u32, Some(input.stream), input.timestamp.0);
+            self.see_stream(slot as u32, generation, input.stream, now);
         }
         0.0
     }
@@ -211,48 +261,26 @@ impl Detector for Silence {
         if let Some(generation) = self.generations.get_mut(slot) {
             *generation = generation.wrapping_add(1);
         }
+        if let Some(series) = self.templates.get_mut(slot) {
+            *series = Series::default();
+        }
     }
 
     fn checkpoint(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.newest.to_le_bytes());
         out.extend_from_slice(&(self.generations.len() as u32).to_le_bytes());
         self.generations.iter().for_each(|generation| out.extend_from_slice(&generation.to_le_bytes()));
-        self.series.checkpoint(out, |series, out| {
-            out.extend_from_slice(&series.slot.to_le_bytes());
-            out.extend_from_slice(&series.generation.to_le_bytes());
-            out.extend_from_slice(&(u32::from(series.of_stream) | u32::from(series.is_told) << 1).to_le_bytes());
-            out.extend_from_slice(&series.stream.to_le_bytes());
-            out.extend_from_slice(&series.last.to_le_bytes());
-            out.extend_from_slice(&series.gaps.to_le_bytes());
-            out.extend_from_slice(&series.total.to_le_bytes());
-            series.longest.iter().for_each(|gap| out.extend_from_slice(&gap.to_le_bytes()));
-        });
+        self.templates.iter().for_each(|series| series.checkpoint(out));
+        self.series.checkpoint(out, Series::checkpoint);
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         let what = "gaps between events";
         let mut restored = Self { newest: from.i64(what)?, ..Self::default() };
-        let length = from.length(what, super::MOST_TEMPLATES, 4)?;
+        let length = from.length(what, super::MOST_TEMPLATES, 4 + Series::BYTES)?;
         restored.generations = (0..length).map(|_| from.u32(what)).collect::<Result<_, _>>()?;
-        restored.series.restore(from, what, 60, |from| {
-            let (slot, generation) = (from.u32(what)?, from.u32(what)?);
-            let flags = from.u32(what)?;
-            let mut series = Series {
-                slot,
-                generation,
-                of_stream: flags & 1 != 0,
-                is_told: flags & 2 != 0,
-                stream: from.u64(what)?,
-                last: from.i64(what)?,
-                gaps: from.u32(what)?,
-                total: from.f32(what)?,
-                ..Series::default()
-            };
-            for gap in &mut series.longest {
-                *gap = from.f32(what)?;
-            }
-            Ok(series)
-        })?;
+        restored.templates = (0..length).map(|_| Series::restore(from)).collect::<Result<_, _>>()?;
+        restored.series.restore(from, what, Series::BYTES, Series::restore)?;
         *self = restored;
         Ok(())
     }

@@ -133,6 +133,13 @@ fn unit_of(text: &[u8]) -> Option<Unit> {
     UNITS.iter().find(|unit| unit.name.as_bytes() == name).copied()
 }
 
+/// How many of the wildcards have something: up to the last that is not 0.
+#[inline]
+pub(super) fn length(bytes: &[u8; SLOTS]) -> usize {
+    // The first wildcard is the lowest byte.
+    SLOTS - u64::from_le_bytes(*bytes).leading_zeros() as usize / 8
+}
+
 /// The wildcards of one line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Values {
@@ -219,6 +226,13 @@ mod tests {
             let quantity = Quantity::parse(text.as_bytes()).unwrap();
             let least = quantity.amount_of(f32::from(quantity.code()));
             assert!(least <= quantity.number * 1.01 && least >= quantity.number * 0.3, "{text}: {least}");
+        }
+    }
+
+    #[test]
+    fn length_reaches_to_the_last_that_is_not_zero() {
+        for (bytes, expected) in [([0; SLOTS], 0), ([0, 0, 9, 0, 0, 0, 0, 0], 3), ([1; SLOTS], SLOTS)] {
+            assert_eq!(length(&bytes), expected);
         }
     }
 
