@@ -311,7 +311,7 @@ settings! {
     /// Time between two checkpoints: how much has to be replayed after a crash.
     checkpoint_interval_secs: u64 = 60, Kind::Integer { min: 1, max: 86_400 }, unit "seconds";
     /// Size at which a file of the write-ahead log is closed and the next begun; at most `max_disk_bytes`.
-    wal_segment_bytes: u64 = 4 * MIB, Kind::Integer { min: 64 * KIB, max: GIB }, unit "bytes";
+    wal_segment_bytes: u64 = 2 * MIB, Kind::Integer { min: 64 * KIB, max: GIB }, unit "bytes";
     /// How long the history of events is kept.
     retention_hours: u64 = 168, Kind::Integer { min: 1, max: 87_600 }, unit "hours";
     /// Disk for the data dir; at the limit the oldest history goes first.
