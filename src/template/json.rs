@@ -120,23 +120,28 @@ impl Scanner<'_> {
         let end = closing_quote(self.message, at + 1).ok_or(Stop::Broken)?;
         let text = at + 1..end;
         if self.message.get(self.skip_blanks(end + 1)) == Some(&b':') {
-            *telling = self.message.get(text).is_some_and(is_telling);
+            *telling = self.message.get(text.clone()).is_some_and(is_telling);
+            self.words(text, false, open)?;
         } else if *telling {
-            self.text(text, open)?;
+            self.words(text, true, open)?;
         } else {
             self.skeleton.variables.push(Variable::new(text, Rule::Json));
         }
         Ok(end + 1)
     }
 
-    /// Takes the words of a string.
-    fn text(&mut self, text: Range<usize>, open: &mut Open) -> Result<(), Stop> {
+    /// Takes the words of a string, which are constant unless they are `masked`.
+    fn words(&mut self, text: Range<usize>, masked: bool, open: &mut Open) -> Result<(), Stop> {
         let mut at = text.start;
         while at < text.end {
-            let (end, seen) = self.token_end(at);
-            let word = at..end.min(text.end);
-            mask::mask_token(self.message, word.clone(), seen, self.masking.rules, &mut self.skeleton.variables);
+            // Not the end of the token, which may be far beyond the string.
+            let rest = self.message.get(at..text.end).unwrap_or_default();
+            let is_blank = |byte: &u8| class::of(*byte) & class::BLANK != 0;
+            let word = at..at + rest.iter().position(is_blank).unwrap_or(rest.len());
             at = word.end;
+            if masked {
+                mask::mask_token(self.message, word, u8::MAX, self.masking.rules, &mut self.skeleton.variables);
+            }
             if at < text.end {
                 self.part(at, open)?;
                 at = open.start;
@@ -216,6 +221,7 @@ mod tests {
                 r#"{"tags":[<*>],"ids":[<*>],"many":[{"k":"<*>"}]}"#,
             ),
             (r#"{"msg":"say \"hi\" now","x":"a\\"}"#, r#"{"msg":"say \"hi\" now","x":"<*>"}"#),
+            (r#"{"a  key":"x y","msg  ":"in  4"}"#, r#"{"a key":"<*>","msg ":"<*>"}"#),
             (r#"got {"user":"ann"}, 12ms"#, r#"got {"user":"<*>"}, <*>"#),
             (r#"{"user":"never closed"#, r#"{"user":"never closed"#),
             (r#"{"user":"open"#, r#"{"user":"open"#),
@@ -234,6 +240,8 @@ mod tests {
         assert_eq!(text(&format!("{{{keys}\"z\":1}}")), "<*>");
         assert_eq!(text(&"{\"a\":".repeat(1_000_000)), "<*>");
         assert_eq!(text(&format!("{{\"a\":\"{}\"}}", "x".repeat(10_000_000))), "{\"a\":\"<*>\"}");
+        let messages = "\"msg\":\"x\",".repeat(1_000_000);
+        assert_eq!(text(&format!("{{{messages}\"z\":1}}")), "<*>");
         let words = format!("{{\"msg\":\"{}\"}}", "a ".repeat(1_000_000));
         assert_eq!(text(&words).split(' ').count(), Masking::default().max_tokens + 1);
         assert!(text(&"{\"\\\"".repeat(1_000_000)).len() < 100_000);

@@ -37,7 +37,7 @@ pub struct TemplateOptions {
     pub max_bytes: usize,
     /// Templates that must differ in one token before that token is a variable; at least 2.
     pub merge_after: usize,
-    /// The same when all of them have a [name](super::similar::is_name) there; at least 2.
+    /// The same when all of them have a name there: with a dot, a slash or an `@` inside; at least 2.
     pub merge_names_after: usize,
     /// What in a line is a variable at first sight.
     pub masking: Masking,
