@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use oddline::config::Config;
 use oddline::serve::Options;
 use oddline::serve::options::VectorOptions;
 use serde_json::Value as Json;
@@ -83,6 +84,28 @@ fn a_signal_ends_it_cleanly_and_what_was_learned_is_there_the_next_time() {
         assert_eq!(reasons.contains(&Json::from("new_template")), new, "{event}");
         running.signal(signal);
         assert_eq!(running.end(), (Some(0), String::new()));
+    }
+}
+
+#[test]
+fn with_durability_always_what_was_answered_is_on_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let config = dir.path().join("oddline.toml");
+    std::fs::write(&config, "durability = \"always\"\n").unwrap();
+    let args = ["--http", "127.0.0.1:0", "--data-dir", state.to_str().unwrap(), "--config", config.to_str().unwrap()];
+    let mut answered = 0;
+    for _ in 0..3 {
+        let running = Running::start(&mut oddline(&args));
+        for n in 0..20 {
+            assert!(running.post(&format!("{{\"message\":\"request {n} failed\"}}\n")).contains("anomaly"));
+            answered += 1;
+        }
+        running.signal("KILL");
+        assert_eq!(running.end().0, None);
+        let config = Config { data_dir: Some(state.clone()), ..Config::default() };
+        let engine = oddline::Engine::open(&config, oddline::Environment::system()).unwrap();
+        assert_eq!(engine.stats().events_total, answered);
     }
 }
 

@@ -404,6 +404,18 @@ async fn a_stop_ends_in_time_whatever_the_next_hop_does() {
     push.abort();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_do_not_delay_a_stop() {
+    let hop = NextHop::start().await;
+    let sidecar = Sidecar::vector(hop.uri()).await;
+    let idle = sidecar.client().await;
+    idle.push(vec![line(1)]).await.unwrap();
+    let begun = Instant::now();
+    assert!(sidecar.end().await.drained);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(idle.push(vec![line(2)]).await.is_err());
+}
+
 fn tls(name: &str) -> Tls {
     let file = |end: &str| Some(tls_file(&format!("{name}.{end}")));
     Tls { ca_file: Some(tls_file("ca.pem")), crt_file: file("pem"), key_file: file("key"), ..Tls::default() }

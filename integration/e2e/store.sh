@@ -35,12 +35,13 @@ store_score() {
     local now; now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
     { events 12000; echo "$odd_event"; } | sed "s/^{/{\"timestamp\":\"$now\",/" | post >"$work/scored" || return 1
     kill -TERM "$pid" && wait "$pid"
-    [ "$(grep -c '"is_anomaly":true' "$work/scored")" = 1 ]
+    anomalies=$(grep -c '"is_anomaly":true' "$work/scored")
+    tail -1 "$work/scored" | grep -q '"is_anomaly":true' && [ "$anomalies" -le 12 ]
 }
 
 store_jsonline() {
     sed 's/^{/{"way":"jsonline",/' "$work/scored" | insert "jsonline?_stream_fields=host&_time_field=timestamp&_msg_field=message" || return 1
-    holds 12001 'way:jsonline' && holds 1 'way:jsonline anomaly.is_anomaly:true' &&
+    holds 12001 'way:jsonline' && holds $anomalies 'way:jsonline anomaly.is_anomaly:true' &&
         query 'way:jsonline anomaly.is_anomaly:true' | grep -q 'pool exhausted'
 }
 
@@ -48,7 +49,7 @@ store_elasticsearch() {
     sed -e 's/^{/{"way":"elasticsearch",/' -e 's/^/{"create":{"_index":"logs-oddline"}}\n/' "$work/scored" |
         insert "elasticsearch/_bulk?_stream_fields=host&_time_field=timestamp&_msg_field=message" >"$work/bulk" || return 1
     grep -q '"errors":false' "$work/bulk" || { head -c 500 "$work/bulk"; return 1; }
-    holds 12001 'way:elasticsearch' && holds 1 'way:elasticsearch anomaly.is_anomaly:true'
+    holds 12001 'way:elasticsearch' && holds $anomalies 'way:elasticsearch anomaly.is_anomaly:true'
 }
 
 # As config-examples/vector/loki.toml has it: `anomaly` is a label, score and reasons are structured metadata.
@@ -67,7 +68,7 @@ labels = lambda label: {"job": "vector", "way": "loki", "anomaly": label}
 print(json.dumps({"streams": [{"stream": labels(label), "values": values} for label, values in streams.items()]}))
 PYTHON
     insert "loki/api/v1/push" <"$work/loki.json" || return 1
-    holds 12001 'way:loki' && holds 1 'way:loki anomaly:true' && query 'way:loki anomaly:true' | grep -q 'new_template'
+    holds 12001 'way:loki' && holds $anomalies 'way:loki anomaly:true' && query 'way:loki anomaly:true' | grep -q 'new_template'
 }
 
 # Straight from the sidecar's HTTP output into the store.
@@ -98,7 +99,7 @@ else
     "$store" -httpListenAddr="$address" -storageDataPath="$work/store" >"$work/store.log" 2>&1 &
     started+=($!)
     if until_true 30 curl -sf "http://$address/health"; then
-        check "12,001 events are scored, one of them an anomaly" store_score
+        check "12,001 events are scored, the odd one an anomaly, within the budget" store_score
         check "as JSON lines: found again by anomaly.is_anomaly" store_jsonline
         check "by the Elasticsearch bulk protocol: found again by anomaly.is_anomaly" store_elasticsearch
         check "by the Loki push protocol: found again by the label anomaly" store_loki
