@@ -152,7 +152,7 @@ fn the_sidecar_is_where_vector_looks_for_it_and_acknowledgements_go_all_the_way(
 fn labels_for_loki_have_few_values() {
     let config: Json = toml::from_str(&read("loki.toml")).unwrap();
     let labels: Vec<_> = config["sinks"]["loki"]["labels"].as_object().unwrap().values().collect();
-    assert_eq!(labels, ["vector", "{{ host }}", "{{ loki.anomaly }}"]);
+    assert_eq!(labels, ["{{ loki.anomaly }}", "{{ host }}", "vector"]);
 }
 
 #[test]

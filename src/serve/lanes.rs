@@ -219,3 +219,19 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_asks_a_queue_nobody_works_on_is_told_whether_that_is_the_end() {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        drop(queue);
+        let lanes = Lanes { jobs, count: 1, is_ending: Arc::default(), component: Arc::default() };
+        assert_eq!(lanes.enrich(Bytes::new()).await.unwrap_err(), Lost::Lane);
+        lanes.is_ending.store(true, Ordering::Release);
+        assert_eq!(lanes.enrich(Bytes::new()).await.unwrap_err(), Lost::Ending);
+        assert!(lanes.stats().is_none());
+    }
+}
