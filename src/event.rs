@@ -125,19 +125,43 @@ pub enum Reason {
     NewTemplate,
     /// A template seen rarely.
     RareTemplate,
+    /// Too many of a template at once.
+    RateSpike,
+    /// A regular template stopped.
+    Silence,
+    /// A number far from what its place held before.
+    NumericOutlier,
+    /// A value never seen in a place that held few.
+    NewValue,
+    /// Events of a stream out of their order.
+    UnusualOrder,
     /// Level words or error keywords.
     Severity,
 }
 
 impl Reason {
     /// Every reason, in the order of the field table.
-    pub const ALL: [Self; 3] = [Self::NewTemplate, Self::RareTemplate, Self::Severity];
+    pub const ALL: [Self; 8] = [
+        Self::NewTemplate,
+        Self::RareTemplate,
+        Self::RateSpike,
+        Self::Silence,
+        Self::NumericOutlier,
+        Self::NewValue,
+        Self::UnusualOrder,
+        Self::Severity,
+    ];
 
     /// The text of the `reasons` field.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NewTemplate => "new_template",
             Self::RareTemplate => "rare_template",
+            Self::RateSpike => "rate_spike",
+            Self::Silence => "silence",
+            Self::NumericOutlier => "numeric_outlier",
+            Self::NewValue => "new_value",
+            Self::UnusualOrder => "unusual_order",
             Self::Severity => "severity",
         }
     }
@@ -168,7 +192,10 @@ impl State {
 }
 
 /// Number of detectors; index into [`Verdict::evidence`] by [`DetectorKind`].
-pub const DETECTORS: usize = 2;
+pub const DETECTORS: usize = 7;
+
+/// Reasons a verdict carries at the most.
+pub const REASONS: usize = 4;
 
 /// The detectors, in the order of [`Verdict::evidence`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,21 +203,99 @@ pub const DETECTORS: usize = 2;
 pub enum DetectorKind {
     /// How rare the template is.
     Rarity = 0,
+    /// How many of it there are at once.
+    Rate = 1,
+    /// How far a number is from its like.
+    Numeric = 2,
+    /// Whether a value is new where there are few.
+    Categorical = 3,
+    /// How far the order of events is from the usual.
+    Sequence = 4,
     /// Level words and error keywords.
-    Severity = 1,
+    Severity = 5,
+    /// How long a regular template has not been seen.
+    Silence = 6,
 }
 
 impl DetectorKind {
     /// Every detector, in the order of [`Verdict::evidence`].
-    pub const ALL: [Self; DETECTORS] = [Self::Rarity, Self::Severity];
+    pub const ALL: [Self; DETECTORS] =
+        [Self::Rarity, Self::Rate, Self::Numeric, Self::Categorical, Self::Sequence, Self::Severity, Self::Silence];
 
     /// The key in the `detectors` field.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rarity => "rarity",
+            Self::Rate => "rate",
+            Self::Numeric => "numeric",
+            Self::Categorical => "categorical",
+            Self::Sequence => "sequence",
             Self::Severity => "severity",
+            Self::Silence => "silence",
         }
     }
+}
+
+/// What was seen and what would have been usual, in the line's own units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Measure {
+    /// Events of a template in a window.
+    Rate {
+        /// Seen.
+        observed: f64,
+        /// Seldom more than this.
+        expected: f64,
+        /// Length of the window.
+        window_secs: u32,
+    },
+    /// A number in the message.
+    Amount {
+        /// Seen.
+        observed: f64,
+        /// Lower end of the usual range.
+        low: f64,
+        /// Upper end of the usual range.
+        high: f64,
+        /// Unit of all three, as the message writes it; empty for none.
+        unit: &'static str,
+    },
+    /// Time without an event.
+    Gap {
+        /// So far.
+        observed_secs: f64,
+        /// The longest before.
+        expected_secs: f64,
+    },
+}
+
+impl Measure {
+    /// What was seen, as a number.
+    pub const fn observed(&self) -> f64 {
+        match self {
+            Self::Rate { observed, .. } | Self::Amount { observed, .. } => *observed,
+            Self::Gap { observed_secs, .. } => *observed_secs,
+        }
+    }
+
+    /// What would have been usual, in words: `≤ 14 per 10 s`, `12 to 40 ms`.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Rate { expected, window_secs, .. } => format!("≤ {} per {window_secs} s", short(expected.ceil())),
+            Self::Amount { low, high, unit, .. } => {
+                format!("{} to {} {unit}", short(*low), short(*high)).trim_ascii_end().to_owned()
+            }
+            Self::Gap { expected_secs, .. } => format!("≤ {} s between events", short(*expected_secs)),
+        }
+    }
+}
+
+/// Three digits, no more than needed.
+fn short(number: f64) -> String {
+    let magnitude = if number == 0.0 { 0.0 } else { number.abs().log10().floor() };
+    let decimals = (2.0 - magnitude).clamp(0.0, 6.0);
+    let text = format!("{number:.*}", decimals as usize);
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// The answer for one event.
@@ -208,7 +313,9 @@ pub struct Verdict {
     pub state: State,
     /// Evidence in nats by [`DetectorKind`], before weights.
     pub evidence: [f32; DETECTORS],
-    pub(crate) reasons: [Option<Reason>; 4],
+    pub(crate) reasons: [Option<Reason>; REASONS],
+    /// What a rate, numeric or silence reason rests on.
+    pub measure: Option<Measure>,
     /// The event's template.
     pub template: TemplateId,
     /// Time-ordered id of the event.
@@ -225,6 +332,17 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_expected_is_told_in_few_digits() {
+        let rate = Measure::Rate { observed: 212.0, expected: 13.2, window_secs: 10 };
+        assert_eq!((rate.expected().as_str(), rate.observed()), ("≤ 14 per 10 s", 212.0));
+        let amount = Measure::Amount { observed: 9.0e4, low: 0.51234, high: 1234.5, unit: "ms" };
+        assert_eq!(amount.expected(), "0.512 to 1234 ms");
+        let bare = Measure::Amount { observed: 9.0e4, low: 0.0, high: 10.0, unit: "" };
+        assert_eq!(bare.expected(), "0 to 10");
+        assert_eq!(Measure::Gap { observed_secs: 60.0, expected_secs: 5.5 }.expected(), "≤ 5.5 s between events");
+    }
 
     #[test]
     fn event_id_text_round_trips_and_sorts_by_time() {

@@ -303,10 +303,10 @@ fn flags_about_fields_are_wrong_usage_for_text_and_told_of_when_the_input_turns_
         assert!(failed(&forced, 2).contains(flag), "{command} {}", stderr(&forced));
     }
     for command in ["score", "scan"] {
-        let found = run(&[command, "--partition-by", "host"], "\nplain text\n");
+        let found = run(&[command, "--partition-by", "service"], "\nplain text\n");
         assert!(ok(&found).contains("plain text") || command == "scan");
         assert!(stderr(&found).contains("no fields; not used: partition_by"), "{}", stderr(&found));
-        assert_eq!(stderr(&run(&[command, "--partition-by", "host"], "{\"message\":\"x\"}\n")), "");
+        assert_eq!(stderr(&run(&[command, "--partition-by", "service"], "{\"message\":\"x\"}\n")), "");
         assert_eq!(stderr(&run(&[command], "plain text\n")), "");
     }
 }
@@ -336,4 +336,26 @@ fn read_line(reader: &mut impl BufRead) -> String {
 
 fn kill(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn a_heartbeat_that_stops_comes_out_as_an_event_of_its_own_even_when_the_input_ends_soon_after() {
+    let event = |second: u64, message: &str| {
+        let time = format!("2026-01-01T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60);
+        format!("{{\"timestamp\":\"{time}\",\"host\":\"a\",\"message\":\"{message}\"}}\n")
+    };
+    let mut input = String::new();
+    for second in 0..1_400 {
+        input += &event(second, &format!("request {second} served"));
+        if second % 5 == 0 && second < 1_300 {
+            input += &event(second, "still here");
+        }
+    }
+    let output = run(&["score", "--input", "json", "--time", "event"], input.as_bytes());
+    let silent: Vec<_> =
+        json_lines(ok(&output)).into_iter().filter(|event| event["anomaly"]["synthetic"] == true).collect();
+    assert_eq!(silent.len(), 1, "{silent:?}");
+    assert_eq!(silent[0]["anomaly"]["template"], "still here");
+    assert_eq!(silent[0]["anomaly"]["reasons"], serde_json::json!(["silence"]));
+    assert_eq!(silent[0]["anomaly"]["expected"], "≤ 5 s between events");
 }

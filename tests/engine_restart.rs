@@ -8,7 +8,7 @@ use std::sync::Arc;
 use oddline::clock::ManualClock;
 use oddline::config::{Config, Durability};
 use oddline::engine::{Engine, Environment, Lane};
-use oddline::event::{Observation, Timestamp, Verdict};
+use oddline::event::{Observation, StreamKey, Timestamp, Verdict};
 use oddline::storage::RealFs;
 
 /// A stream with routine, names that generalise, rare lines and errors.
@@ -19,13 +19,19 @@ fn line(n: u64) -> String {
             format!("ERROR component {} failed with code {n}", (b'a' + (n / 997 % 26) as u8) as char)
         }
         _ if n.is_multiple_of(11) => format!("session opened for user {} by root", NAMES[(n / 11 % 12) as usize]),
+        _ if n.is_multiple_of(2_003) => format!("GET /items/{n} took {} ms", n * 1_000),
         _ if n.is_multiple_of(3) => format!("GET /items/{n} took {} ms", n % 50),
+        _ if n % 4_001 == 1 => format!("reply code={} to {n}", 500 + n % 7),
+        _ if n.is_multiple_of(5) => format!("reply code={} to {n}", 200 + n % 3),
         _ => format!("job {n} done, {} rows left", n * 7 % 1_000),
     }
 }
 
 fn observe(lane: &mut Lane, n: u64) -> Verdict {
-    lane.observe(&Observation::new(line(n).as_bytes(), Timestamp(n as i64 * 100_000)))
+    let line = line(n);
+    let mut observation = Observation::new(line.as_bytes(), Timestamp(n as i64 * 100_000));
+    observation.stream = StreamKey(n / 5 % 3);
+    lane.observe(&observation)
 }
 
 fn environment(now: i64) -> Environment {

@@ -28,6 +28,7 @@ fn event(number: i64) -> WalEvent {
         stream: StreamKey(number as u64 % 3),
         severity: 2,
         flags: (number % 2) as u8,
+        ..WalEvent::default()
     }
 }
 
@@ -56,6 +57,7 @@ fn golden_bytes() {
         stream: StreamKey(0xfe),
         severity: 4,
         flags: 1,
+        ..WalEvent::default()
     };
     let bytes = chunk::encode(ID, &[event], &mut |_| Some(b"a <*>".to_vec())).unwrap();
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -228,6 +230,7 @@ fn any_event() -> impl Strategy<Value = WalEvent> {
             stream: StreamKey(stream),
             severity,
             flags,
+            ..WalEvent::default()
         },
     )
 }

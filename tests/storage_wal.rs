@@ -8,7 +8,7 @@ use oddline::event::{StreamKey, TemplateId, Timestamp};
 use oddline::storage::error::StorageError;
 use oddline::storage::mem_fs::{Faults, MemFs};
 use oddline::storage::wal::{
-    LaneWal, Position, Record, RecoveryReport, SegmentHeader, SegmentSequence, WalEncoder, WalEvent, lanes,
+    LaneWal, Position, Record, RecoveryReport, SegmentHeader, SegmentSequence, VALUES, WalEncoder, WalEvent, lanes,
     recover_lane,
 };
 use oddline::storage::{FileSystem, frame};
@@ -93,6 +93,7 @@ fn event(number: i64) -> WalEvent {
         stream: StreamKey((number / 5 % 2) as u64 * 77),
         severity: template as u8,
         flags: u8::from(number % 7 == 0),
+        ..WalEvent::default()
     }
 }
 
@@ -151,22 +152,27 @@ fn golden_bytes_of_a_segment() {
         stream: StreamKey(0xfe),
         severity: 4,
         flags: 1,
+        ..WalEvent::default()
     };
     encoder.define_template(first.template, b"a <*>", Timestamp(-1)).unwrap();
     encoder.event(7, &first);
     encoder.event(7, &WalEvent { timestamp: Timestamp(1_003), ..first });
+    let mut values = [0; VALUES];
+    (values[0], values[9]) = (0x21, 0xee);
+    encoder.event(7, &WalEvent { timestamp: Timestamp(1_003), values, ..first });
     encoder.decision(6, b"xy").unwrap();
     let bytes = [header(5, 2).to_bytes(), encoder.take(Vec::new())].concat();
     let expected = [
         "4f444c4e57414c31 01000000 03 000000 0500000000000000 02000000 0040624159440600 e4bd36c2",
         // A template: record 0, event 0.
         "f50d 760e 10000000 87374fb0 02 00 00 8877665544332211 01 61203c2a3e",
-        // Two events in one frame that starts a block: record 1, event 0.
-        "f50d cecf 1e000000 a4364e5d 01 01 00 01",
-        "fb 02 8877665544332211 fe00000000000000 0401 0000c03f",
+        // Three events in one frame that starts a block, the last with values: record 1, event 0.
+        "f50d 6a6a 24000000 18711442 01 01 00 01",
+        "fa 02 8877665544332211 fe00000000000000 0401 c03f",
         "04 06 00",
-        // A decision: record 3, event 2.
-        "f50d c8c1 05000000 0d4e2b55 03 03 02 06 7879",
+        "20 00 0481 8104 21ee",
+        // A decision: record 4, event 3.
+        "f50d 1998 05000000 f1ea1820 03 04 03 06 7879",
     ];
     assert_eq!(hex(&bytes), expected.concat().replace(' ', ""));
 }
@@ -489,10 +495,12 @@ fn bytes_per_event(micros: i64, batch: i64) -> f64 {
         let event = WalEvent {
             timestamp: Timestamp(number * micros),
             template: TemplateId(u64::from(slot) << 20),
-            statistic: slot as f32 * 0.013 + (number / 300) as f32 * 1e-5,
+            // As lanes write it: rounded to its upper half.
+            statistic: f32::from_bits((slot as f32 * 0.013 + (number / 300) as f32 * 1e-5).to_bits() & 0xffff_0000),
             stream: StreamKey((number / 4 % 50) as u64),
             severity: (slot % 5) as u8,
             flags: u8::from(number % 1_000 == 0),
+            ..WalEvent::default()
         };
         encoder.event(slot, &event);
         if number % batch == 0 {
@@ -547,14 +555,17 @@ fn any_event() -> impl Strategy<Value = Kept> {
     ];
     let slot = prop_oneof![8 => 0..6u32, 1 => 1 << 23..=u32::MAX];
     let meta = (any::<u8>(), any::<u8>(), 0..3u8);
-    (ids, any::<u32>(), meta, slot).prop_map(|((template, stream, time), bits, (severity, flags, shape), slot)| {
+    let values = prop_oneof![2 => Just([0; VALUES]), 1 => any::<[u8; VALUES]>()];
+    let parts = (ids, any::<u32>(), meta, slot, values);
+    parts.prop_map(|((template, stream, time), bits, (severity, flags, shape), slot, values)| {
         let event = WalEvent {
             timestamp: Timestamp(time),
             template: TemplateId(template),
-            statistic: f32::from_bits(if shape == 0 { bits } else { bits & 3 }),
+            statistic: f32::from_bits(if shape == 0 { bits } else { bits & 0x0003_0003 }),
             stream: StreamKey(stream),
             severity: severity & shape,
-            flags: flags & shape,
+            flags: flags & shape & 0x7f,
+            values,
         };
         Kept::Event(event, slot)
     })

@@ -174,6 +174,7 @@ mod tests {
         let start =
             super::super::report::rfc3339(Timestamp::from_millis(story::START_MILLIS + story::INCIDENT_SECOND * 1000));
         let early = demo.alerts.iter().filter(|a| a.timestamp < start).count();
-        assert!(early <= 3, "{early} alerts before anything happened");
+        // The budget is one event in a thousand, and some five thousand come between learning and the incident.
+        assert!(early <= 6, "{early} alerts before anything happened");
     }
 }

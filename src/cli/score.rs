@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use oddline::config::Config;
 use oddline::engine::Environment;
+use oddline::engine::Synthetic;
 use oddline::plugin::{Component, Counts, LineScorer};
 
 use super::doctor;
@@ -109,11 +110,16 @@ impl Scoring {
         self.last_tick = Instant::now();
         let component = self.scorer.component();
         let now = component.now();
-        for synthetic in component.tick(now) {
-            self.scorer.synthetic(&synthetic, self.out.buffer());
+        let synthetic = component.tick(now);
+        self.tell_synthetic(&synthetic);
+        self.out.flush()
+    }
+
+    fn tell_synthetic(&mut self, synthetic: &[Synthetic]) {
+        for synthetic in synthetic {
+            self.scorer.synthetic(synthetic, self.out.buffer());
             self.out.buffer().push(b'\n');
         }
-        self.out.flush()
     }
 
     fn detect(&mut self, line: &[u8]) {
@@ -167,7 +173,12 @@ impl Work for Scoring {
 
     fn pause(&mut self) -> Result<(), CliError> {
         self.commit();
-        if self.last_tick.elapsed() >= TICK { self.tick() } else { self.out.flush() }
+        if self.last_tick.elapsed() >= TICK {
+            return self.tick();
+        }
+        let synthetic = self.scorer.component().take_synthetic();
+        self.tell_synthetic(&synthetic);
+        self.out.flush()
     }
 
     fn idle(&mut self) -> Result<(), CliError> {

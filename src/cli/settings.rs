@@ -126,7 +126,7 @@ pub(crate) fn warn_of_unused(config: &Config, input: LineFormat) {
         ("message_field", config.message_field != usual.message_field),
         ("timestamp_field", config.timestamp_field != usual.timestamp_field),
         ("level_field", config.level_field.is_some()),
-        ("partition_by", !config.partition_by.is_empty()),
+        ("partition_by", config.partition_by != usual.partition_by),
     ];
     let unused: Vec<_> = keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect();
     if input == LineFormat::Lines && !unused.is_empty() {

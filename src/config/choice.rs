@@ -96,6 +96,8 @@ choice! {
         UserName = "user_name",
         /// Ids of one kind in a row.
         List = "list",
+        /// Values in JSON.
+        Json = "json",
     }
 }
 

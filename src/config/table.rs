@@ -262,6 +262,18 @@ settings! {
     calibration_half_life_events: u64 = 20_000, Kind::Integer { min: 100, max: BILLION }, unit "events";
     /// Weight of level words and error keywords in the score. 0: they do not count.
     severity_weight: f64 = 0.5, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of rare and new templates in the score. 0: they do not count.
+    rarity_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of too many events of a template at once.
+    rate_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of numbers far from what their place held before.
+    numeric_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of new values in a place that held few.
+    categorical_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of events out of the order their stream usually has; see `partition_by`.
+    sequence_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of a regular template's silence. 0: it is not told.
+    silence_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
     /// Length of a window: the events that are counted, sealed and stored together.
     window_secs: u64 = 10, Kind::Integer { min: 1, max: 3_600 }, unit "seconds";
     /// Where the message is in the event.
@@ -270,8 +282,9 @@ settings! {
     timestamp_field: String = "timestamp".to_owned(), Kind::Text(Shape::FieldPath), unit "";
     /// Where the level (`ERROR`, `warn`) is in the event. Unset: only the message tells.
     level_field: Option<String> = None, Kind::OptionalText(Shape::FieldPath), unit "", sample Some("level".to_owned());
-    /// Fields whose values together name the stream an event belongs to. Empty: all events are one stream.
-    partition_by: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::FieldPath, max_items: 16 }, unit "", sample vec!["host".to_owned(), "service".to_owned()];
+    /// Fields whose values together name the stream an event belongs to: the order of events and silences are learned by stream. An event
+    /// that has none of them belongs to one stream with all others of its kind. Empty: all events are one stream.
+    partition_by: Vec<String> = vec!["host".to_owned()], Kind::Texts { shape: Shape::FieldPath, max_items: 16 }, unit "", sample vec!["host".to_owned(), "service".to_owned()];
     /// Which time counts: `arrival` (when oddline sees the event) or `event` (its own timestamp, for replays).
     time: TimeSource = TimeSource::default(), Kind::Choice(TimeSource::NAMES), unit "";
     /// Where the results are written in the event.
@@ -287,7 +300,8 @@ settings! {
     on_existing: OnExisting = OnExisting::default(), Kind::Choice(OnExisting::NAMES), unit "";
     /// How many templates are kept; beyond it the least recently used goes.
     max_templates: usize = 10_000, Kind::Integer { min: 1, max: 1_000_000 }, unit "templates";
-    /// Memory for templates, counts, windows and queues together. At the limit detail is dropped, events never.
+    /// Memory to keep to. A quarter of it is for the texts of templates: at that limit the least recently used go, as at
+    /// `max_templates`. Buffers, queues and caches have fixed bounds of their own; events are never held up or lost.
     memory_limit_bytes: u64 = 64 * MIB, Kind::Integer { min: 4 * MIB, max: TIB }, unit "bytes";
     /// When what was learned reaches the disk: `none` (when the system pleases), `interval` (every `flush_interval_ms`),
     /// `always` (at every commit).
@@ -297,7 +311,7 @@ settings! {
     /// Time between two checkpoints: how much has to be replayed after a crash.
     checkpoint_interval_secs: u64 = 60, Kind::Integer { min: 1, max: 86_400 }, unit "seconds";
     /// Size at which a file of the write-ahead log is closed and the next begun; at most `max_disk_bytes`.
-    wal_segment_bytes: u64 = 4 * MIB, Kind::Integer { min: 64 * KIB, max: GIB }, unit "bytes";
+    wal_segment_bytes: u64 = 2 * MIB, Kind::Integer { min: 64 * KIB, max: GIB }, unit "bytes";
     /// How long the history of events is kept.
     retention_hours: u64 = 168, Kind::Integer { min: 1, max: 87_600 }, unit "hours";
     /// Disk for the data dir; at the limit the oldest history goes first.
@@ -308,7 +322,7 @@ settings! {
     /// Built-in masks that do not apply. There are: `path` (paths, URLs), `key_value` (values of `key=value`), `number` (words with a digit),
     /// `hex` (eight hex digits or more), `calendar_time`, `size` (a number and its unit), `protocol` (the version after a path),
     /// `empty_value` (nothing between brackets), `quoted_value`, `user_name` (the word after `user`), `list` (ids of one kind in
-    /// a row).
+    /// a row), `json` (values in JSON, but of keys like `level` and `msg`).
     disabled_masks: Vec<BuiltinMask> = Vec::new(), Kind::Choices(BuiltinMask::NAMES), unit "", sample vec![BuiltinMask::Path];
     /// Templates that must differ in one word before that word is a variable. Lower: fewer templates, but `GET` and `POST` may
     /// become one; higher: names stay apart longer.

@@ -18,11 +18,11 @@ struct Alert {
     statistic: f32,
 }
 
-/// Alerts within the hold time, by template slot.
+/// Alerts within the hold time, by what alerted: a template slot or a stream.
 #[derive(Debug, Clone)]
 pub struct Hold {
     seconds: f64,
-    alerts: HashMap<u32, Alert, foldhash::fast::FixedState>,
+    alerts: HashMap<u64, Alert, foldhash::fast::FixedState>,
 }
 
 impl Hold {
@@ -31,23 +31,22 @@ impl Hold {
         Self { seconds: hold_secs as f64, alerts: HashMap::default() }
     }
 
-    /// Whether an alert of the slot with this statistic is a repeat; if it is not, it is noted.
-    pub fn is_repeat(&mut self, slot: usize, at: Timestamp, statistic: f32) -> bool {
-        let slot = slot as u32;
-        if let Some(last) = self.alerts.get(&slot)
+    /// Whether an alert of this strength is a repeat; if it is not, it is noted.
+    pub fn is_repeat(&mut self, key: u64, at: Timestamp, statistic: f32) -> bool {
+        if let Some(last) = self.alerts.get(&key)
             && at.seconds_since(last.at).abs() < self.seconds
             && statistic < last.statistic + STRONGER_BY
         {
             return true;
         }
         self.make_room(at);
-        self.alerts.insert(slot, Alert { at, statistic });
+        self.alerts.insert(key, Alert { at, statistic });
         false
     }
 
-    /// The slot is about to hold another template.
-    pub fn forget(&mut self, slot: usize) {
-        self.alerts.remove(&(slot as u32));
+    /// What alerted under this key is no more.
+    pub fn forget(&mut self, key: u64) {
+        self.alerts.remove(&key);
     }
 
     fn make_room(&mut self, now: Timestamp) {
@@ -81,10 +80,10 @@ impl Hold {
     /// # Errors
     /// When the bytes are cut short; nothing is changed then.
     pub fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        let length = from.length("alerts held", MOST, 16)?;
+        let length = from.length("alerts held", MOST, 20)?;
         let mut alerts = HashMap::default();
         for _ in 0..length {
-            let slot = from.u32("slot of an alert")?;
+            let slot = from.u64("what alerted")?;
             let at = Timestamp(from.i64("time of an alert")?);
             let statistic = f32::from_bits(from.u32("statistic of an alert")?);
             alerts.insert(slot, Alert { at, statistic });

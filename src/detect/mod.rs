@@ -1,11 +1,23 @@
 //! How odd is this event? Arithmetic only: no I/O, no clock, no text but a template's.
 //!
-//! Each [`Detector`] gives evidence in nats (−ln p under what it learned). [`Model`] combines them,
+//! Each [`Detector`] gives evidence in nats. What most of them say is calibrated by what they said before ([`calibration`]), so that one that
+//! often cries says little; [`Model`] combines them,
 //!
 //! > T = max(evidence other than severity) + λ·severity + 0.001·Σ evidence,
 //!
-//! turns T into a p-value by what T was for past events ([`calibration`]), and holds back repeats ([`hold`]). An
-//! event is scored with what was known before it came, then learned.
+//! turns T into a p-value by what T was for past events, and holds back repeats ([`hold`]). An event is scored with what was known before it
+//! came, then learned. Calibrations learn what would have alerted, repeats left out: the share of events at or above a threshold is then
+//! the share that alerts, and a long incident is learned as the few alerts it raises and not as its thousands of lines.
+//!
+//! | detector | looks at | kept per | several lanes |
+//! |---|---|---|---|
+//! | [`rarity`] | the template | template | exchanged |
+//! | [`rate`] | its count in a window | template | exchanged |
+//! | [`numeric`] | numbers at wildcards | template and wildcard | ranges exchanged |
+//! | [`categorical`] | words at wildcards | template and wildcard | own |
+//! | [`sequence`] | the templates before it | stream, transitions over all | own |
+//! | [`severity`] | level words | | |
+//! | [`silence`] | time since the last one | template, and template and stream | own |
 //!
 //! # Order and reproducibility
 //! All state changes are functions of the sequence of [`Input`]s: the same inputs in the same order give the same
@@ -13,29 +25,49 @@
 //!
 //! # Several lanes
 //! A lane's model holds its own events and, at each fold, those of others ([`Outbox`], [`Model::absorb`]): counts are
-//! added at the current weight, so what was learned elsewhere counts as having just happened.
+//! added at the current weight, so what was learned elsewhere counts as having just happened. What the table calls a lane's own is learned
+//! by each lane from its own events: a stream should stay with a lane.
 
 pub mod calibration;
+pub mod categorical;
 pub mod hold;
 mod model;
+pub mod numeric;
 pub mod rarity;
+pub mod rate;
+mod repeats;
+mod runs;
+pub mod sequence;
 pub mod severity;
+pub mod silence;
 mod state;
+mod streams;
+mod table;
+pub mod value;
 
-pub use model::{Model, ModelOptions, Outbox, Scored};
+pub use model::{Model, ModelOptions, Outbox, Scored, Weights};
 pub use state::{StateError, StateReader};
 
-use crate::event::{DetectorKind, Timestamp};
+use crate::event::{DetectorKind, StreamKey, Timestamp};
+
+/// More templates than a store can hold: bounds what is read back.
+const MOST_TEMPLATES: usize = 1 << 24;
 
 /// What detectors see of an event.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Input {
     /// Index of the template's counts.
     pub slot: usize,
     /// When it happened.
     pub timestamp: Timestamp,
+    /// The stream it belongs to.
+    pub stream: StreamKey,
     /// Level words and keywords, see [`severity`].
     pub severity: severity::Severity,
+    /// What is at its wildcards.
+    pub values: value::Values,
+    /// How much it surprised where it came in its stream's order, 0 to 1; the model sets it before the detectors that use it are asked.
+    pub surprise: f32,
 }
 
 /// One source of evidence: O(1) an event, bounded memory.
@@ -43,11 +75,8 @@ pub trait Detector {
     /// Its place among the evidence.
     const KIND: DetectorKind;
 
-    /// How surprising the event is under what was learned before it: nats, finite, ≥ 0.
-    fn evidence(&self, input: &Input) -> f32;
-
-    /// Takes the event in.
-    fn learn(&mut self, input: &Input);
+    /// How surprising the event is under what was learned before it: nats, finite, ≥ 0. Then takes the event in.
+    fn observe(&mut self, input: &Input) -> f32;
 
     /// What was learned of `from` now belongs to `into`.
     fn merge(&mut self, from: usize, into: usize);

@@ -1,16 +1,53 @@
 //! Everything one lane learned, and the combined score.
 
-use super::calibration::{self, BINS, Calibration};
+use super::calibration::{self, BINS, Calibration, TailShape};
+use super::categorical::Categorical;
 use super::hold::Hold;
+use super::numeric::{Numeric, Outlier};
 use super::rarity::Rarity;
+use super::rate::{Excess, Rate};
+use super::repeats::Recent;
+use super::sequence::Sequence;
+use super::silence::{Silence, Silent, TOLD_AT};
+use super::streams::Streams;
 use super::{Detector, Input, StateError, StateReader};
-use crate::event::{DETECTORS, DetectorKind, Reason, State, Timestamp};
+use crate::event::{DETECTORS, DetectorKind, REASONS, Reason, State, StreamKey, Timestamp};
 
 /// Weight of the sum of all evidence beside the strongest one.
 const SUM_WEIGHT: f32 = 0.001;
 
-/// Weighted evidence below this gives no reason, nats.
+/// Weighted evidence below this gives no reason, nats: rarity and severity.
 const REASON_AT: f32 = 0.25;
+
+/// The same for detectors that are calibrated: one event in twenty says as much by chance.
+const CALIBRATED_REASON_AT: f32 = 3.0;
+
+/// Rarity is not calibrated: a new template is news however many there were of late, and what it weighs beyond the others stands for that.
+const RARITY_WEIGHT: f32 = 1.15;
+
+/// A count is no more surprising than this many times what the windows alone say.
+const RATE_CAP: f32 = 2.0;
+
+/// The most a number or a new value can say, nats.
+const VALUE_CAP: f32 = 20.0;
+
+/// Evidence below this is nothing to be remembered as recent, nats.
+const LEAST_RECENT: f32 = 0.05;
+
+/// log2 of the streams whose recent evidence is remembered.
+const STREAM_BITS: u32 = 12;
+
+/// Weights of the detectors, by [`DetectorKind`]; severity's is λ.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weights(pub [f32; DETECTORS]);
+
+impl Default for Weights {
+    fn default() -> Self {
+        let mut weights = [1.0; DETECTORS];
+        weights[DetectorKind::Severity as usize] = 0.5;
+        Self(weights)
+    }
+}
 
 /// How a model scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,8 +64,8 @@ pub struct ModelOptions {
     pub half_life_events: u64,
     /// Half-life of the calibration.
     pub calibration_half_life_events: u64,
-    /// λ.
-    pub severity_weight: f64,
+    /// What each detector weighs.
+    pub weights: Weights,
 }
 
 /// The answer for one input.
@@ -38,7 +75,9 @@ pub struct Scored {
     pub evidence: [f32; DETECTORS],
     /// The combined statistic T, nats.
     pub statistic: f32,
-    /// Share of past events with a T at least as large.
+    /// −ln of the share of past events with a T at least as large.
+    pub nats: f32,
+    /// That share.
     pub p_value: f64,
     /// An alert.
     pub is_anomaly: bool,
@@ -47,16 +86,26 @@ pub struct Scored {
     /// Learning or ready.
     pub state: State,
     /// Strongest first.
-    pub reasons: [Option<Reason>; 4],
+    pub reasons: [Option<Reason>; REASONS],
+    /// What a rate reason rests on.
+    pub excess: Option<Excess>,
+    /// What a numeric reason rests on.
+    pub outlier: Option<Outlier>,
 }
 
 /// What a lane saw since it was last asked, for the other lanes.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Outbox {
     /// Events by template slot.
     pub counts: Vec<(u32, u32)>,
+    /// What they count together in windows, in the order of `counts`.
+    pub weights: Vec<f32>,
+    /// Of each wildcard of the slot, lowest and highest number known, in the order of `counts`.
+    pub ranges: Vec<Vec<(f32, f32)>>,
     /// Events by bin of the calibration.
     pub bins: Vec<(u16, u32)>,
+    /// Time of the last.
+    pub newest: Timestamp,
 }
 
 /// Counters that are emptied as a whole, without touching what is zero.
@@ -105,17 +154,73 @@ impl Tally {
     }
 }
 
+/// The calibrations of single detectors.
+#[derive(Debug, Clone)]
+struct Calibrations {
+    rate: Calibration,
+    numeric: Calibration,
+    categorical: Calibration,
+    sequence: Calibration,
+}
+
+/// What a template said lately.
+#[derive(Debug, Clone, Copy, Default)]
+struct RecentOfTemplate {
+    rate: Recent,
+    numeric: Recent,
+    categorical: Recent,
+    combined: Recent,
+}
+
+/// What a stream said lately.
+#[derive(Debug, Clone, Copy, Default)]
+struct RecentOfStream {
+    sequence: Recent,
+    combined: Recent,
+}
+
 /// What one lane learned.
 #[derive(Debug, Clone)]
 pub struct Model {
     options: ModelOptions,
     rarity: Rarity,
+    rate: Rate,
+    numeric: Numeric,
+    categorical: Categorical,
+    sequence: Sequence,
+    silence: Silence,
+    calibrations: Calibrations,
     calibration: Calibration,
     hold: Hold,
+    templates: Vec<RecentOfTemplate>,
+    streams: Streams<RecentOfStream>,
     first_event: Option<Timestamp>,
+    newest: Timestamp,
     is_ready: bool,
     seen_counts: Tally,
-    seen_bins: Tally,
+    seen_weights: Vec<f32>,
+    seen_bins: Box<[u32]>,
+}
+
+/// What detectors say of one event, before and after calibration.
+struct Evidence {
+    raw: [f32; DETECTORS],
+    calibrated: [f32; DETECTORS],
+}
+
+impl Calibrations {
+    fn new(half_life_events: u64) -> Self {
+        let calibration = || Calibration::new(half_life_events, TailShape::DETECTOR);
+        Self { rate: calibration(), numeric: calibration(), categorical: calibration(), sequence: calibration() }
+    }
+
+    fn all(&self) -> [&Calibration; 4] {
+        [&self.rate, &self.numeric, &self.categorical, &self.sequence]
+    }
+
+    fn all_mut(&mut self) -> [&mut Calibration; 4] {
+        [&mut self.rate, &mut self.numeric, &mut self.categorical, &mut self.sequence]
+    }
 }
 
 impl Model {
@@ -123,56 +228,123 @@ impl Model {
     pub fn new(options: ModelOptions) -> Self {
         Self {
             rarity: Rarity::new(options.half_life_events),
-            calibration: Calibration::new(options.calibration_half_life_events),
+            rate: Rate::default(),
+            numeric: Numeric::default(),
+            categorical: Categorical::default(),
+            sequence: Sequence::new(options.half_life_events),
+            silence: Silence::default(),
+            calibrations: Calibrations::new(options.calibration_half_life_events),
+            calibration: Calibration::new(options.calibration_half_life_events, TailShape::COMBINED),
             hold: Hold::new(options.hold_secs),
+            templates: Vec::new(),
+            streams: Streams::new(STREAM_BITS),
             first_event: None,
+            newest: Timestamp::default(),
             is_ready: false,
             seen_counts: Tally::default(),
-            seen_bins: Tally::default(),
+            seen_weights: Vec::new(),
+            seen_bins: vec![0; BINS].into(),
             options,
         }
+    }
+
+    /// A bit for each wildcard of a slot whose word a coming input should have.
+    #[inline]
+    pub fn wanted_words(&self, slot: usize) -> u8 {
+        self.categorical.wanted(slot)
     }
 
     /// Scores an event by what was learned before it, then learns it.
     pub fn observe(&mut self, input: &Input) -> Scored {
         let is_new = self.rarity.is_new(input.slot);
-        let mut evidence = [0.0; DETECTORS];
-        evidence[DetectorKind::Rarity as usize] = self.rarity.evidence(input);
-        evidence[DetectorKind::Severity as usize] = input.severity.nats();
-        let statistic = self.combine(&evidence);
-        let p_value = self.calibration.p_value(statistic);
+        let evidence = self.evidence(input);
+        let (statistic, leader) = self.combine(&evidence.calibrated);
+        let nats = self.calibration.nats(statistic);
+        let p_value = Calibration::probability(nats);
         let state = self.state_at(input.timestamp);
         let is_odd = state == State::Ready && p_value <= self.options.alert_budget;
-        let suppressed = is_odd && self.hold.is_repeat(input.slot, input.timestamp, statistic);
-        self.learn(input, statistic);
+        let suppressed = is_odd && self.hold.is_repeat(key(leader, input), input.timestamp, nats);
+        let is_fresh = self.calibrate(input, &evidence, nats, leader);
+        self.learn(if is_odd && !suppressed || !is_odd && is_fresh { statistic } else { 0.0 });
+        let reasons = self.reasons(&evidence.calibrated, is_new);
         Scored {
-            evidence,
+            evidence: evidence.calibrated,
             statistic,
+            nats,
             p_value,
             is_anomaly: is_odd && !suppressed,
             suppressed,
             state,
-            reasons: self.reasons(&evidence, is_new),
+            reasons,
+            excess: self.rate.excess().filter(|_| reasons.contains(&Some(Reason::RateSpike))),
+            outlier: self.numeric.outlier().filter(|_| reasons.contains(&Some(Reason::NumericOutlier))),
         }
     }
 
-    fn combine(&self, evidence: &[f32; DETECTORS]) -> f32 {
-        let severity = evidence[DetectorKind::Severity as usize];
-        let strongest = evidence[DetectorKind::Rarity as usize];
-        strongest + self.options.severity_weight as f32 * severity + SUM_WEIGHT * evidence.iter().sum::<f32>()
+    fn evidence(&mut self, input: &Input) -> Evidence {
+        let mut raw = [0.0; DETECTORS];
+        raw[DetectorKind::Rarity as usize] = self.rarity.observe(input);
+        let sequence = self.sequence.observe(input);
+        let input = Input { surprise: self.sequence.surprise(), ..*input };
+        let rate = self.rate.observe(&input);
+        let numeric = self.numeric.observe(&input);
+        let categorical = self.categorical.observe(&input);
+        self.silence.observe(&input);
+        self.count(&input);
+        raw[DetectorKind::Rate as usize] = rate;
+        raw[DetectorKind::Numeric as usize] = numeric;
+        raw[DetectorKind::Categorical as usize] = categorical;
+        raw[DetectorKind::Sequence as usize] = sequence;
+        raw[DetectorKind::Severity as usize] = input.severity.nats();
+        let mut calibrated = raw;
+        let of = &self.calibrations;
+        calibrated[DetectorKind::Rate as usize] = of.rate.nats(rate).min(RATE_CAP * rate);
+        calibrated[DetectorKind::Numeric as usize] = numeric.min(VALUE_CAP).min(of.numeric.nats(numeric) + 1.0);
+        calibrated[DetectorKind::Categorical as usize] =
+            categorical.min(VALUE_CAP).min(of.categorical.nats(categorical) + 1.0);
+        calibrated[DetectorKind::Sequence as usize] = of.sequence.nats(sequence);
+        Evidence { raw, calibrated }
     }
 
-    fn reasons(&self, evidence: &[f32; DETECTORS], is_new: bool) -> [Option<Reason>; 4] {
-        let rarity = evidence[DetectorKind::Rarity as usize];
-        let severity = evidence[DetectorKind::Severity as usize] * self.options.severity_weight as f32;
-        let rare = if is_new { Reason::NewTemplate } else { Reason::RareTemplate };
-        let rare = (rarity >= REASON_AT || is_new).then_some(rare);
-        let severe = (severity >= REASON_AT).then_some(Reason::Severity);
-        match (rare, severe) {
-            (Some(rare), Some(severe)) if severity > rarity => [Some(severe), Some(rare), None, None],
-            (Some(rare), severe) => [Some(rare), severe, None, None],
-            (None, severe) => [severe, None, None, None],
+    fn weighted(&self, kind: DetectorKind, evidence: &[f32; DETECTORS]) -> f32 {
+        let own = if kind == DetectorKind::Rarity { RARITY_WEIGHT } else { 1.0 };
+        evidence[kind as usize] * self.options.weights.0[kind as usize] * own
+    }
+
+    /// T, and the detector that leads it.
+    fn combine(&self, evidence: &[f32; DETECTORS]) -> (f32, DetectorKind) {
+        let mut strongest = 0.0;
+        let mut leader = DetectorKind::Rarity;
+        let mut sum = 0.0;
+        for kind in DetectorKind::ALL {
+            let weighted = self.weighted(kind, evidence);
+            sum += weighted;
+            if weighted > strongest && kind != DetectorKind::Severity {
+                (strongest, leader) = (weighted, kind);
+            }
         }
+        (strongest + self.weighted(DetectorKind::Severity, evidence) + SUM_WEIGHT * sum, leader)
+    }
+
+    fn reasons(&self, evidence: &[f32; DETECTORS], is_new: bool) -> [Option<Reason>; REASONS] {
+        let mut found = [(0.0, None); DETECTORS];
+        let mut count = 0;
+        for kind in DetectorKind::ALL {
+            let weighted = self.weighted(kind, evidence);
+            let (least, reason) = reason_of(kind, is_new);
+            if weighted < least || (weighted <= 0.0 && !is_new) {
+                continue;
+            }
+            // Insertion keeps the order of the detectors among equals.
+            let mut at = count;
+            while at > 0 && found[at - 1].0 < weighted {
+                found[at] = found[at - 1];
+                at -= 1;
+            }
+            found[at] = (weighted, Some(reason));
+            count += 1;
+        }
+        std::array::from_fn(|place| found[place].1)
     }
 
     fn state_at(&mut self, now: Timestamp) -> State {
@@ -185,11 +357,82 @@ impl Model {
         if self.is_ready { State::Ready } else { State::Learning }
     }
 
-    fn learn(&mut self, input: &Input, statistic: f32) {
-        self.rarity.learn(input);
-        self.calibration.learn(statistic);
+    /// Notes the event for the other lanes.
+    fn count(&mut self, input: &Input) {
+        self.newest = input.timestamp;
         self.seen_counts.add(input.slot);
-        self.seen_bins.add(calibration::bin(statistic));
+        if input.slot >= self.seen_weights.len() {
+            self.seen_weights.resize(input.slot + 1, 0.0);
+        }
+        if let Some(weight) = self.seen_weights.get_mut(input.slot) {
+            *weight += Rate::weight(input);
+        }
+    }
+
+    /// The statistic of an event that alerted, or would have; 0 for a repeat.
+    fn learn(&mut self, statistic: f32) {
+        self.calibration.learn(statistic);
+        if let Some(events) = self.seen_bins.get_mut(calibration::bin(statistic)) {
+            *events = events.saturating_add(1);
+        }
+    }
+
+    /// Lets the detectors' calibrations learn what is no repeat; whether the combined statistic is none.
+    fn calibrate(&mut self, input: &Input, evidence: &Evidence, nats: f32, leader: DetectorKind) -> bool {
+        if input.slot >= self.templates.len() {
+            self.templates.resize(input.slot + 1, RecentOfTemplate::default());
+        }
+        let Some(template) = self.templates.get_mut(input.slot) else { return true };
+        let hold = u32::try_from(self.options.hold_secs).unwrap_or(u32::MAX);
+        let at = input.timestamp;
+        let fresh =
+            |recent: &mut Recent, nats: f32| if nats < LEAST_RECENT { nats } else { recent.fresh(at, nats, hold) };
+        let raw = |kind: DetectorKind| evidence.raw[kind as usize];
+        let of = &mut self.calibrations;
+        of.rate.learn(fresh(&mut template.rate, raw(DetectorKind::Rate)));
+        of.numeric.learn(fresh(&mut template.numeric, raw(DetectorKind::Numeric)));
+        of.categorical.learn(fresh(&mut template.categorical, raw(DetectorKind::Categorical)));
+        let mut sequence = raw(DetectorKind::Sequence);
+        let mut is_fresh = true;
+        if sequence >= LEAST_RECENT
+            && let Some(stream) = self.streams.of(stream_key(input.stream))
+        {
+            sequence = stream.sequence.fresh(at, sequence, hold);
+            if leader == DetectorKind::Sequence {
+                is_fresh = stream.combined.fresh(at, nats, hold) > 0.0;
+            }
+        }
+        of.sequence.learn(sequence);
+        if leader != DetectorKind::Sequence && nats >= LEAST_RECENT {
+            is_fresh = template.combined.fresh(at, nats, hold) > 0.0;
+        }
+        is_fresh
+    }
+
+    /// The worst silence that was not told of yet, as an event of its own; `now` is in the events' time.
+    pub fn tick(&mut self, now: Timestamp) -> Option<(Silent, Scored)> {
+        let silent = self.silence.look(now).filter(|_| self.is_ready)?;
+        let mut evidence = [0.0; DETECTORS];
+        evidence[DetectorKind::Silence as usize] = silent.evidence;
+        let statistic = self.weighted(DetectorKind::Silence, &evidence);
+        let p_value = Calibration::probability(statistic);
+        if statistic < TOLD_AT || p_value > self.options.alert_budget {
+            return None;
+        }
+        let suppressed = self.hold.is_repeat(silence_key(silent.slot), now, statistic);
+        let scored = Scored {
+            evidence,
+            statistic,
+            nats: statistic,
+            p_value,
+            is_anomaly: !suppressed,
+            suppressed,
+            state: State::Ready,
+            reasons: self.reasons(&evidence, false),
+            excess: None,
+            outlier: None,
+        };
+        (!suppressed).then_some((silent, scored))
     }
 
     /// Learning or ready.
@@ -209,18 +452,35 @@ impl Model {
 
     /// What was seen since the last call.
     pub fn take_outbox(&mut self) -> Outbox {
+        let counts: Vec<_> = self.seen_counts.take().collect();
+        let weights =
+            counts.iter().map(|(slot, _)| self.seen_weights.get_mut(*slot as usize).map_or(0.0, std::mem::take));
+        let ranges = |slot: &u32| self.numeric.ranges(*slot as usize).map(|(low, high, _)| (low, high)).collect();
+        let bins = self.seen_bins.iter_mut().zip(0u16..).map(|(events, bin)| (bin, std::mem::take(events)));
         Outbox {
-            counts: self.seen_counts.take().collect(),
-            bins: self.seen_bins.take().map(|(bin, count)| (bin as u16, count)).collect(),
+            weights: weights.collect(),
+            ranges: counts.iter().map(|(slot, _)| ranges(slot)).collect(),
+            bins: bins.filter(|(_, events)| *events > 0).collect(),
+            newest: self.newest,
+            counts,
         }
     }
 
+    /// Takes a template as met once, so that the first event of it is not news.
+    pub fn acquaint(&mut self, slot: usize) {
+        self.rarity.absorb(slot, 1);
+    }
+
     /// Learns what another lane saw; `slot_of` tells where its templates are now, if they still are.
-    pub fn absorb(&mut self, counts: impl IntoIterator<Item = (usize, u32)>, bins: &[(u16, u32)], is_ready: bool) {
-        for (slot, events) in counts {
-            self.rarity.absorb(slot, events);
+    pub fn absorb(&mut self, outbox: &Outbox, slot_of: impl Fn(u32) -> Option<usize>, is_ready: bool) {
+        let templates = outbox.counts.iter().zip(&outbox.weights).zip(&outbox.ranges);
+        for (((slot, events), weight), ranges) in templates {
+            let Some(slot) = slot_of(*slot) else { continue };
+            self.rarity.absorb(slot, *events);
+            self.rate.absorb(slot, outbox.newest.0, *weight);
+            self.numeric.absorb(slot, ranges);
         }
-        for (bin, events) in bins {
+        for (bin, events) in &outbox.bins {
             self.calibration.absorb(usize::from(*bin).min(BINS - 1), *events);
         }
         self.is_ready |= is_ready;
@@ -229,15 +489,36 @@ impl Model {
     /// What was learned of `from` now belongs to `into`.
     pub fn merge(&mut self, from: usize, into: usize) {
         self.rarity.merge(from, into);
-        self.hold.forget(from);
+        self.rate.merge(from, into);
+        self.numeric.merge(from, into);
+        self.categorical.merge(from, into);
+        self.sequence.merge(from, into);
+        self.silence.merge(from, into);
         self.seen_counts.merge(from, into);
+        self.leave(from);
     }
 
     /// The slot is about to hold another template.
     pub fn forget(&mut self, slot: usize) {
         self.rarity.forget(slot);
-        self.hold.forget(slot);
+        self.rate.forget(slot);
+        self.numeric.forget(slot);
+        self.categorical.forget(slot);
+        self.sequence.forget(slot);
+        self.silence.forget(slot);
+        self.leave(slot);
+    }
+
+    fn leave(&mut self, slot: usize) {
+        self.hold.forget(slot as u64);
+        self.hold.forget(silence_key(slot));
         self.seen_counts.clear(slot);
+        if let Some(recent) = self.templates.get_mut(slot) {
+            *recent = RecentOfTemplate::default();
+        }
+        if let Some(weight) = self.seen_weights.get_mut(slot) {
+            *weight = 0.0;
+        }
     }
 
     /// Appends everything learned, bit for bit.
@@ -245,8 +526,22 @@ impl Model {
         out.extend_from_slice(&self.first_event.map_or(i64::MIN, |time| time.0).to_le_bytes());
         out.extend_from_slice(&u32::from(self.is_ready).to_le_bytes());
         self.rarity.checkpoint(out);
+        self.rate.checkpoint(out);
+        self.numeric.checkpoint(out);
+        self.categorical.checkpoint(out);
+        self.sequence.checkpoint(out);
+        self.silence.checkpoint(out);
+        self.calibrations.all().into_iter().for_each(|calibration| calibration.checkpoint(out));
         self.calibration.checkpoint(out);
         self.hold.checkpoint(out);
+        out.extend_from_slice(&(self.templates.len() as u32).to_le_bytes());
+        for recent in &self.templates {
+            [recent.rate, recent.numeric, recent.categorical, recent.combined].iter().for_each(|r| r.checkpoint(out));
+        }
+        self.streams.checkpoint(out, |recent, out| {
+            recent.sequence.checkpoint(out);
+            recent.combined.checkpoint(out);
+        });
     }
 
     /// Takes in what [`Self::checkpoint`] wrote.
@@ -254,23 +549,69 @@ impl Model {
     /// # Errors
     /// When the bytes are cut short or hold impossible values; nothing is changed then.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), StateError> {
-        let mut from = StateReader::new(bytes);
+        let from = &mut StateReader::new(bytes);
         let mut restored = Self::new(self.options);
         let first = from.i64("time of the first event")?;
         restored.first_event = (first != i64::MIN).then_some(Timestamp(first));
         restored.is_ready = from.u32("ready")? != 0;
-        restored.rarity.restore(&mut from)?;
-        restored.calibration.restore(&mut from)?;
-        restored.hold.restore(&mut from)?;
+        restored.rarity.restore(from)?;
+        restored.rate.restore(from)?;
+        restored.numeric.restore(from)?;
+        restored.categorical.restore(from)?;
+        restored.sequence.restore(from)?;
+        restored.silence.restore(from)?;
+        for calibration in restored.calibrations.all_mut() {
+            calibration.restore(from)?;
+        }
+        restored.calibration.restore(from)?;
+        restored.hold.restore(from)?;
+        for _ in 0..from.length("recent evidence", super::MOST_TEMPLATES, 4 * Recent::BYTES)? {
+            restored.templates.push(RecentOfTemplate {
+                rate: Recent::restore(from)?,
+                numeric: Recent::restore(from)?,
+                categorical: Recent::restore(from)?,
+                combined: Recent::restore(from)?,
+            });
+        }
+        restored.streams.restore(from, "recent evidence of streams", 2 * Recent::BYTES, |from| {
+            Ok(RecentOfStream { sequence: Recent::restore(from)?, combined: Recent::restore(from)? })
+        })?;
         *self = restored;
         Ok(())
     }
 }
 
+/// The reason a detector gives, and the weighted evidence from which on it does.
+fn reason_of(kind: DetectorKind, is_new: bool) -> (f32, Reason) {
+    match kind {
+        DetectorKind::Rarity if is_new => (0.0, Reason::NewTemplate),
+        DetectorKind::Rarity => (REASON_AT, Reason::RareTemplate),
+        DetectorKind::Rate => (CALIBRATED_REASON_AT, Reason::RateSpike),
+        DetectorKind::Numeric => (CALIBRATED_REASON_AT, Reason::NumericOutlier),
+        DetectorKind::Categorical => (CALIBRATED_REASON_AT, Reason::NewValue),
+        DetectorKind::Sequence => (CALIBRATED_REASON_AT, Reason::UnusualOrder),
+        DetectorKind::Severity => (REASON_AT, Reason::Severity),
+        DetectorKind::Silence => (CALIBRATED_REASON_AT, Reason::Silence),
+    }
+}
+
+/// What an alert led by a detector is a repeat of: for an unusual order the stream's, else the template's.
+fn key(leader: DetectorKind, input: &Input) -> u64 {
+    if leader == DetectorKind::Sequence { stream_key(input.stream) } else { input.slot as u64 }
+}
+
+/// Above every slot.
+fn stream_key(stream: StreamKey) -> u64 {
+    super::table::hash(9, stream.0, 0) | 1 << 63
+}
+
+fn silence_key(slot: usize) -> u64 {
+    slot as u64 | 1 << 40
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::severity::Severity;
 
     const OPTIONS: ModelOptions = ModelOptions {
         alert_budget: 0.001,
@@ -279,11 +620,11 @@ mod tests {
         hold_secs: 60,
         half_life_events: 50_000,
         calibration_half_life_events: 20_000,
-        severity_weight: 0.5,
+        weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0]),
     };
 
     fn input(n: u64, slot: usize) -> Input {
-        Input { slot, timestamp: Timestamp(n as i64 * 1_000), severity: Severity::NONE }
+        Input { slot, timestamp: Timestamp(n as i64 * 1_000), ..Input::default() }
     }
 
     fn routine(model: &mut Model, events: std::ops::Range<u64>) {
@@ -333,12 +674,12 @@ mod tests {
         let mut bytes = Vec::new();
         model.checkpoint(&mut bytes);
         let mut other = Model::new(OPTIONS);
-        for cut in (0..bytes.len()).step_by(7) {
+        for cut in (0..bytes.len()).step_by(997) {
             assert!(other.restore(&bytes[..cut]).is_err(), "cut at {cut}");
         }
         assert_eq!(other.events(), 0);
         let mut huge = bytes.clone();
-        huge[36..40].copy_from_slice(&u32::MAX.to_le_bytes());
+        huge[44..48].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(other.restore(&huge).unwrap_err().to_string().contains("rarity counts"));
     }
 
@@ -347,9 +688,9 @@ mod tests {
         let (mut left, mut right) = (Model::new(OPTIONS), Model::new(OPTIONS));
         routine(&mut left, 0..3_000);
         let outbox = left.take_outbox();
-        right.absorb(outbox.counts.iter().map(|(slot, n)| (*slot as usize, *n)), &outbox.bins, true);
+        right.absorb(&outbox, |slot| Some(slot as usize), true);
         assert_eq!(right.events(), 3_000);
         assert!((right.decayed_count(3) / left.decayed_count(3) - 1.0).abs() < 0.1);
-        assert_eq!(left.take_outbox(), Outbox::default());
+        assert!(left.take_outbox().counts.is_empty());
     }
 }

@@ -1,8 +1,9 @@
 //! How rare is the template? Exponentially decayed counts.
 //!
-//! Evidence of a known template: −ln of the share of events whose template is this rare or rarer, new ones included.
-//! Evidence of a new one: −ln of the share of events that were new (Good and Turing's estimate of the unseen mass;
-//! Good, Biometrika 40, 1953), with one more added.
+//! Evidence of a known template: −ln of the share of events whose template is this rare or rarer, with [`SEEN_BEFORE`] more added so that a new one
+//! stays ahead of one met once or twice. Evidence of a new one: −ln of one event's share. To both shares half the rate of new templates is added
+//! (after Good and Turing's estimate of the unseen mass; Good, Biometrika 40, 1953): where much is new, new says little. That rate is of the last
+//! [`NOVELTY_EVENTS`] events or so, since the novelty of a log's beginning says nothing about its later life.
 //!
 //! Decay is by inflation: instead of shrinking all counts, the weight of one event grows by 2^(1/half-life) an event;
 //! when it has grown by 2^256 everything is scaled back. "This rare or rarer" is a prefix sum over buckets of a quarter
@@ -14,6 +15,15 @@ use crate::event::DetectorKind;
 /// Buckets: four an octave, from 1 on.
 const BUCKETS: usize = 2_048;
 
+/// Events added to those of the templates as rare as a known one.
+const SEEN_BEFORE: f64 = 4.0;
+
+/// Events over which the rate of new templates is taken.
+const NOVELTY_EVENTS: f64 = 2_000.0;
+
+/// Of the rate of new templates, what is added to a share.
+const NOVELTY_PART: f64 = 0.5;
+
 /// The weight at which everything is scaled back by it.
 const RESCALE_AT: f64 = 1.157_920_892_373_162e77; // 2^256
 
@@ -23,7 +33,8 @@ pub struct Rarity {
     growth: f64,
     weight: f64,
     total: f64,
-    unseen: f64,
+    events: f64,
+    novelty: f64,
     counts: Vec<f64>,
     /// Fenwick tree over the counts' buckets.
     mass: Box<[f64]>,
@@ -36,7 +47,8 @@ impl Rarity {
             growth: (1.0 / half_life_events.max(1) as f64).exp2(),
             weight: 1.0,
             total: 0.0,
-            unseen: 0.0,
+            events: 0.0,
+            novelty: 1.0,
             counts: Vec::new(),
             mass: vec![0.0; BUCKETS + 1].into(),
         }
@@ -63,9 +75,6 @@ impl Rarity {
 
     fn add(&mut self, slot: usize, amount: f64) {
         let before = self.count(slot);
-        if before == 0.0 {
-            self.unseen += self.weight;
-        }
         self.set(slot, before + amount);
         self.total += amount;
     }
@@ -103,11 +112,32 @@ impl Rarity {
         sum
     }
 
+    fn evidence(&self, slot: usize) -> f32 {
+        let count = self.count(slot);
+        let rarer = if count == 0.0 {
+            self.weight
+        } else {
+            self.mass_through(bucket(count)).max(count) + SEEN_BEFORE * self.weight
+        };
+        let share = rarer / (self.total + self.weight) + self.novelty * NOVELTY_PART;
+        if share < 1.0 { -(share as f32).ln() } else { 0.0 }
+    }
+
+    fn learn(&mut self, slot: usize) {
+        let is_new = f64::from(u8::from(self.is_new(slot)));
+        self.events += 1.0;
+        self.novelty += (is_new - self.novelty) * (2.0 / (self.events + 2.0)).max(1.0 / NOVELTY_EVENTS);
+        self.weight *= self.growth;
+        if self.weight >= RESCALE_AT {
+            self.rescale();
+        }
+        self.add(slot, self.weight);
+    }
+
     fn rescale(&mut self) {
         let by = 1.0 / self.weight;
         self.weight = 1.0;
         self.total *= by;
-        self.unseen *= by;
         for count in &mut self.counts {
             *count *= by;
         }
@@ -133,19 +163,10 @@ fn bucket(count: f64) -> usize {
 impl Detector for Rarity {
     const KIND: DetectorKind = DetectorKind::Rarity;
 
-    fn evidence(&self, input: &Input) -> f32 {
-        let count = self.count(input.slot);
-        let rarer = if count == 0.0 { self.weight } else { self.mass_through(bucket(count)).max(count) };
-        let share = (rarer + self.unseen) / (self.total + self.weight);
-        if share < 1.0 { -share.ln() as f32 } else { 0.0 }
-    }
-
-    fn learn(&mut self, input: &Input) {
-        self.weight *= self.growth;
-        if self.weight >= RESCALE_AT {
-            self.rescale();
-        }
-        self.add(input.slot, self.weight);
+    fn observe(&mut self, input: &Input) -> f32 {
+        let evidence = self.evidence(input.slot);
+        self.learn(input.slot);
+        evidence
     }
 
     fn merge(&mut self, from: usize, into: usize) {
@@ -164,7 +185,7 @@ impl Detector for Rarity {
     }
 
     fn checkpoint(&self, out: &mut Vec<u8>) {
-        for value in [self.weight, self.total, self.unseen] {
+        for value in [self.weight, self.total, self.events, self.novelty] {
             out.extend_from_slice(&value.to_le_bytes());
         }
         out.extend_from_slice(&(self.counts.len() as u32).to_le_bytes());
@@ -180,12 +201,13 @@ impl Detector for Rarity {
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         let weight = from.amount("rarity weight")?.max(f64::MIN_POSITIVE);
         let total = from.amount("rarity total")?;
-        let unseen = from.amount("rarity unseen mass")?;
+        let events = from.amount("rarity events")?;
+        let novelty = from.amount("rarity novelty")?;
         let length = from.length("rarity counts", u32::MAX as usize, 8)?;
         let counts = (0..length).map(|_| from.amount("rarity count")).collect::<Result<Vec<_>, _>>()?;
         let mass = (0..=BUCKETS).map(|_| from.u64("rarity mass").map(f64::from_bits));
         let mass = mass.collect::<Result<Box<[_]>, _>>()?;
-        *self = Self { growth: self.growth, weight, total, unseen, counts, mass };
+        *self = Self { growth: self.growth, weight, total, events, novelty, counts, mass };
         Ok(())
     }
 }
@@ -193,38 +215,32 @@ impl Detector for Rarity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::severity::Severity;
-    use crate::event::Timestamp;
-
-    fn input(slot: usize) -> Input {
-        Input { slot, timestamp: Timestamp(0), severity: Severity::NONE }
-    }
 
     fn learned(half_life: u64, events: impl IntoIterator<Item = usize>) -> Rarity {
         let mut rarity = Rarity::new(half_life);
-        events.into_iter().for_each(|slot| rarity.learn(&input(slot)));
+        events.into_iter().for_each(|slot| rarity.learn(slot));
         rarity
     }
 
     #[test]
     fn evidence_is_minus_log_of_the_share_this_rare_or_rarer() {
-        // 990 of slot 0, then 10 of slot 1; 2 of 1,000 events were new.
-        let rarity = learned(1_000_000_000, (0..1_000).map(|n| usize::from(n >= 990)));
-        assert!((rarity.evidence(&input(1)) - -(12.0f32 / 1_001.0).ln()).abs() < 1e-3);
-        assert!((rarity.evidence(&input(7)) - -(3.0f32 / 1_001.0).ln()).abs() < 1e-3);
-        assert_eq!(rarity.evidence(&input(0)), 0.0);
+        // 99,990 of slot 0, then 10 of slot 1, whose novelty is all but forgotten after 10,000 more.
+        let rarity = learned(1_000_000_000, (0..110_000).map(|n| usize::from((99_990..100_000).contains(&n))));
+        assert!((rarity.evidence(1) - -(14.0f32 / 110_001.0).ln()).abs() < 0.02);
+        assert!((rarity.evidence(7) - -(1.0f32 / 110_001.0).ln()).abs() < 0.2);
+        assert_eq!(rarity.evidence(0), 0.0);
     }
 
     #[test]
     fn what_is_no_longer_seen_becomes_rare_and_scaling_back_changes_nothing() {
         let mut rarity = learned(100, (0..200).map(|n| n % 2));
-        let fresh = rarity.evidence(&input(1));
-        (0..100 * 255).for_each(|_| rarity.learn(&input(0)));
-        let before = rarity.evidence(&input(1));
-        (0..100).for_each(|_| rarity.learn(&input(0)));
+        let fresh = rarity.evidence(1);
+        (0..100 * 255).for_each(|_| rarity.learn(0));
+        let before = rarity.evidence(1);
+        (0..100).for_each(|_| rarity.learn(0));
         assert!(rarity.weight < RESCALE_AT.sqrt(), "scaled back");
-        let after = rarity.evidence(&input(1));
-        assert!(before > fresh + 10.0 && after.is_finite() && after >= before - 1.0, "{fresh} {before} {after}");
+        let after = rarity.evidence(1);
+        assert!(before > fresh + 2.0 && after.is_finite() && after >= before - 1.0, "{fresh} {before} {after}");
     }
 
     #[test]

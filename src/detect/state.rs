@@ -74,6 +74,24 @@ impl<'a> StateReader<'a> {
         Err(StateError::Impossible { what, expected: "a finite number ≥ 0".into(), found: value.to_string() })
     }
 
+    /// The next `f32`; it must be finite and not negative.
+    pub fn f32(&mut self, what: &'static str) -> Result<f32, StateError> {
+        let value = f32::from_le_bytes(self.array(what)?);
+        if value.is_finite() && value >= 0.0 {
+            return Ok(value);
+        }
+        Err(StateError::Impossible { what, expected: "a finite number ≥ 0".into(), found: value.to_string() })
+    }
+
+    /// An index below `end`.
+    pub fn index(&mut self, what: &'static str, end: usize) -> Result<usize, StateError> {
+        let found = self.u32(what)? as usize;
+        if found < end {
+            return Ok(found);
+        }
+        Err(StateError::Impossible { what, expected: format!("an index below {end}"), found: found.to_string() })
+    }
+
     /// A length, at most `most` and no more than the bytes left can hold at `size` bytes each.
     pub fn length(&mut self, what: &'static str, most: usize, size: usize) -> Result<usize, StateError> {
         let found = self.u32(what)? as usize;

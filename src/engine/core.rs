@@ -10,7 +10,7 @@ use super::log::Log;
 use super::open::Environment;
 use super::picture::Picture;
 use crate::config::Config;
-use crate::detect::ModelOptions;
+use crate::detect::{ModelOptions, Weights};
 use crate::template::TemplateStore;
 
 /// Used buffers kept for lanes.
@@ -162,6 +162,18 @@ pub(super) fn model_options(config: &Config) -> ModelOptions {
         hold_secs: config.hold_secs,
         half_life_events: config.half_life_events,
         calibration_half_life_events: config.calibration_half_life_events,
-        severity_weight: config.severity_weight,
+        weights: weights(config),
     }
+}
+
+fn weights(config: &Config) -> Weights {
+    Weights([
+        config.rarity_weight as f32,
+        config.rate_weight as f32,
+        config.numeric_weight as f32,
+        config.categorical_weight as f32,
+        config.sequence_weight as f32,
+        config.severity_weight as f32,
+        config.silence_weight as f32,
+    ])
 }

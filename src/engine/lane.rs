@@ -13,9 +13,13 @@ use super::sections;
 use super::texts::Texts;
 use super::timer::Every;
 use super::writer::{Command, Writer};
-use crate::config::Durability;
-use crate::detect::Scored;
-use crate::event::{EventId, Observation, State, StreamKey, TemplateId, Timestamp, Verdict};
+use crate::config::{Durability, TimeSource};
+use crate::detect::rate::Excess;
+use crate::detect::severity::Severity;
+use crate::detect::silence::TICK_SECS;
+use crate::detect::value::{Quantity, Values};
+use crate::detect::{Input, Scored};
+use crate::event::{DetectorKind, EventId, Measure, Observation, State, StreamKey, TemplateId, Timestamp, Verdict};
 use crate::storage::wal::{Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent};
 use crate::template::explain::Explanation;
 use crate::template::{LaneMatcher, Match, Slot};
@@ -34,6 +38,18 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// A segment is closed after this long, so that its events become a chunk.
 const SEGMENT_SECS: i64 = 300;
+
+/// Events of its own a lane keeps for the next tick.
+const MOST_SYNTHETIC: usize = 1_024;
+
+/// In the number of an event of oddline's own: no event of the input gets as far.
+const SYNTHETIC_NUMBER: u64 = 1 << 39;
+
+/// While events are no older than this, a tick tells what time it is among them.
+const LIVE_SECS: f64 = 120.0;
+
+/// −ln of one in a million: a score of 1.
+const NATS_OF_A_MILLION: f64 = 6.0 * std::f64::consts::LN_10;
 
 /// Flag in the log: the event was an anomaly.
 pub(super) const FLAG_ANOMALY: u8 = 1;
@@ -69,6 +85,11 @@ pub struct Lane {
     folds: Every,
     checkpoints: Every,
     checkpointed_events: u64,
+    /// The time that counts is the events' own.
+    looks_at_event_time: bool,
+    next_look: Timestamp,
+    newest: Timestamp,
+    synthetic: Vec<Synthetic>,
 }
 
 impl Lane {
@@ -89,6 +110,10 @@ impl Lane {
             is_published: true,
             folds: Every::since(inner.core.environment.clock.now()),
             checkpoints: Every::default(),
+            looks_at_event_time: inner.core.config.time == TimeSource::Event,
+            next_look: Timestamp::default(),
+            newest: Timestamp(i64::MIN),
+            synthetic: Vec::new(),
             inner,
         }
     }
@@ -129,24 +154,88 @@ impl Lane {
         }
         let severity = self.learned.severity(found.slot).unwrap_or_else(|| self.look_at(found.slot));
         let severity = observation.level.map_or(severity, |level| severity.with_level(level));
-        let scored = self.learned.observe(found.slot, observation.timestamp, severity);
+        let input = self.input(observation, &found, severity);
+        let scored = self.learned.observe(&input);
         self.last = Some(found);
         let event_id = self.event_id(observation.timestamp);
-        self.record(observation, &found, &scored, severity.code());
-        self.verdict(&scored, found.id, event_id)
+        self.record(observation, &found, &scored, &input);
+        if self.looks_at_event_time && observation.timestamp >= self.next_look {
+            self.look(observation.timestamp);
+        }
+        let measure = self.measure(observation.message, &scored);
+        Verdict { measure, ..self.verdict(&scored, found.id, event_id) }
+    }
+
+    /// What the detectors see of an event. The words asked for depend on what was learned, and a replay has them from the log.
+    fn input(&self, observation: &Observation<'_>, found: &Match, severity: Severity) -> Input {
+        let slot = found.slot.index();
+        let texts = self.matcher.skeleton().variables(observation.message);
+        let values = Values::of(texts, self.learned.model.wanted_words(slot));
+        let (timestamp, stream) = (observation.timestamp, observation.stream);
+        Input { slot, timestamp, stream, severity, values, ..Input::default() }
+    }
+
+    /// What a rate or numeric reason rests on, in the line's own units; the stronger one.
+    fn measure(&self, message: &[u8], scored: &Scored) -> Option<Measure> {
+        let amount = || {
+            let outlier = scored.outlier?;
+            let text = self.matcher.skeleton().variables(message).nth(outlier.place)?;
+            let quantity = Quantity::parse(text)?;
+            Some(Measure::Amount {
+                observed: quantity.number,
+                low: quantity.amount_of(outlier.low),
+                high: quantity.amount_of(outlier.high + 1.0),
+                unit: quantity.unit.name,
+            })
+        };
+        let rate = || {
+            let Excess { observed, expected, window_secs } = scored.excess?;
+            Some(Measure::Rate { observed: f64::from(observed).round(), expected: f64::from(expected), window_secs })
+        };
+        let of = |kind: DetectorKind| scored.evidence.get(kind as usize).copied().unwrap_or(0.0);
+        if of(DetectorKind::Numeric) > of(DetectorKind::Rate) { amount().or_else(rate) } else { rate().or_else(amount) }
+    }
+
+    /// Looks for templates that fell silent; what is found waits for the next tick.
+    #[cold]
+    fn look(&mut self, now: Timestamp) {
+        self.next_look = Timestamp(now.0.saturating_add(TICK_SECS * 1_000_000));
+        let Some((silent, scored)) = self.learned.model.tick(now) else { return };
+        let Some(template) = self.learned.id_of(silent.slot as u32) else { return };
+        let Some(template_text) = self.template_text(template) else { return };
+        let event_id = self.event_id_beside(now);
+        let measure =
+            Measure::Gap { observed_secs: f64::from(silent.elapsed), expected_secs: f64::from(silent.longest) };
+        self.unfolded.incidents += 1;
+        if self.synthetic.len() < MOST_SYNTHETIC {
+            let verdict = Verdict { measure: Some(measure), ..self.verdict(&scored, template, event_id) };
+            let stream = silent.stream.unwrap_or_default();
+            self.synthetic.push(Synthetic { verdict, timestamp: now, stream, template_text });
+        }
+    }
+
+    /// The id of an event of oddline's own: that of the event before it, a moment later.
+    fn event_id_beside(&self, now: Timestamp) -> EventId {
+        EventId {
+            millis: u64::try_from(now.as_millis()).unwrap_or(0),
+            run: self.inner.core.run,
+            lane: self.number,
+            number: self.next_event | SYNTHETIC_NUMBER,
+        }
     }
 
     fn verdict(&self, scored: &Scored, template: TemplateId, event_id: EventId) -> Verdict {
         let state = if self.inner.core.is_degraded() { State::Degraded } else { scored.state };
         Verdict {
             // Adding zero takes the sign from the minus zero of p = 1.
-            score: (-scored.p_value.log10() / 6.0).clamp(0.0, 1.0) + 0.0,
+            score: (f64::from(scored.nats) / NATS_OF_A_MILLION).clamp(0.0, 1.0) + 0.0,
             p_value: scored.p_value,
             is_anomaly: scored.is_anomaly,
             suppressed: scored.suppressed,
             state,
             evidence: scored.evidence,
             reasons: scored.reasons,
+            measure: None,
             template,
             event_id,
         }
@@ -210,18 +299,21 @@ impl Lane {
         self.learned.learn_severity(slot, &store)
     }
 
-    fn record(&mut self, observation: &Observation<'_>, found: &Match, scored: &Scored, severity: u8) {
+    fn record(&mut self, observation: &Observation<'_>, found: &Match, scored: &Scored, input: &Input) {
         self.unfolded.events += 1;
         self.unfolded.incidents += u64::from(scored.is_anomaly);
         self.unfolded.newest = self.unfolded.newest.max(observation.timestamp);
+        self.newest = self.newest.max(observation.timestamp);
         if let Some(log) = &mut self.log {
             let event = WalEvent {
                 timestamp: observation.timestamp,
                 template: found.id,
-                statistic: scored.statistic,
+                // Its upper half is enough for a history, and half as long.
+                statistic: f32::from_bits(scored.statistic.to_bits() & 0xffff_0000),
                 stream: observation.stream,
-                severity,
+                severity: input.severity.code(),
                 flags: if scored.is_anomaly { FLAG_ANOMALY } else { 0 },
+                values: input.values.to_bytes(),
             };
             log.encoder.event(found.slot.0, &event);
             if log.encoder.pending_bytes() >= BUFFER_BYTES {
@@ -341,7 +433,17 @@ impl Lane {
                 self.request_checkpoint();
             }
         }
-        Vec::new()
+        // Of old events a tick cannot tell how much time has passed among them.
+        let is_live = !self.looks_at_event_time || now.seconds_since(self.newest).abs() <= LIVE_SECS;
+        if is_live && now >= self.next_look {
+            self.look(now);
+        }
+        self.take_synthetic()
+    }
+
+    /// Events of oddline's own that wait for the next tick: for who cannot wait, such as at the end of the input.
+    pub fn take_synthetic(&mut self) -> Vec<Synthetic> {
+        std::mem::take(&mut self.synthetic)
     }
 
     fn age_segment(&mut self, now: Timestamp) {
@@ -410,7 +512,7 @@ impl Lane {
     pub fn explain(&mut self, message: &[u8]) -> Explanation {
         self.last = None;
         let store = self.inner.core.store();
-        self.matcher.explain(message, store.changes_since(u64::MAX).1, &store)
+        self.matcher.explain(message, &store)
     }
 
     /// The parameters of the last observed message, which must be given again.

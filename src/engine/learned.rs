@@ -1,11 +1,12 @@
 //! What one lane learned, apart from the lane: it outlives it, and a replay builds it too.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::picture::Delta;
 use crate::detect::severity::Severity;
 use crate::detect::{Input, Model, ModelOptions, Scored};
-use crate::event::{TemplateId, Timestamp};
+use crate::event::TemplateId;
 use crate::template::{Change, Slot, TemplateStore};
 
 /// A lane's model, and what it knows of the slots the model counts by.
@@ -62,14 +63,14 @@ impl Learned {
     pub(super) fn absorb(&mut self, deltas: &[Arc<Delta>], store: &TemplateStore) {
         self.sync(store);
         for delta in deltas {
-            let known = delta.counts.iter().filter_map(|(id, count)| Some((store.by_id(*id)?, *count)));
-            let counts: Vec<(usize, u32)> = known
-                .map(|(template, count)| {
+            let mut slots = HashMap::with_capacity(delta.ids.len());
+            for (id, (theirs, _)) in delta.ids.iter().zip(&delta.seen.counts) {
+                if let Some(template) = store.by_id(*id) {
                     self.note_slot(template.slot, template.id);
-                    (template.slot.index(), count)
-                })
-                .collect();
-            self.model.absorb(counts, &delta.bins, delta.is_ready);
+                    slots.insert(*theirs, template.slot.index());
+                }
+            }
+            self.model.absorb(&delta.seen, |theirs| slots.get(&theirs).copied(), delta.is_ready);
         }
     }
 
@@ -136,8 +137,8 @@ impl Learned {
     }
 
     #[inline]
-    pub(super) fn observe(&mut self, slot: Slot, timestamp: Timestamp, severity: Severity) -> Scored {
-        self.model.observe(&Input { slot: slot.index(), timestamp, severity })
+    pub(super) fn observe(&mut self, input: &Input) -> Scored {
+        self.model.observe(input)
     }
 
     /// The template a slot's counts are of.

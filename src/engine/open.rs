@@ -18,11 +18,16 @@ use super::writer::{Command, Start, Writer};
 use super::{registry, sections, seed};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Wildcards};
+use crate::detect::Input;
 use crate::detect::severity::Severity;
+use crate::detect::value::Values;
 use crate::storage::checkpoint::{self, Checkpoint};
 use crate::storage::wal::{self, Position, Record, SegmentSequence, WalEvent};
 use crate::storage::{DataDirLock, FileSystem, RealFs, Untouched, disk_usage};
 use crate::template::{Masking, Rule, RuleSet, TemplateOptions, TemplateStore, UserMasks};
+
+/// Part of the memory limit that the texts of templates may take.
+const TEMPLATES_PART: u64 = 4;
 
 /// Lanes at most: their number is a byte.
 const MOST_LANES: u16 = 255;
@@ -262,6 +267,7 @@ pub fn template_options(config: &Config) -> Result<TemplateOptions, EngineError>
     };
     Ok(TemplateOptions {
         max_templates: config.max_templates,
+        max_bytes: usize::try_from(config.memory_limit_bytes / TEMPLATES_PART).unwrap_or(usize::MAX),
         merge_after: config.merge_after,
         merge_names_after: config.merge_names_after,
         masking,
@@ -447,13 +453,22 @@ impl<'a> Recovery<'a> {
 }
 
 /// The same as [`Lane::observe`] does with what the log kept of an event; false when its template is gone.
-fn replay_event(store: &TemplateStore, learned: &mut Learned, event: &WalEvent, events: &mut FoldedEvents) -> bool {
+fn replay_event(store: &mut TemplateStore, learned: &mut Learned, event: &WalEvent, events: &mut FoldedEvents) -> bool {
     events.events += 1;
     events.incidents += u64::from(event.flags & FLAG_ANOMALY != 0);
     events.newest = events.newest.max(event.timestamp);
-    let Some(template) = store.by_id(event.template) else { return false };
-    store.touch(template.slot);
-    learned.note_slot(template.slot, template.id);
-    learned.observe(template.slot, event.timestamp, Severity::from_code(event.severity));
+    let Some((slot, id)) = store.by_id(event.template).map(|template| (template.slot, template.id)) else {
+        return false;
+    };
+    store.meet(slot);
+    learned.note_slot(slot, id);
+    learned.observe(&Input {
+        slot: slot.index(),
+        timestamp: event.timestamp,
+        stream: event.stream,
+        severity: Severity::from_code(event.severity),
+        values: Values::from_bytes(event.values),
+        ..Input::default()
+    });
     true
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::learned::Learned;
+use crate::detect::Outbox;
 use crate::event::{State, TemplateId, Timestamp};
 use crate::storage::wal::{Position, SegmentSequence};
 use crate::template::TemplateStore;
@@ -29,21 +30,22 @@ pub(super) struct TemplateCount {
 #[derive(Debug)]
 pub(super) struct Delta {
     pub(super) lane: u8,
-    pub(super) counts: Vec<(TemplateId, u32)>,
-    pub(super) bins: Vec<(u16, u32)>,
+    /// Of each count in `seen` the template, which the lane's slots may hold no longer; the default where it is not known.
+    pub(super) ids: Vec<TemplateId>,
+    pub(super) seen: Outbox,
     pub(super) is_ready: bool,
 }
 
 impl Delta {
     /// What `learned`, which must be in sync with the store, saw since the last time.
     pub(super) fn of(lane: u8, learned: &mut Learned) -> Self {
-        let outbox = learned.model.take_outbox();
-        let counts = outbox.counts.iter().filter_map(|(slot, count)| Some((learned.id_of(*slot)?, *count)));
-        Self { lane, counts: counts.collect(), bins: outbox.bins, is_ready: learned.model.state() == State::Ready }
+        let seen = learned.model.take_outbox();
+        let ids = seen.counts.iter().map(|(slot, _)| learned.id_of(*slot).unwrap_or_default()).collect();
+        Self { lane, ids, seen, is_ready: learned.model.state() == State::Ready }
     }
 
     fn len(&self) -> usize {
-        self.counts.len() + self.bins.len()
+        self.seen.counts.len() + self.seen.bins.len() + self.seen.ranges.iter().map(Vec::len).sum::<usize>()
     }
 }
 
@@ -116,7 +118,8 @@ impl Picture {
         if delta.is_ready {
             self.state = State::Ready;
         }
-        for (id, count) in &delta.counts {
+        let known = delta.ids.iter().zip(&delta.seen.counts).filter(|(id, _)| **id != TemplateId::default());
+        for (id, (_, count)) in known {
             let new = TemplateCount { first_seen: events.newest, last_seen: events.newest, count: 0 };
             let entry = self.templates.entry(*id).or_insert(new);
             entry.count += u64::from(*count);
@@ -250,7 +253,14 @@ mod tests {
     }
 
     fn delta(lane: u8, counts: Vec<(TemplateId, u32)>) -> Delta {
-        Delta { lane, counts, bins: vec![(0, 1)], is_ready: false }
+        let seen = Outbox {
+            counts: counts.iter().enumerate().map(|(slot, (_, count))| (slot as u32, *count)).collect(),
+            weights: vec![1.0; counts.len()],
+            ranges: vec![Vec::new(); counts.len()],
+            bins: vec![(0, 1)],
+            newest: Timestamp::default(),
+        };
+        Delta { lane, ids: counts.into_iter().map(|(id, _)| id).collect(), seen, is_ready: false }
     }
 
     #[test]

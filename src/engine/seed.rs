@@ -29,6 +29,5 @@ pub(super) fn plant(config: &Config, store: &mut TemplateStore) -> Vec<Planted> 
 pub(super) fn count(planted: &[Planted], learned: &mut Learned, store: &TemplateStore) {
     learned.sync(store);
     planted.iter().for_each(|seed| learned.note_slot(seed.slot, seed.id));
-    let met = planted.iter().map(|seed| (seed.slot.index(), 1));
-    learned.model.absorb(met, &[], false);
+    planted.iter().for_each(|seed| learned.model.acquaint(seed.slot.index()));
 }

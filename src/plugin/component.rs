@@ -346,6 +346,11 @@ impl Component {
         synthetic.unwrap_or_default()
     }
 
+    /// Events of oddline's own that wait for the next tick, as at the end of the input.
+    pub fn take_synthetic(&mut self) -> Vec<Synthetic> {
+        self.lane.as_mut().map(Lane::take_synthetic).unwrap_or_default()
+    }
+
     /// The time on the component's clock, for [`Component::tick`].
     pub fn now(&self) -> Timestamp {
         self.shared.environment.clock.now()

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::fields::{FIELDS, Field, FieldId, Kind};
 use crate::config::Fields;
+use crate::event::Reason;
 
 /// An adapter under test.
 pub trait Adapter {
@@ -215,8 +216,15 @@ fn check_fields(fields: &Json, case: &Case, writes_empty_lists: bool) -> Result<
     };
     let flag = |name: &str| fields.get(name) == Some(&Json::Bool(true));
     let notable = flag("is_anomaly") || flag("suppressed");
+    let measured = [Reason::RateSpike, Reason::NumericOutlier, Reason::Silence].map(Reason::as_str);
+    let is_measured = |reasons: &Vec<Json>| reasons.iter().any(|reason| measured.iter().any(|name| reason == name));
+    let is_measured = fields.get("reasons").and_then(Json::as_array).is_some_and(is_measured);
     for field in &FIELDS {
-        let due = field.when.applies(detail, notable) && applies(field, case);
+        let applies = match field.id {
+            FieldId::Expected | FieldId::Observed => is_measured,
+            _ => applies(field, case),
+        };
+        let due = field.when.applies(detail, notable) && applies;
         match fields.get(field.name) {
             Some(value) if due => typed(field, value)?,
             Some(value) => return Err(format!("{}: expected nothing, found {value}", field.name)),
@@ -242,6 +250,7 @@ fn typed(field: &Field, value: &Json) -> Result<(), String> {
         Kind::Share => {
             value.is_f64() && value.as_f64().is_some_and(|number| number.is_sign_positive() && number <= 1.0)
         }
+        Kind::Number => value.is_f64(),
         Kind::Flag => value.is_boolean(),
         Kind::Text => value.is_string(),
         Kind::Texts => value.as_array().is_some_and(|texts| texts.iter().all(Json::is_string)),

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::fields::{FIELDS, FieldId};
 use crate::config::Fields;
-use crate::event::{DETECTORS, DetectorKind, EventId, State, TemplateId, Verdict};
+use crate::event::{DETECTORS, DetectorKind, EventId, Measure, State, TemplateId, Verdict};
 
 /// Decimals a number is rounded to: a millionth is far below what a score can tell apart.
 const SCALE: f64 = 1e6;
@@ -16,7 +16,7 @@ const SCALE: f64 = 1e6;
 pub enum Value<'a> {
     /// True or false.
     Flag(bool),
-    /// Finite, not negative, rounded to six decimals.
+    /// Finite, rounded to six decimals; negative only in what was observed.
     Number(f64),
     /// Text.
     Text(&'a str),
@@ -39,12 +39,19 @@ pub struct Enrichment<'a> {
     detectors: [(&'static str, f64); DETECTORS],
     template: Option<(TemplateId, &'a str)>,
     event_id: Option<EventId>,
+    measure: Option<Measure>,
     parameters: Option<&'a [Cow<'a, str>]>,
 }
 
 fn rounded(number: f64) -> f64 {
     // A comparison, since the maximum of the two zeros may be the negative one.
     if number.is_finite() && number > 0.0 { (number * SCALE).round() / SCALE } else { 0.0 }
+}
+
+/// As [`rounded`], for numbers of the message: they may be negative, and too large to be rounded.
+fn signed(number: f64) -> f64 {
+    let scaled = (number * SCALE).round() / SCALE;
+    if scaled.is_finite() { scaled + 0.0 } else { 0.0 }
 }
 
 impl<'a> Enrichment<'a> {
@@ -61,6 +68,7 @@ impl<'a> Enrichment<'a> {
             detectors: DetectorKind::ALL.map(|kind| (kind.as_str(), 0.0)),
             template: None,
             event_id: None,
+            measure: None,
             parameters: None,
         }
     }
@@ -77,6 +85,7 @@ impl<'a> Enrichment<'a> {
             }),
             template: template.map(|text| (verdict.template, text)),
             event_id: Some(verdict.event_id),
+            measure: verdict.measure,
             ..Self::unscored(detail, verdict.state)
         }
     }
@@ -129,6 +138,16 @@ impl<'a> Enrichment<'a> {
             FieldId::Parameters => {
                 if let Some(parameters) = self.parameters {
                     write(Value::Texts(parameters));
+                }
+            }
+            FieldId::Expected => {
+                if let Some(measure) = self.measure {
+                    write(Value::Text(&measure.expected()));
+                }
+            }
+            FieldId::Observed => {
+                if let Some(measure) = self.measure {
+                    write(Value::Number(signed(measure.observed())));
                 }
             }
             FieldId::EventId => {

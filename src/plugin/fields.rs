@@ -26,6 +26,10 @@ pub enum FieldId {
     Parameters,
     /// What each detector says.
     Detectors,
+    /// What would have been usual.
+    Expected,
+    /// What was seen.
+    Observed,
     /// A repeat of an alert.
     Suppressed,
     /// The handle for `oddline show`.
@@ -37,6 +41,8 @@ pub enum FieldId {
 /// Type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// A number.
+    Number,
     /// A number from 0 to 1; always written with a decimal point, so that no store takes it for an integer.
     Share,
     /// True or false.
@@ -82,7 +88,7 @@ const fn field(id: FieldId, name: &'static str, kind: Kind, when: When, meaning:
 }
 
 /// Every field, in the order they are written.
-pub static FIELDS: [Field; 11] = [
+pub static FIELDS: [Field; 13] = [
     field(
         FieldId::Score,
         "score",
@@ -130,6 +136,26 @@ pub static FIELDS: [Field; 11] = [
         When::Notable,
         "evidence by detector, in nats (−ln p), before weights",
     ),
+    Field {
+        condition: "for rate, numeric and silence reasons",
+        ..field(
+            FieldId::Expected,
+            "expected",
+            Kind::Text,
+            When::Notable,
+            "what would have been usual, in the line's own unit, such as `≤ 14 per 10 s`",
+        )
+    },
+    Field {
+        condition: "for rate, numeric and silence reasons",
+        ..field(
+            FieldId::Observed,
+            "observed",
+            Kind::Number,
+            When::Notable,
+            "what was seen, in the unit of `expected`; seconds for a silence",
+        )
+    },
     field(
         FieldId::Suppressed,
         "suppressed",
@@ -175,6 +201,7 @@ impl When {
 impl Kind {
     const fn in_words(self) -> &'static str {
         match self {
+            Self::Number => "float",
             Self::Share => "float, 0 to 1",
             Self::Flag => "bool",
             Self::Text => "string",
@@ -199,6 +226,7 @@ impl Field {
         let words = self.words();
         let text = if words.is_empty() { json!({"type": "string"}) } else { json!({"type": "string", "enum": words}) };
         let mut schema = match self.kind {
+            Kind::Number => json!({"type": "number"}),
             Kind::Share => json!({"type": "number", "minimum": 0, "maximum": 1}),
             Kind::Flag => json!({"type": "boolean"}),
             Kind::Text if self.id == FieldId::TemplateId => json!({"type": "string", "pattern": "^[0-9a-f]{16}$"}),

@@ -135,13 +135,15 @@ impl Lanes {
         self.component.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(Component::stats)
     }
 
-    /// Ends the threads once everything before is done, and saves.
-    pub(super) async fn close(self, threads: Threads) -> Result<(), ServeError> {
+    /// Ends the threads once everything before is done, and saves. What oddline has to say by then goes to `own`.
+    pub(super) async fn close(self, threads: Threads, own: Own) -> Result<(), ServeError> {
         self.is_ending.store(true, Ordering::Release);
-        for _ in 0..self.count {
+        let last = (0..self.count).map(|_| Job::Tick(own.clone())).chain((0..self.count).map(|_| Job::Stop));
+        for job in last {
             // An error: the threads have ended already.
-            let _ = self.jobs.send(Job::Stop).await;
+            let _ = self.jobs.send(job).await;
         }
+        drop(own);
         let last = self.component.lock().unwrap_or_else(PoisonError::into_inner).take();
         let joined = tokio::task::spawn_blocking(move || {
             let joined = threads.join();

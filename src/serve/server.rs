@@ -36,6 +36,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Reports of silence that wait for the next hop.
 const OWN_QUEUE: usize = 16;
+/// How long the last ones may take once everything is saved.
+const LAST_REPORTS: Duration = Duration::from_secs(2);
 /// How long a report of silence is tried.
 const OWN_TIMEOUT: Duration = Duration::from_secs(50);
 
@@ -160,7 +162,7 @@ impl Server {
     /// When a listener failed or what was learned could not be saved.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Ended, ServeError> {
         let mut listeners: JoinSet<_> = self.listening.into_iter().collect();
-        let ticking = tokio::spawn(self.lanes.clone().tick(self.own));
+        let ticking = tokio::spawn(self.lanes.clone().tick(self.own.clone()));
         let failed = tokio::select! {
             () = stop => None,
             ended = listeners.join_next() => ended,
@@ -170,8 +172,8 @@ impl Server {
         let drained = tokio::time::timeout(self.shutdown, drain(&mut listeners)).await;
         listeners.abort_all();
         ticking.abort();
-        let saved = self.lanes.close(self.threads).await;
-        self.own_tasks.iter().for_each(JoinHandle::abort);
+        let saved = self.lanes.close(self.threads, self.own).await;
+        finish(self.own_tasks).await;
         if let Some(failed) = failed {
             flat(failed)?;
         }
@@ -179,6 +181,16 @@ impl Server {
         match drained {
             Ok(result) => result.map(|()| Ended { drained: true }),
             Err(_) => Ok(Ended { drained: false }),
+        }
+    }
+}
+
+/// The last reports of silence get a short time to go out; their queues are closed by now.
+async fn finish(own_tasks: Vec<JoinHandle<()>>) {
+    let deadline = Instant::now() + LAST_REPORTS;
+    for mut task in own_tasks {
+        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+            task.abort();
         }
     }
 }

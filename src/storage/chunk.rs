@@ -328,6 +328,7 @@ impl Columns {
                 stream: *keys.get(streams.size()?)?,
                 severity: *self.meta.get(row)?,
                 flags: *self.meta.get(row + count)?,
+                ..WalEvent::default()
             });
         }
         (times.is_empty() && numbers.is_empty() && streams.is_empty()).then_some((templates, events))

@@ -9,11 +9,12 @@ use super::parameters::Parts;
 use super::shared::SharedSlots;
 use super::store::{Learned, TemplateOptions, TemplateStore};
 use super::tokenise::Skeleton;
-use super::tree::Tree;
+use super::tree::{Published, TREE_VERSIONS};
 use super::typed::TypedView;
 use crate::event::TemplateId;
 
-/// Entries a bucket holds.
+/// Entries a bucket holds: one that proved itself, and one on trial. What comes takes the second; only when it is met
+/// again the two change places, so that lines that never repeat do not push out those that do.
 const WAYS: usize = 2;
 
 /// Buckets at the most: 768 KiB.
@@ -33,9 +34,15 @@ pub struct Match {
 struct Known {
     skeleton: u64,
     found: Match,
+    /// Version of the tree that gave it; [`EXACT`] when the store knows the very skeleton.
+    tree: u32,
 }
 
-const EMPTY: Known = Known { skeleton: 0, found: Match { slot: Slot(u32::MAX), id: TemplateId(0), generation: 0 } };
+/// Not from a tree.
+const EXACT: u32 = u32::MAX;
+
+const EMPTY: Known =
+    Known { skeleton: 0, found: Match { slot: Slot(u32::MAX), id: TemplateId(0), generation: 0 }, tree: EXACT };
 
 /// One lane's way to the templates: scratch space, cache, and a copy of the tree.
 #[derive(Debug)]
@@ -44,8 +51,7 @@ pub struct LaneMatcher {
     options: Arc<TemplateOptions>,
     skeleton: Skeleton,
     cache: Box<[[Known; WAYS]]>,
-    tree: Arc<Tree>,
-    tree_version: u64,
+    published: Arc<Published>,
     tokens: Vec<u64>,
     typed: Option<TypedView>,
 }
@@ -59,8 +65,7 @@ impl LaneMatcher {
             options: Arc::clone(store.options()),
             skeleton: Skeleton::new(),
             cache: vec![[EMPTY; WAYS]; buckets.min(MAX_BUCKETS)].into(),
-            tree: shared.tree.load_full(),
-            tree_version: shared.tree_version.load(Ordering::Acquire),
+            published: shared.published(),
             tokens: Vec::new(),
             typed: store.options().typed.then(TypedView::default),
             shared,
@@ -77,12 +82,16 @@ impl LaneMatcher {
     pub fn find(&mut self, message: &[u8]) -> Option<Match> {
         self.skeleton.scan(message, &self.options.masking);
         let hash = self.skeleton.hash();
-        for known in self.bucket(hash) {
-            if known.skeleton == hash && self.shared.is_current(known.found.slot, known.found.generation) {
-                return Some(known.found);
-            }
+        let at = self.index(hash);
+        let bucket = self.cache.get_mut(at)?;
+        if bucket[1].skeleton == hash && bucket[0].skeleton != hash {
+            bucket.swap(0, 1);
         }
-        None
+        let Known { skeleton, found, tree } = bucket[0];
+        let is_found = skeleton == hash
+            && (tree == EXACT || tree == self.shared.tree_version(self.skeleton.len()))
+            && self.shared.is_current(found.slot, found.generation);
+        is_found.then_some(found)
     }
 
     /// The template of a line that differs from it only where it has wildcards; after [`Self::find`] found nothing.
@@ -93,29 +102,34 @@ impl LaneMatcher {
         if self.shared.change_count.load(Ordering::Acquire) != changes_seen {
             return None;
         }
-        let version = self.shared.tree_version.load(Ordering::Acquire);
-        if version != self.tree_version {
-            self.tree = self.shared.tree.load_full();
-            self.tree_version = version;
+        let tokens = self.skeleton.len();
+        let version = self.shared.tree_version(tokens);
+        let published = |this: &Self| this.published.versions.get(tokens % TREE_VERSIONS) == Some(&version);
+        if !published(self) {
+            self.published = self.shared.published();
+        }
+        if !published(self) || self.published.exact.contains_key(&self.skeleton.hash()) {
+            return None;
         }
         self.tokens.clear();
         self.tokens.extend(self.skeleton.token_hashes());
-        let found = self.tree.find(&self.tokens)?;
-        self.shared.is_current(found.slot, found.generation).then(|| self.keep(found))
+        let found = self.published.tree.find(&self.tokens)?;
+        self.shared.is_current(found.slot, found.generation).then(|| self.keep(found, version))
     }
 
     /// Keeps the store's answer for the last line.
     pub fn remember(&mut self, learned: Learned) -> Match {
-        self.keep(Match { slot: learned.slot, id: learned.id, generation: learned.generation })
+        let found = Match { slot: learned.slot, id: learned.id, generation: learned.generation };
+        self.keep(found, learned.by_tree.unwrap_or(EXACT))
     }
 
-    fn keep(&mut self, found: Match) -> Match {
+    fn keep(&mut self, found: Match, tree: u32) -> Match {
         let hash = self.skeleton.hash();
         let at = self.index(hash);
-        if let Some(bucket) = self.cache.get_mut(at) {
-            // The newest comes first; the older of the two goes.
-            bucket.rotate_right(1);
-            bucket[0] = Known { skeleton: hash, found };
+        if let Some([proven, tried]) = self.cache.get_mut(at) {
+            let known = Known { skeleton: hash, found, tree };
+            let is_free = proven.found.slot == EMPTY.found.slot || proven.skeleton == hash;
+            *if is_free { proven } else { tried } = known;
         }
         found
     }
@@ -154,16 +168,12 @@ impl LaneMatcher {
     fn index(&self, hash: u64) -> usize {
         (hash >> 32) as usize & (self.cache.len() - 1)
     }
-
-    #[inline(always)]
-    fn bucket(&self, hash: u64) -> [Known; WAYS] {
-        self.cache.get(self.index(hash)).copied().unwrap_or([EMPTY; WAYS])
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::template::Masking;
 
     struct Miner {
         store: TemplateStore,
@@ -275,6 +285,41 @@ mod tests {
         }
         let all = |miner: &Miner| miner.store.templates().cloned().collect::<Vec<_>>();
         assert_eq!(all(&miner), all(&again));
+    }
+
+    #[test]
+    fn texts_stay_within_their_bytes_through_a_storm_of_long_lines_and_known_templates_stay() {
+        let mut miner = Miner::new(TemplateOptions { max_bytes: 1 << 20, ..TemplateOptions::default() });
+        let known = miner.line("took 15 ms");
+        for n in 0..3_000_u32 {
+            let letter = |shift: u32| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> shift) as u8 % 26);
+            let word: String = (0..12).map(|at| letter(at * 2)).collect();
+            miner.line(&format!("{} end", format!("{word} ").repeat(40 + n as usize % 60)));
+            assert_eq!(miner.line("took 27 ms"), known, "line {n}");
+            assert!(miner.store.memory_bytes() < 8 << 20, "line {n}");
+        }
+        let texts: usize = miner.store.templates().map(|template| template.text.len()).sum();
+        assert!(texts < 1 << 20 && miner.store.len() > 100, "{texts} bytes of {}", miner.store.len());
+        assert!(miner.store.totals().1 > 1_000);
+    }
+
+    #[test]
+    fn one_line_larger_than_all_templates_may_be_is_still_a_template() {
+        let mut miner = Miner::new(TemplateOptions { max_bytes: 16, ..TemplateOptions::default() });
+        miner.line("a template of some length");
+        let second = miner.line("another template of some length");
+        assert_eq!((miner.store.len(), miner.store.totals().1), (1, 1));
+        assert_eq!(miner.text(second), "another template of some length");
+    }
+
+    #[test]
+    fn a_mask_that_matches_everything_makes_every_line_one_template() {
+        let user = crate::template::UserMasks::new([("all", ".+")]).unwrap();
+        let masking = Masking { user, ..Masking::default() };
+        let mut miner = Miner::new(TemplateOptions { masking, ..TemplateOptions::default() });
+        let all: Vec<_> = ["a", "b c", " d ", "e\u{301} \u{2028}", "{\"f\":1}"].map(|line| miner.line(line)).into();
+        assert!(all.iter().all(|found| *found == all[0]));
+        assert_eq!(miner.text(all[0]), "<*>");
     }
 
     #[test]

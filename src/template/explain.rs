@@ -76,9 +76,10 @@ impl Nearest {
 }
 
 impl LaneMatcher {
-    /// Explains a line, learning nothing of it. `changes_seen`: [`Self::find_in_tree`].
-    pub fn explain(&mut self, message: &[u8], changes_seen: u64, store: &TemplateStore) -> Explanation {
-        let by_skeleton = self.find(message).or_else(|| store.find_skeleton(self.skeleton().hash()));
+    /// Explains a line, learning nothing of it.
+    pub fn explain(&mut self, message: &[u8], store: &TemplateStore) -> Explanation {
+        self.find(message);
+        let by_skeleton = store.find_skeleton(self.skeleton().hash());
         let met = |found: Match| {
             let template = store.by_id(found.id);
             Met {
@@ -86,7 +87,7 @@ impl LaneMatcher {
                 template: template.map(|template| store.shown(template)).unwrap_or_default(),
             }
         };
-        let by_tree = if by_skeleton.is_none() { self.find_in_tree(changes_seen) } else { None };
+        let by_tree = if by_skeleton.is_none() { store.find_generalised(self.skeleton()) } else { None };
         let outcome = match (by_skeleton, by_tree) {
             (Some(found), _) if store.is_own_skeleton(found.slot, self.skeleton()) => Outcome::SameSkeleton(met(found)),
             (Some(found), _) | (None, Some(found)) => Outcome::Generalised(met(found)),
@@ -170,9 +171,7 @@ mod tests {
         };
         learn(&mut store, "name ann uid=17, /etc/a/b");
         learn(&mut store, "name bob uid=18, /etc/a/b");
-        let explain = |store: &TemplateStore, line: &str| {
-            LaneMatcher::new(store).explain(line.as_bytes(), store.changes_since(u64::MAX).1, store)
-        };
+        let explain = |store: &TemplateStore, line: &str| LaneMatcher::new(store).explain(line.as_bytes(), store);
         let known = explain(&store, "name ann uid=99, /x/y/z");
         assert!(matches!(&known.outcome, Outcome::SameSkeleton(met) if met.template == "name ann uid=<*>, <*>"));
         assert_eq!(known.tokens[2].variables, [(Rule::Number, "99".to_owned())]);

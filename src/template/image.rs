@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! entries: u32 | entry*       by age, oldest first
-//! entry:   slot u32 | flags u8 (1 generalised, 2 met) | id u64
+//! entry:   slot u32 | flags u8 (1 generalised, 2 met, 4 founded) | id u64
 //!          | text: u32 length, bytes | kinds: u32 count, u8* | aliases: u32 count, u64* | hashes: u32 count, u64*
 //! free:    u32 count | slot u32*
 //! queues:  u32 count | slot u32* (small) | u32 count | slot u32* (main)
@@ -29,6 +29,7 @@ pub(super) struct EntryImage {
     pub(super) slot: Slot,
     pub(super) generalised: bool,
     pub(super) met: bool,
+    pub(super) founded: bool,
     pub(super) id: u64,
     pub(super) text: Vec<u8>,
     /// [`Kind::to_byte`](super::Kind) of each wildcard, as far as known.
@@ -102,7 +103,7 @@ impl StoreImage {
 impl EntryImage {
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.slot.0.to_le_bytes());
-        out.push(u8::from(self.generalised) | u8::from(self.met) << 1);
+        out.push(u8::from(self.generalised) | u8::from(self.met) << 1 | u8::from(self.founded) << 2);
         out.extend_from_slice(&self.id.to_le_bytes());
         for bytes in [&self.text, &self.kinds] {
             put_u32(out, bytes.len());
@@ -183,7 +184,17 @@ impl Reader<'_> {
         let kinds = self.bytes("kinds of wildcards")?;
         let aliases = self.u64s()?;
         let skeletons = self.u64s()?;
-        Ok(EntryImage { slot, generalised: flags & 1 != 0, met: flags & 2 != 0, id, text, kinds, aliases, skeletons })
+        Ok(EntryImage {
+            slot,
+            generalised: flags & 1 != 0,
+            met: flags & 2 != 0,
+            founded: flags & 4 != 0,
+            id,
+            text,
+            kinds,
+            aliases,
+            skeletons,
+        })
     }
 }
 
@@ -196,6 +207,7 @@ mod tests {
             slot: Slot(slot),
             generalised: slot == 0,
             met: true,
+            founded: true,
             id,
             text: b"took <*> ms".to_vec(),
             kinds: vec![1],
@@ -218,7 +230,7 @@ mod tests {
         StoreImage { entries: image().entries[..1].to_vec(), ..StoreImage::default() }.write(&mut out);
         let expected: &[&[u8]] = &[
             &[1, 0, 0, 0],
-            &[0, 0, 0, 0, 3],
+            &[0, 0, 0, 0, 7],
             &[1, 0, 0, 0, 0, 0, 0, 0],
             &[11, 0, 0, 0],
             b"took <*> ms",

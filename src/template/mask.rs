@@ -284,6 +284,9 @@ fn path(text: &[u8]) -> Option<Range<usize>> {
         return Some(start..end);
     }
     let root = root(body)?;
+    if memchr::memmem::find(body, b"\\\"").is_some() {
+        return None;
+    }
     let is_slash = |byte: &u8| class::of(*byte) & class::SLASH != 0;
     let slashes = body.iter().filter(|byte| is_slash(byte)).count();
     let has_query = body.contains(&b'?') && body.contains(&b'=');
@@ -322,6 +325,7 @@ mod tests {
             ("hdfs://nn:9000/x", "<*>"),
             ("/find?q=wool", "<*>"),
             ("and/or", "and/or"),
+            ("\\\"hi\\\"", "\\\"hi\\\""),
             ("./run:", "<*>:"),
             ("eth0", "eth0"),
             ("(tty2)", "(tty2)"),

@@ -28,6 +28,7 @@ mod cache;
 pub mod explain;
 mod hash;
 mod image;
+mod json;
 mod kind;
 pub mod mask;
 mod parameters;

@@ -133,6 +133,12 @@ mod tests {
         }
 
         #[test]
+        fn so_they_do_for_json(message in "[{ ](\"(a|msg)\"[ ]?:[ ]?(\"[a-b\\\\ \"0-1]{0,4}\"|[0-9]{1,2}|true|\\[[0-9, \"]{0,4}\\]|\\{)[,}] ?){0,6}[}]?.{0,3}") {
+            let (text, skeleton) = parts_of(message.as_bytes());
+            prop_assert_eq!(skeleton.parts(message.as_bytes(), |_| false).rebuild(&text).unwrap(), message.into_bytes());
+        }
+
+        #[test]
         fn and_after_the_templates_generalised(words in proptest::collection::vec("[ab]{1,2}( |  )[a-e](=[a-d])? [a-d] end", 1..60)) {
             let store = &mut TemplateStore::new(TemplateOptions { merge_after: 2, ..TemplateOptions::default() });
             let mut matcher = LaneMatcher::new(store);

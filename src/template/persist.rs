@@ -35,6 +35,7 @@ impl TemplateStore {
             slot: *slot,
             generalised: entry.generalised,
             met: self.shared.is_met(*slot),
+            founded: entry.founded,
             id: id.0,
             text: text.to_vec(),
             aliases: aliases.iter().map(|alias| alias.0).collect(),
@@ -93,7 +94,19 @@ impl TemplateStore {
         let template = StoredTemplate { id, slot, text: image.text.into(), aliases, kinds };
         if let Some(place) = self.entries.get_mut(slot.index()) {
             let skeletons = image.skeletons;
-            *place = Some(Entry { template, tokens, skeletons, entered: 0, generalised: image.generalised });
+            let entry = Entry {
+                template,
+                tokens,
+                skeletons,
+                entered: 0,
+                generalised: image.generalised,
+                founded: image.founded,
+            };
+            self.entry_bytes += entry.bytes();
+            *place = Some(entry);
+        }
+        if image.generalised {
+            self.enter_tree(slot);
         }
         if image.met {
             self.shared.is_current(slot, self.shared.generation(slot));

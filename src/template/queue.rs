@@ -3,69 +3,140 @@
 //!
 //! A new template enters the small queue, a tenth of the whole. Met again before it reaches the small queue's end it
 //! moves to the main queue, else it is evicted. In the main queue a template met since its last turn gets another one.
+//!
+//! A slot taken out from the middle leaves its item behind, which is skipped when its turn comes: each item carries the
+//! ticket its slot had, and a slot's ticket changes when it is pushed or removed. Items left behind are swept
+//! out once they are as many as the others, so that a removal costs O(1) in the long run.
 
 use std::collections::VecDeque;
 
 use super::Slot;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct EvictionQueue {
-    small: VecDeque<Slot>,
-    main: VecDeque<Slot>,
-    small_target: usize,
+    small: VecDeque<Item>,
+    main: VecDeque<Item>,
+    /// By slot.
+    places: Vec<Place>,
+    /// Slots in the small queue and in the main one.
+    live: [usize; 2],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    slot: Slot,
+    ticket: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    ticket: u32,
+    queue: Option<Queue>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Queue {
+    Small = 0,
+    Main = 1,
 }
 
 impl EvictionQueue {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { small: VecDeque::new(), main: VecDeque::new(), small_target: (capacity / 10).max(1) }
+    pub(super) fn push(&mut self, slot: Slot) {
+        self.push_to(Queue::Small, slot);
     }
 
-    pub(super) fn push(&mut self, slot: Slot) {
-        self.small.push_back(slot);
+    fn push_to(&mut self, queue: Queue, slot: Slot) {
+        if slot.index() >= self.places.len() {
+            self.places.resize(slot.index() + 1, Place::default());
+        }
+        let Some(place) = self.places.get_mut(slot.index()) else { return };
+        *place = Place { ticket: place.ticket.wrapping_add(1), queue: Some(queue) };
+        let item = Item { slot, ticket: place.ticket };
+        self.items(queue).push_back(item);
+        self.live[queue as usize] += 1;
+    }
+
+    fn items(&mut self, queue: Queue) -> &mut VecDeque<Item> {
+        match queue {
+            Queue::Small => &mut self.small,
+            Queue::Main => &mut self.main,
+        }
     }
 
     /// The small queue and the main one, next to go first.
-    pub(super) fn slots(&self) -> [impl ExactSizeIterator<Item = Slot> + '_; 2] {
-        [self.small.iter().copied(), self.main.iter().copied()]
+    pub(super) fn slots(&self) -> [impl Iterator<Item = Slot> + '_; 2] {
+        let live = |items: &'_ VecDeque<Item>| {
+            items.iter().filter(|item| is_live(&self.places, item)).map(|item| item.slot).collect::<Vec<_>>()
+        };
+        [live(&self.small).into_iter(), live(&self.main).into_iter()]
     }
 
     /// Takes in what [`Self::slots`] gave.
     pub(super) fn restore(&mut self, small: Vec<Slot>, main: Vec<Slot>) {
-        self.small = small.into();
-        self.main = main.into();
+        *self = Self::default();
+        small.into_iter().for_each(|slot| self.push_to(Queue::Small, slot));
+        main.into_iter().for_each(|slot| self.push_to(Queue::Main, slot));
     }
 
-    /// Drops the slots that are not live.
-    pub(super) fn retain(&mut self, is_live: impl Fn(Slot) -> bool) {
-        self.small.retain(|slot| is_live(*slot));
-        self.main.retain(|slot| is_live(*slot));
+    /// Takes a slot out, wherever it is.
+    pub(super) fn remove(&mut self, slot: Slot) {
+        self.leave(slot);
+        let [small, main] = self.live;
+        if self.small.len() + self.main.len() > 2 * (small + main) + 64 {
+            let places = &self.places;
+            self.small.retain(|item| is_live(places, item));
+            self.main.retain(|item| is_live(places, item));
+        }
+    }
+
+    fn leave(&mut self, slot: Slot) {
+        if let Some(place) = self.places.get_mut(slot.index())
+            && let Some(queue) = place.queue.take()
+        {
+            self.live[queue as usize] -= 1;
+        }
+    }
+
+    fn pop(&mut self, queue: Queue) -> Option<Slot> {
+        loop {
+            let item = self.items(queue).pop_front()?;
+            if is_live(&self.places, &item) {
+                self.leave(item.slot);
+                return Some(item.slot);
+            }
+        }
     }
 
     /// Takes out the slot to evict. `met` tells whether a slot was met since it was last asked, and forgets it.
     pub(super) fn evict(&mut self, mut met: impl FnMut(Slot) -> bool) -> Option<Slot> {
-        while self.small.len() >= self.small_target || self.main.is_empty() {
-            let slot = self.small.pop_front()?;
+        let tenth = ((self.live[0] + self.live[1]) / 10).max(1);
+        while self.live[0] >= tenth || self.live[1] == 0 {
+            let slot = self.pop(Queue::Small)?;
             if !met(slot) {
                 return Some(slot);
             }
-            self.main.push_back(slot);
+            self.push_to(Queue::Main, slot);
         }
         // Each slot can be spared once; after a whole turn what is left of the small queue is asked, then the first goes.
-        for _ in 0..self.main.len() {
-            let slot = self.main.pop_front()?;
+        for _ in 0..self.live[1] {
+            let slot = self.pop(Queue::Main)?;
             if !met(slot) {
                 return Some(slot);
             }
-            self.main.push_back(slot);
+            self.push_to(Queue::Main, slot);
         }
-        while let Some(slot) = self.small.pop_front() {
+        while let Some(slot) = self.pop(Queue::Small) {
             if !met(slot) {
                 return Some(slot);
             }
-            self.main.push_back(slot);
+            self.push_to(Queue::Main, slot);
         }
-        self.main.pop_front()
+        self.pop(Queue::Main)
     }
+}
+
+fn is_live(places: &[Place], item: &Item) -> bool {
+    places.get(item.slot.index()).is_some_and(|place| place.queue.is_some() && place.ticket == item.ticket)
 }
 
 #[cfg(test)]
@@ -74,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_storm_of_slots_met_once_does_not_evict_those_met_again() {
-        let mut queue = EvictionQueue::new(100);
+        let mut queue = EvictionQueue::default();
         let mut known: Vec<Slot> = (0..80).map(Slot).collect();
         known.iter().for_each(|slot| queue.push(*slot));
         (80..100).for_each(|n| queue.push(Slot(n)));
@@ -90,11 +161,26 @@ mod tests {
 
     #[test]
     fn evicts_even_when_every_slot_was_met() {
-        let mut queue = EvictionQueue::new(3);
+        let mut queue = EvictionQueue::default();
         (0..3).for_each(|n| queue.push(Slot(n)));
         assert_eq!(queue.evict(|_| true), Some(Slot(0)));
-        queue.retain(|slot| slot != Slot(1));
+        queue.remove(Slot(1));
         assert_eq!(queue.evict(|_| true), Some(Slot(2)));
         assert_eq!(queue.evict(|_| true), None);
+    }
+
+    #[test]
+    fn a_slot_removed_and_pushed_again_has_its_new_turn_and_what_is_left_behind_is_bounded() {
+        let mut queue = EvictionQueue::default();
+        (0..3).for_each(|n| queue.push(Slot(n)));
+        queue.remove(Slot(0));
+        queue.push(Slot(0));
+        assert_eq!(queue.slots().map(Iterator::collect::<Vec<_>>), [vec![Slot(1), Slot(2), Slot(0)], vec![]]);
+        for _ in 0..10_000 {
+            queue.remove(Slot(2));
+            queue.push(Slot(2));
+        }
+        assert!(queue.small.len() <= 2 * 3 + 65);
+        assert_eq!(queue.evict(|_| false), Some(Slot(1)));
     }
 }

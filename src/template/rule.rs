@@ -29,6 +29,8 @@ pub enum Rule {
     UserName,
     /// Ids of one kind in a row: `blk_1 blk_2 blk_3`.
     List,
+    /// A value in JSON.
+    Json,
     /// The text of a wildcard itself; cannot be turned off.
     Wildcard,
     /// A token too long to look into; cannot be turned off.
@@ -41,7 +43,7 @@ pub enum Rule {
 
 impl Rule {
     /// The rules that can be turned off, in the order of the documentation.
-    pub const OPTIONAL: [Self; 11] = [
+    pub const OPTIONAL: [Self; 12] = [
         Self::Path,
         Self::KeyValue,
         Self::Number,
@@ -53,6 +55,7 @@ impl Rule {
         Self::QuotedValue,
         Self::UserName,
         Self::List,
+        Self::Json,
     ];
 
     /// The name in configuration and explanations.
@@ -69,6 +72,7 @@ impl Rule {
             Self::QuotedValue => "quoted_value",
             Self::UserName => "user_name",
             Self::List => "list",
+            Self::Json => "json",
             Self::Wildcard => "wildcard",
             Self::LongToken => "long_token",
             Self::RestOfLine => "rest_of_line",

@@ -38,7 +38,7 @@ impl Scanner<'_> {
     }
 
     #[inline(always)]
-    fn skip_blanks(&self, mut at: usize) -> usize {
+    pub(super) fn skip_blanks(&self, mut at: usize) -> usize {
         while self.message.get(at).is_some_and(|byte| class::of(*byte) & class::BLANK != 0) {
             at += 1;
         }
@@ -47,7 +47,7 @@ impl Scanner<'_> {
 
     /// End of the token that begins at `start`, and the classes of its bytes.
     #[inline(always)]
-    fn token_end(&self, start: usize) -> (usize, u8) {
+    pub(super) fn token_end(&self, start: usize) -> (usize, u8) {
         let mut seen = 0;
         let mut end = start;
         while let Some(byte) = self.message.get(end) {
@@ -67,6 +67,9 @@ impl Scanner<'_> {
         let (end, seen) = self.token_end(start);
         if !self.forced.is_empty() {
             return self.forced_token(start, end);
+        }
+        if seen & class::OTHER != 0 && self.is_json(start) {
+            return self.json(start);
         }
         if seen & (class::DIGIT | class::SLASH | class::EQUALS | class::OPEN_ANGLE) != 0 {
             return self.masked_token(start, end, seen);
@@ -195,6 +198,11 @@ impl Scanner<'_> {
         // A variable of this token must not be joined to one of the token before.
         let first = self.skeleton.variables.len();
         mask(self.message, &mut self.skeleton.variables);
+        self.finish_token(token, first);
+    }
+
+    /// Adds the token whose variables begin at number `first`.
+    pub(super) fn finish_token(&mut self, token: Range<usize>, first: usize) {
         let last = self.skeleton.variables.len();
         let (start, end) = (token.start as u32, token.end as u32);
         let variables = self.skeleton.variables.get(first..).unwrap_or_default();

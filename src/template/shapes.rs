@@ -42,7 +42,7 @@ pub(super) fn quoted_value(message: &[u8], start: usize, end: usize, max_bytes: 
 
 /// Keys whose value is prose or one of a few words, by the customs of logfmt and JSON logs: such a value is read as
 /// text, since it is what makes the line one of its kind.
-fn is_telling(key: &[u8]) -> bool {
+pub(super) fn is_telling(key: &[u8]) -> bool {
     const KEYS: [&str; 34] = [
         "action",
         "category",

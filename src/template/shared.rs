@@ -1,20 +1,21 @@
 //! What lanes read without a lock: whether a slot still holds what it held, and the tree.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
 use super::Slot;
-use super::tree::Tree;
+use super::tree::{Published, Skeletons, TREE_VERSIONS, Tree, TreeVersions};
 
 /// What lanes read without a lock.
 #[derive(Debug)]
 pub(super) struct SharedSlots {
     /// By slot: generation × 2, plus 1 when met since the evictor last looked.
     generations: Box<[AtomicU32]>,
-    pub(super) tree: ArcSwap<Tree>,
-    /// Number of trees published.
-    pub(super) tree_version: AtomicU64,
+    published: ArcSwap<Published>,
+    /// How often the tree was changed, by number of tokens.
+    tree_versions: TreeVersions<AtomicU32>,
     /// Number of changes told.
     pub(super) change_count: AtomicU64,
 }
@@ -23,10 +24,34 @@ impl SharedSlots {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             generations: (0..capacity).map(|_| AtomicU32::new(2)).collect(),
-            tree: ArcSwap::default(),
-            tree_version: AtomicU64::new(0),
+            published: ArcSwap::default(),
+            tree_versions: [const { AtomicU32::new(0) }; TREE_VERSIONS],
             change_count: AtomicU64::new(0),
         }
+    }
+
+    /// Changes with each change to the templates of so many tokens in the tree.
+    #[inline(always)]
+    pub(super) fn tree_version(&self, tokens: usize) -> u32 {
+        self.tree_versions.get(tokens % TREE_VERSIONS).map_or(0, |version| version.load(Ordering::Acquire))
+    }
+
+    /// What was published last.
+    pub(super) fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    /// The writer's: its templates of so many tokens are others now.
+    pub(super) fn change_tree(&self, tokens: usize) {
+        if let Some(version) = self.tree_versions.get(tokens % TREE_VERSIONS) {
+            version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// The writer's: lets lanes have the tree as it is.
+    pub(super) fn publish(&self, tree: Tree, exact: Skeletons) {
+        let versions = std::array::from_fn(|tokens| self.tree_version(tokens));
+        self.published.store(Arc::new(Published { versions, tree, exact }));
     }
 
     /// Whether `slot` still holds what it held at `generation`; marks it as met.

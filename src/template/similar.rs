@@ -2,8 +2,8 @@
 //! token in turn.
 //!
 //! A signature is the sum of `mix(token, position)` over the tokens, so that all `n` leave-one-out signatures cost
-//! `O(n)`. The table is bounded: two generations, of which the older is dropped when the younger is full; what is
-//! dropped only delays a merge.
+//! `O(n)`. A template leaves the table when it leaves the store: the table is a function of the templates there are
+//! and of the order they were entered in, so that a restored store merges as the one it was saved from would have.
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -21,62 +21,64 @@ pub(super) struct Family {
     pub(super) members: Vec<Slot>,
 }
 
-type Members = SmallVec<[Slot; 2]>;
+type Members = SmallVec<[Slot; 4]>;
 
-#[derive(Debug)]
+/// Bytes of one signature of one template, about.
+pub(super) const SIGNATURE_BYTES: usize = 2 * (size_of::<u64>() + size_of::<Members>());
+
+#[derive(Debug, Default)]
 pub(super) struct SimilarTable {
-    young: HashMap<u64, Members, foldhash::fast::FixedState>,
-    old: HashMap<u64, Members, foldhash::fast::FixedState>,
-    capacity: usize,
+    members: HashMap<u64, Members, foldhash::fast::FixedState>,
 }
 
 impl SimilarTable {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { young: HashMap::default(), old: HashMap::default(), capacity: capacity.max(64) }
-    }
-
     /// Enters a template. Returns the largest family that `is_enough`, ties to the leftmost position. `is_member` tells
-    /// whether a slot entered earlier still holds such a template.
+    /// whether a slot with the same signature agrees in all tokens but that one.
     pub(super) fn enter(
         &mut self,
         slot: Slot,
         tokens: &[u64],
-        mut is_member: impl FnMut(Slot, usize) -> bool,
+        is_member: impl Fn(Slot, usize) -> bool,
         is_enough: impl Fn(&[Slot], usize) -> bool,
     ) -> Option<Family> {
-        let constants = tokens.iter().filter(|token| **token != WILDCARD_TOKEN).count();
-        if tokens.len() > MAX_TOKENS || constants < 2 {
-            return None;
-        }
-        let whole = tokens.iter().enumerate().fold(tokens.len() as u64, |sum, (at, t)| sum.wrapping_add(mix(*t, at)));
         let mut best: Option<Family> = None;
-        for (position, token) in tokens.iter().enumerate().filter(|(_, token)| **token != WILDCARD_TOKEN) {
-            let signature = whole.wrapping_sub(mix(*token, position)).wrapping_add(mix(WILDCARD_TOKEN, position));
-            let members = self.members(signature);
-            members.retain(|other| *other != slot && is_member(*other, position));
-            members.push(slot);
-            if members.len() > best.as_ref().map_or(1, |family| family.members.len()) && is_enough(members, position) {
-                best = Some(Family { position, members: members.to_vec() });
+        for (position, signature) in signatures(tokens) {
+            let others = self.members.entry(signature).or_default();
+            others.push(slot);
+            if others.len() <= best.as_ref().map_or(1, |family| family.members.len()) {
+                continue;
+            }
+            let is_family = |other: &Slot| *other == slot || is_member(*other, position);
+            let members: Vec<Slot> = others.iter().copied().filter(is_family).collect();
+            if members.len() > best.as_ref().map_or(1, |family| family.members.len()) && is_enough(&members, position) {
+                best = Some(Family { position, members });
             }
         }
         best
     }
 
-    fn members(&mut self, signature: u64) -> &mut Members {
-        if !self.young.contains_key(&signature) {
-            if self.young.len() >= self.capacity {
-                self.old = std::mem::take(&mut self.young);
+    /// Takes out what [`Self::enter`] entered.
+    pub(super) fn leave(&mut self, slot: Slot, tokens: &[u64]) {
+        for (_, signature) in signatures(tokens) {
+            if let Some(members) = self.members.get_mut(&signature) {
+                members.retain(|other| *other != slot);
+                if members.is_empty() {
+                    self.members.remove(&signature);
+                }
             }
-            let members = self.old.remove(&signature).unwrap_or_default();
-            self.young.insert(signature, members);
         }
-        self.young.entry(signature).or_default()
     }
+}
 
-    /// Bytes held, about.
-    pub(super) fn memory_bytes(&self) -> usize {
-        (self.young.capacity() + self.old.capacity()) * (size_of::<u64>() + size_of::<Members>() + 1)
-    }
+/// The positions whose token may vary, each with the signature of all other tokens.
+fn signatures(tokens: &[u64]) -> impl Iterator<Item = (usize, u64)> + '_ {
+    let constants = tokens.iter().filter(|token| **token != WILDCARD_TOKEN).count();
+    let tokens = if tokens.len() > MAX_TOKENS || constants < 2 { &[] } else { tokens };
+    let whole = tokens.iter().enumerate().fold(tokens.len() as u64, |sum, (at, t)| sum.wrapping_add(mix(*t, at)));
+    let constants = tokens.iter().enumerate().filter(|(_, token)| **token != WILDCARD_TOKEN);
+    constants.map(move |(position, token)| {
+        (position, whole.wrapping_sub(mix(*token, position)).wrapping_add(mix(WILDCARD_TOKEN, position)))
+    })
 }
 
 /// Whether a token looks like the name of a file, a class or a host: a `.`, `/`, `\` or `@` between letters. Two such
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn reports_a_family_once_enough_members_differ_in_one_token() {
-        let mut table = SimilarTable::new(1_000);
+        let mut table = SimilarTable::default();
         let three = |members: &[Slot], _| members.len() >= 3;
         assert_eq!(table.enter(Slot(0), &[1, 10, 3], |_, _| true, three), None);
         assert_eq!(table.enter(Slot(1), &[1, 11, 3], |_, _| true, three), None);
@@ -127,14 +129,16 @@ mod tests {
     }
 
     #[test]
-    fn forgets_members_that_are_gone_and_stays_bounded() {
-        let mut table = SimilarTable::new(64);
+    fn who_left_is_in_no_family_and_leaves_nothing_behind() {
+        let mut table = SimilarTable::default();
         let two = |members: &[Slot], _| members.len() >= 2;
         assert_eq!(table.enter(Slot(0), &[1, 10], |_, _| true, two), None);
-        assert_eq!(table.enter(Slot(1), &[1, 11], |_, _| false, two), None);
-        for n in 0..10_000 {
-            table.enter(Slot(n), &[u64::from(n) * 7 + 100, u64::from(n) * 13 + 5], |_, _| true, two);
+        table.leave(Slot(0), &[1, 10]);
+        assert_eq!(table.enter(Slot(1), &[1, 11], |_, _| true, two), None);
+        assert_eq!(table.enter(Slot(2), &[1, 12], |_, _| false, two), None, "the signature alone is not enough");
+        for (slot, token) in [(1, 11), (2, 12)] {
+            table.leave(Slot(slot), &[1, token]);
         }
-        assert!(table.young.len() <= 65 && table.old.len() <= 65);
+        assert!(table.members.is_empty());
     }
 }

@@ -25,11 +25,16 @@ use crate::event::TemplateId;
 /// Changes kept for lanes that have not asked lately; one that asks later reloads everything.
 const CHANGES_KEPT: usize = 4_096;
 
+/// A tree is published once one in so many of all skeletons was asked for.
+const ASKED_PART: usize = 16;
+
 /// How templates are mined.
 #[derive(Debug, Clone)]
 pub struct TemplateOptions {
     /// Templates kept; at least 1.
     pub max_templates: usize,
+    /// Bytes of their texts, tokens and ids; beyond that templates go as they do beyond `max_templates`.
+    pub max_bytes: usize,
     /// Templates that must differ in one token before that token is a variable; at least 2.
     pub merge_after: usize,
     /// The same when all of them have a [name](super::similar::is_name) there; at least 2.
@@ -42,7 +47,14 @@ pub struct TemplateOptions {
 
 impl Default for TemplateOptions {
     fn default() -> Self {
-        Self { max_templates: 10_000, merge_after: 8, merge_names_after: 2, masking: Masking::default(), typed: false }
+        Self {
+            max_templates: 10_000,
+            max_bytes: 16 << 20,
+            merge_after: 8,
+            merge_names_after: 2,
+            masking: Masking::default(),
+            typed: false,
+        }
     }
 }
 
@@ -85,6 +97,35 @@ pub(super) struct Entry {
     pub(super) entered: u64,
     /// Came out of a merge: has a wildcard in place of a whole token.
     pub(super) generalised: bool,
+    /// An event of it was seen, and not only its text in a log: the first event founds it, the next one meets it.
+    pub(super) founded: bool,
+}
+
+impl Entry {
+    /// Bytes it holds beyond itself, about.
+    pub(super) fn bytes(&self) -> usize {
+        let ids = self.tokens.len() + self.skeletons.len() + self.template.aliases.len();
+        self.template.text.len() + ids * size_of::<u64>() + self.tokens.len() * similar::SIGNATURE_BYTES
+    }
+
+    /// Puts a wildcard in place of a token; returns the hash of its skeleton then.
+    fn generalise_at(&mut self, position: usize) -> u64 {
+        let tokens = self.template.text.split(|byte| *byte == b' ').enumerate();
+        let tokens: Vec<&[u8]> =
+            tokens.map(|(at, token)| if at == position { WILDCARD.as_bytes() } else { token }).collect();
+        self.template.text = tokens.join(&b' ').into();
+        // The wildcards are others now.
+        self.template.kinds.clear();
+        if let Some(token) = self.tokens.get_mut(position) {
+            *token = WILDCARD_TOKEN;
+        }
+        self.generalised = true;
+        let hash = tokenise::skeleton_hash(self.tokens.iter().copied());
+        if !self.skeletons.contains(&hash) {
+            self.skeletons.push(hash);
+        }
+        hash
+    }
 }
 
 /// The answer to [`TemplateStore::learn`].
@@ -98,6 +139,9 @@ pub struct Learned {
     pub id: TemplateId,
     /// No template was known for the skeleton before.
     pub is_new: bool,
+    /// The skeleton agrees with the template but for its wildcards, and a template that agrees better may come: the version
+    /// of the tree that knew of none.
+    pub(super) by_tree: Option<u32>,
 }
 
 /// All templates; the one writer.
@@ -117,6 +161,11 @@ pub struct TemplateStore {
     pub(super) merged_total: u64,
     pub(super) evicted_total: u64,
     entered_total: u64,
+    /// Sum of [`Entry::bytes`].
+    pub(super) entry_bytes: usize,
+    tree: Tree,
+    /// Lines that were found in the tree here since it was published.
+    asked: usize,
 }
 
 impl TemplateStore {
@@ -127,20 +176,22 @@ impl TemplateStore {
     }
 
     pub(super) fn with_slots(options: TemplateOptions, slots: usize) -> Self {
-        let capacity = options.max_templates.max(1);
         Self {
             entries: (0..slots).map(|_| None).collect(),
             free: (0..slots as u32).rev().map(Slot).collect(),
             by_skeleton: HashMap::default(),
             by_id: HashMap::default(),
-            similar: SimilarTable::new(capacity.saturating_mul(4)),
-            queue: EvictionQueue::new(capacity),
+            similar: SimilarTable::default(),
+            queue: EvictionQueue::default(),
             shared: Arc::new(SharedSlots::new(slots)),
             changes: VecDeque::new(),
             change_count: 0,
             merged_total: 0,
             evicted_total: 0,
             entered_total: 0,
+            entry_bytes: 0,
+            tree: Tree::default(),
+            asked: 0,
             options: Arc::new(options),
         }
     }
@@ -176,12 +227,9 @@ impl TemplateStore {
 
     /// Bytes held, about.
     pub fn memory_bytes(&self) -> usize {
-        let entry = |e: &Entry| e.template.text.len() + e.tokens.len() * 8 + e.skeletons.len() * 8;
-        let entries: usize = self.entries.iter().flatten().map(entry).sum();
-        entries
+        self.entry_bytes
             + self.entries.capacity() * (size_of::<Option<Entry>>() + size_of::<AtomicU32>() + size_of::<Slot>() * 2)
             + (self.by_skeleton.capacity() + self.by_id.capacity()) * 13
-            + self.similar.memory_bytes()
     }
 
     /// Every template, by slot.
@@ -210,6 +258,12 @@ impl TemplateStore {
         Some(Match { slot, id, generation: self.shared.generation(slot) })
     }
 
+    /// The template that a skeleton agrees with but for wildcards.
+    pub(super) fn find_generalised(&self, skeleton: &Skeleton) -> Option<Match> {
+        let tokens: Vec<u64> = skeleton.token_hashes().collect();
+        self.tree.find(&tokens)
+    }
+
     /// Whether the template in `slot` has the very tokens of `skeleton`.
     pub(super) fn is_own_skeleton(&self, slot: Slot, skeleton: &Skeleton) -> bool {
         self.entry(slot).is_some_and(|entry| entry.tokens.iter().copied().eq(skeleton.token_hashes()))
@@ -235,10 +289,12 @@ impl TemplateStore {
     /// The template of a skeleton, learned when it is not known.
     pub fn learn(&mut self, skeleton: &Skeleton, message: &[u8]) -> Learned {
         let tokens: Vec<u64> = skeleton.token_hashes().collect();
-        self.learn_tokens(skeleton.hash(), tokens, || skeleton.text(message))
+        let learned = self.learn_tokens(skeleton.hash(), tokens, || skeleton.text(message));
+        self.meet(learned.slot);
+        learned
     }
 
-    /// The same from a template's text, as a replay has it.
+    /// The same from a template's text, as a replay has it; its event comes after it ([`Self::meet`]).
     pub fn learn_text(&mut self, text: &[u8]) -> Learned {
         let tokens = tokenise::hashes_of_text(text);
         self.learn_tokens(tokenise::skeleton_hash(tokens.iter().copied()), tokens, || text.to_vec())
@@ -250,29 +306,38 @@ impl TemplateStore {
         let Some(Some(entry)) = self.entries.get_mut(learned.slot.index()) else { return learned };
         if !entry.generalised && entry.tokens.contains(&WILDCARD_TOKEN) {
             entry.generalised = true;
-            self.publish_tree();
+            self.enter_tree(learned.slot);
         }
         learned
     }
 
     fn learn_tokens(&mut self, hash: u64, tokens: Vec<u64>, text: impl FnOnce() -> Vec<u8>) -> Learned {
         if let Some(slot) = self.by_skeleton.get(&hash).copied() {
-            return self.known(slot);
+            return self.learned(slot);
         }
-        if let Some(found) = self.shared.tree.load().find(&tokens) {
-            return self.known(found.slot);
+        if let Some(found) = self.tree.find(&tokens) {
+            self.publish_when_due();
+            let version = self.shared.tree_version(tokens.len());
+            return Learned { by_tree: Some(version), ..self.learned(found.slot) };
         }
         let id = self.unused_id(hash);
         let slot = self.insert(id, tokens, text(), vec![hash], false);
         let slot = self.generalise(slot);
-        Learned { is_new: true, ..self.known(slot) }
+        Learned { is_new: true, ..self.learned(slot) }
     }
 
-    fn known(&self, slot: Slot) -> Learned {
+    /// Takes note of an event of the template in `slot`: a new template proves itself by being met again.
+    pub fn meet(&mut self, slot: Slot) {
+        match self.entries.get_mut(slot.index()) {
+            Some(Some(entry)) if !entry.founded => entry.founded = true,
+            _ => _ = self.shared.is_current(slot, self.shared.generation(slot)),
+        }
+    }
+
+    fn learned(&self, slot: Slot) -> Learned {
         let generation = self.shared.generation(slot);
-        self.shared.is_current(slot, generation);
         let id = self.entry(slot).map_or(TemplateId::default(), |entry| entry.template.id);
-        Learned { slot, generation, id, is_new: false }
+        Learned { slot, generation, id, is_new: false, by_tree: None }
     }
 
     /// The skeleton's hash; after a merge freed that skeleton from under its id, the next free number.
@@ -292,33 +357,41 @@ impl TemplateStore {
         skeletons: Vec<u64>,
         generalised: bool,
     ) -> Slot {
+        let template = StoredTemplate { id, slot: Slot(0), text: text.into(), aliases: Vec::new(), kinds: Vec::new() };
+        let mut entry = Entry { template, tokens: tokens.into(), skeletons, entered: 0, generalised, founded: false };
+        let bytes = entry.bytes();
+        while self.entry_bytes + bytes > self.options.max_bytes
+            && let Some(slot) = self.evict()
+        {
+            self.free.push(slot);
+        }
         let slot = self.free_slot();
+        entry.template.slot = slot;
         self.shared.renew(slot);
-        for hash in &skeletons {
+        for hash in &entry.skeletons {
             self.by_skeleton.insert(*hash, slot);
         }
         self.by_id.insert(id, slot);
-        let template = StoredTemplate { id, slot, text: text.into(), aliases: Vec::new(), kinds: Vec::new() };
+        self.entry_bytes += bytes;
         if let Some(place) = self.entries.get_mut(slot.index()) {
-            *place = Some(Entry { template, tokens: tokens.into(), skeletons, entered: 0, generalised });
+            *place = Some(entry);
         }
         self.queue.push(slot);
         slot
     }
 
     fn free_slot(&mut self) -> Slot {
-        if let Some(slot) = self.free.pop() {
-            return slot;
-        }
+        self.free.pop().or_else(|| self.evict()).unwrap_or(Slot(0))
+    }
+
+    /// Takes out the template that is next to go; its slot is in no list afterwards. `None` when there is none.
+    fn evict(&mut self) -> Option<Slot> {
         let shared = Arc::clone(&self.shared);
-        let slot = self.queue.evict(|slot| shared.take_met(slot)).unwrap_or(Slot(0));
-        let was_generalised = self.forget(slot).is_some_and(|entry| entry.generalised);
+        let slot = self.queue.evict(|slot| shared.take_met(slot))?;
+        self.forget(slot);
         self.evicted_total += 1;
         self.tell(Change::Evicted(slot));
-        if was_generalised {
-            self.publish_tree();
-        }
-        slot
+        Some(slot)
     }
 
     /// Takes an entry out of every table but the queue and the free list.
@@ -331,6 +404,7 @@ impl TemplateStore {
             self.by_id.remove(id);
         }
         self.shared.renew(slot);
+        self.leave_tables(&entry);
         Some(entry)
     }
 
@@ -373,15 +447,13 @@ impl TemplateStore {
             self.absorb(from, into);
         }
         self.generalise_at(into, family.position);
-        let entries = &self.entries;
-        self.queue.retain(|slot| entries.get(slot.index()).is_some_and(Option::is_some));
-        self.publish_tree();
         into
     }
 
     /// Takes `from` into `into`; the slot of `from` is free afterwards.
     fn absorb(&mut self, from: Slot, into: Slot) {
         let Some(gone) = self.forget(from) else { return };
+        self.queue.remove(from);
         self.free.push(from);
         self.merged_total += 1;
         self.adopt(into, gone);
@@ -397,27 +469,21 @@ impl TemplateStore {
             self.by_id.insert(*id, into);
         }
         if let Some(Some(entry)) = self.entries.get_mut(into.index()) {
+            self.entry_bytes -= entry.bytes();
             entry.template.aliases.extend(ids);
             entry.skeletons.extend(gone.skeletons);
+            self.entry_bytes += entry.bytes();
         }
     }
 
     fn generalise_at(&mut self, slot: Slot, position: usize) {
         self.shared.renew(slot);
-        let Some(Some(entry)) = self.entries.get_mut(slot.index()) else { return };
-        let tokens = entry.template.text.split(|byte| *byte == b' ').enumerate();
-        let tokens: Vec<&[u8]> =
-            tokens.map(|(at, token)| if at == position { WILDCARD.as_bytes() } else { token }).collect();
-        entry.template.text = tokens.join(&b' ').into();
-        // The wildcards are others now.
-        entry.template.kinds.clear();
-        if let Some(token) = entry.tokens.get_mut(position) {
-            *token = WILDCARD_TOKEN;
-        }
-        entry.generalised = true;
-        let hash = tokenise::skeleton_hash(entry.tokens.iter().copied());
-        if !entry.skeletons.contains(&hash) {
-            entry.skeletons.push(hash);
+        let Some(mut entry) = self.entries.get_mut(slot.index()).and_then(Option::take) else { return };
+        self.leave_tables(&entry);
+        let hash = entry.generalise_at(position);
+        self.entry_bytes += entry.bytes();
+        if let Some(place) = self.entries.get_mut(slot.index()) {
+            *place = Some(entry);
         }
         // Two orders of merging can lead to one text.
         if let Some(twin) = self.by_skeleton.insert(hash, slot)
@@ -426,18 +492,38 @@ impl TemplateStore {
             self.absorb(twin, slot);
             self.by_skeleton.insert(hash, slot);
         }
+        self.enter_tree(slot);
+    }
+
+    pub(super) fn enter_tree(&mut self, slot: Slot) {
+        let Some(Some(entry)) = self.entries.get(slot.index()) else { return };
+        let found = Match { slot, id: entry.template.id, generation: self.shared.generation(slot) };
+        self.tree.insert(found, &entry.tokens);
+        self.shared.change_tree(entry.tokens.len());
+    }
+
+    /// Takes an entry out of the tables that know its tokens.
+    fn leave_tables(&mut self, entry: &Entry) {
+        self.entry_bytes -= entry.bytes();
+        self.similar.leave(entry.template.slot, &entry.tokens);
+        if entry.generalised {
+            self.tree.remove(entry.template.slot, &entry.tokens);
+            self.shared.change_tree(entry.tokens.len());
+        }
+    }
+
+    /// Lets lanes have the tree once they have asked often enough, here, for what is in it: a copy costs as much as the
+    /// store is large, and a storm of merges must not pay for one each.
+    fn publish_when_due(&mut self) {
+        self.asked += 1;
+        if self.asked * ASKED_PART >= self.tree.len() + self.by_skeleton.len() {
+            self.publish_tree();
+        }
     }
 
     pub(super) fn publish_tree(&mut self) {
-        let generalised = self.entries.iter().flatten().filter(|entry| entry.generalised);
-        let found = |template: &StoredTemplate| Match {
-            slot: template.slot,
-            id: template.id,
-            generation: self.shared.generation(template.slot),
-        };
-        let tree = Tree::build(generalised.map(|entry| (found(&entry.template), &*entry.tokens)));
-        self.shared.tree.store(Arc::new(tree));
-        self.shared.tree_version.fetch_add(1, Ordering::Release);
+        self.asked = 0;
+        self.shared.publish(self.tree.clone(), self.by_skeleton.clone());
     }
 
     pub(super) fn tell(&mut self, change: Change) {
@@ -447,10 +533,5 @@ impl TemplateStore {
         self.changes.push_back(change);
         self.change_count += 1;
         self.shared.change_count.store(self.change_count, Ordering::Release);
-    }
-
-    /// Marks a template as met, as finding it does.
-    pub fn touch(&self, slot: Slot) {
-        self.shared.is_current(slot, self.shared.generation(slot));
     }
 }

@@ -103,6 +103,11 @@ impl Skeleton {
         self.tokens.iter().map(|token| token.hash)
     }
 
+    /// The texts at the line's variable parts, in order; a token that is variable only by its template is not among them.
+    pub fn variables<'m>(&self, message: &'m [u8]) -> impl Iterator<Item = &'m [u8]> {
+        self.variables.iter().map(move |variable| slice(message, &variable.range()))
+    }
+
     /// The skeleton's text: tokens joined by one blank, variables as [`WILDCARD`].
     pub fn text(&self, message: &[u8]) -> Vec<u8> {
         let mut text = Vec::with_capacity(message.len().min(512));
@@ -182,14 +187,26 @@ fn pieces(token: Range<u32>, variables: &[Variable]) -> impl Iterator<Item = Pie
     })
 }
 
+/// Hash of a token: over its constant stretches and the places of its variables.
 pub(super) fn hash_pieces(message: &[u8], token: Range<u32>, variables: &[Variable]) -> u64 {
-    if variables.is_empty() {
-        return hash::bytes(slice(message, &token));
+    match variables {
+        [] => return hash::bytes(slice(message, &token)),
+        [whole] if whole.range() == token => return WILDCARD_TOKEN,
+        _ => {}
     }
-    pieces(token, variables).fold(0, |seen, piece| match piece {
-        Piece::Constant(range) => hash::combine(seen, hash::bytes(slice(message, &range))),
-        Piece::Variable => hash::combine(seen, hash::WILDCARD_HASH),
-    })
+    let mut seen = 0;
+    let mut at = token.start;
+    for variable in variables {
+        if at < variable.start {
+            seen = hash::combine(seen, hash::bytes(slice(message, &(at..variable.start))));
+        }
+        seen = hash::combine(seen, hash::WILDCARD_HASH);
+        at = variable.end;
+    }
+    if at < token.end {
+        seen = hash::combine(seen, hash::bytes(slice(message, &(at..token.end))));
+    }
+    seen
 }
 
 /// Hashes of the tokens of a template's text, as [`Skeleton::scan`] would give them for a line of that template.

@@ -1,12 +1,12 @@
 //! The templates that have a wildcard in place of whole tokens, found by the tokens that are constant.
 //!
-//! Two levels: number of tokens, then the constant token with the lowest position; a template list under each. Built
-//! anew at each merge (rare) and handed to the lanes as an immutable whole.
+//! Two levels: number of tokens, then the constant token with the lowest position; a template list under each. The store
+//! changes its own tree at each merge; lanes read a copy ([`Published`]).
 
 use hashbrown::HashMap;
 
-use super::Match;
 use super::tokenise::WILDCARD_TOKEN;
+use super::{Match, Slot};
 
 #[derive(Debug, Clone)]
 struct Generalised {
@@ -15,30 +15,54 @@ struct Generalised {
     constants: usize,
 }
 
-#[derive(Debug, Default)]
+/// Templates with wildcards.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Tree {
     /// By number of tokens, then position and hash of the first constant token.
     branches: HashMap<usize, Vec<Branch>, foldhash::fast::FixedState>,
+    len: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Branch {
     position: usize,
     by_token: HashMap<u64, Vec<Generalised>, foldhash::fast::FixedState>,
 }
 
+/// Versions of the tree, each for the templates whose number of tokens leaves it when divided by as many: a merge does
+/// not make all that lanes know of the tree old.
+pub(super) const TREE_VERSIONS: usize = 64;
+
+/// By number of tokens.
+pub(super) type TreeVersions<T> = [T; TREE_VERSIONS];
+
+/// Slots by the hash of a skeleton.
+pub(super) type Skeletons = HashMap<u64, Slot, foldhash::fast::FixedState>;
+
+/// What lanes have of the tree.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) versions: TreeVersions<u32>,
+    pub(super) tree: Tree,
+    /// The skeletons the store knew then: such a line's template is not the tree's to tell. A skeleton learned since is
+    /// none that a tree of its version accepts.
+    pub(super) exact: Skeletons,
+}
+
+impl Default for Published {
+    fn default() -> Self {
+        Self { versions: [0; TREE_VERSIONS], tree: Tree::default(), exact: Skeletons::default() }
+    }
+}
+
 impl Tree {
-    pub(super) fn build<'t>(templates: impl Iterator<Item = (Match, &'t [u64])>) -> Self {
-        let mut tree = Self::default();
-        for (found, tokens) in templates {
-            tree.insert(found, tokens);
-        }
-        tree
+    /// Templates in it.
+    pub(super) fn len(&self) -> usize {
+        self.len
     }
 
-    fn insert(&mut self, found: Match, tokens: &[u64]) {
-        let Some(position) = tokens.iter().position(|token| *token != WILDCARD_TOKEN) else { return };
-        let Some(first) = tokens.get(position) else { return };
+    pub(super) fn insert(&mut self, found: Match, tokens: &[u64]) {
+        let Some((position, first)) = first_constant(tokens) else { return };
         let constants = tokens.iter().filter(|token| **token != WILDCARD_TOKEN).count();
         let branches = self.branches.entry(tokens.len()).or_default();
         let at = branches.iter().position(|branch| branch.position == position).unwrap_or_else(|| {
@@ -47,17 +71,33 @@ impl Tree {
         });
         if let Some(branch) = branches.get_mut(at) {
             let entry = Generalised { found, tokens: tokens.into(), constants };
-            branch.by_token.entry(*first).or_default().push(entry);
+            branch.by_token.entry(first).or_default().push(entry);
+            self.len += 1;
         }
     }
 
-    /// The template with the most constants, the oldest of equals, that agrees with `tokens` at each constant.
+    /// Takes out the template in `slot`, which has these tokens.
+    pub(super) fn remove(&mut self, slot: Slot, tokens: &[u64]) {
+        let Some((position, first)) = first_constant(tokens) else { return };
+        let Some(branches) = self.branches.get_mut(&tokens.len()) else { return };
+        let Some(branch) = branches.iter_mut().find(|branch| branch.position == position) else { return };
+        let Some(templates) = branch.by_token.get_mut(&first) else { return };
+        let before = templates.len();
+        templates.retain(|template| template.found.slot != slot);
+        self.len -= before - templates.len();
+        if templates.is_empty() {
+            branch.by_token.remove(&first);
+        }
+    }
+
+    /// The template with the most constants, of equals the one with the smallest id, that agrees with `tokens` at each
+    /// constant.
     pub(super) fn find(&self, tokens: &[u64]) -> Option<Match> {
         let mut best: Option<&Generalised> = None;
         for branch in self.branches.get(&tokens.len())? {
             let first = tokens.get(branch.position)?;
             for template in branch.by_token.get(first).into_iter().flatten() {
-                if best.is_none_or(|best| template.constants > best.constants) && template.accepts(tokens) {
+                if best.is_none_or(|best| template.is_better(best)) && template.accepts(tokens) {
                     best = Some(template);
                 }
             }
@@ -66,9 +106,17 @@ impl Tree {
     }
 }
 
+fn first_constant(tokens: &[u64]) -> Option<(usize, u64)> {
+    tokens.iter().copied().enumerate().find(|(_, token)| *token != WILDCARD_TOKEN)
+}
+
 impl Generalised {
     fn accepts(&self, tokens: &[u64]) -> bool {
         self.tokens.iter().zip(tokens).all(|(own, other)| *own == WILDCARD_TOKEN || own == other)
+    }
+
+    fn is_better(&self, other: &Self) -> bool {
+        (self.constants, other.found.id) > (other.constants, self.found.id)
     }
 }
 
@@ -76,20 +124,37 @@ impl Generalised {
 mod tests {
     use super::*;
     use crate::event::TemplateId;
-    use crate::template::Slot;
+
+    const WILD: u64 = WILDCARD_TOKEN;
+
+    fn found(slot: u32) -> Match {
+        Match { slot: Slot(slot), id: TemplateId(u64::from(slot)), generation: 1 }
+    }
 
     #[test]
     fn finds_the_most_specific_template_that_agrees() {
-        let wild = WILDCARD_TOKEN;
-        let found = |slot| Match { slot: Slot(slot), id: TemplateId(u64::from(slot)), generation: 1 };
+        let mut tree = Tree::default();
         let templates: [(Match, &[u64]); 3] =
-            [(found(0), &[1, wild, wild]), (found(1), &[1, 2, wild]), (found(2), &[wild, 7, 8])];
-        let tree = Tree::build(templates.into_iter());
+            [(found(0), &[1, WILD, WILD]), (found(1), &[1, 2, WILD]), (found(2), &[WILD, 7, 8])];
+        templates.into_iter().for_each(|(found, tokens)| tree.insert(found, tokens));
         assert_eq!(tree.find(&[1, 2, 3]), Some(found(1)));
         assert_eq!(tree.find(&[1, 5, 3]), Some(found(0)));
         assert_eq!(tree.find(&[9, 7, 8]), Some(found(2)));
         assert_eq!(tree.find(&[9, 7, 9]), None);
         assert_eq!(tree.find(&[1, 2]), None);
         assert_eq!(tree.find(&[]), None);
+        tree.remove(Slot(1), &[1, 2, WILD]);
+        assert_eq!((tree.find(&[1, 2, 3]), tree.len()), (Some(found(0)), 2));
+    }
+
+    #[test]
+    fn of_equals_the_smallest_id_is_found_whatever_the_order() {
+        for order in [[4, 5], [5, 4]] {
+            let mut tree = Tree::default();
+            for slot in order {
+                tree.insert(found(slot), if slot == 4 { &[1, WILD, 3] } else { &[1, 2, WILD] });
+            }
+            assert_eq!(tree.find(&[1, 2, 3]), Some(found(4)));
+        }
     }
 }

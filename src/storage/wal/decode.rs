@@ -1,7 +1,7 @@
 //! Frames to records: the inverse of [`encode`](super::encode), for bytes that may be anything.
 
-use super::WalEvent;
 use super::encode::*;
+use super::{VALUES, WalEvent};
 use crate::event::{StreamKey, TemplateId, Timestamp};
 use crate::storage::bytes::ByteReader;
 
@@ -37,6 +37,7 @@ struct Known {
     template: TemplateId,
     statistic: u32,
     meta: [u8; 2],
+    values: [u8; VALUES],
 }
 
 /// The state of a block. Starts out without one.
@@ -98,13 +99,17 @@ impl EventDecoder {
         known.meta = meta.unwrap_or(known.meta);
         known.statistic ^= xor;
         let [severity, flags] = known.meta;
+        if flags & HAS_VALUES != 0 {
+            read_values(reader, &mut known.values)?;
+        }
         Some(WalEvent {
             timestamp: Timestamp(self.time),
             template: known.template,
             statistic: f32::from_bits(known.statistic),
             stream: self.stream,
             severity,
-            flags,
+            flags: flags & !HAS_VALUES,
+            values: known.values,
         })
     }
 
@@ -113,7 +118,12 @@ impl EventDecoder {
             return reader.size();
         }
         let number = self.templates.len();
-        self.templates.push(Known { template: TemplateId(reader.u64()?), statistic: 0, meta: [0; 2] });
+        self.templates.push(Known {
+            template: TemplateId(reader.u64()?),
+            statistic: 0,
+            meta: [0; 2],
+            values: [0; VALUES],
+        });
         Some(number)
     }
 
@@ -144,10 +154,18 @@ fn statistic_xor(head: u8, reader: &mut ByteReader<'_>) -> Option<u32> {
     Some(match head & STATISTIC_MASK {
         0 => 0,
         1 => u32::from(reader.u16()?),
-        2 => {
-            let [low, middle, high] = reader.array()?;
-            u32::from_le_bytes([low, middle, high, 0])
-        }
+        2 => u32::from(reader.u16()?) << 16,
         _ => reader.u32()?,
     })
+}
+
+fn read_values(reader: &mut ByteReader<'_>, values: &mut [u8; VALUES]) -> Option<()> {
+    let bits = reader.varint()?;
+    if bits >> VALUES != 0 {
+        return None;
+    }
+    for (_, value) in values.iter_mut().enumerate().filter(|(place, _)| bits >> place & 1 != 0) {
+        *value = reader.u8()?;
+    }
+    Some(())
 }

@@ -8,28 +8,32 @@
 //! 2 template   id u64 | first_seen zigzag µs | text
 //! 3 decision   kind u8 | payload
 //!
-//! event: head u8 | time | template | stream | meta | statistic
-//!   head bits 0–1  statistic: 0 as before, 1 two bytes, 2 three bytes, 3 four bytes
+//! event: head u8 | time | template | stream | meta | statistic | values
+//!   head bits 0–1  statistic: 0 as before, 1 the low two bytes, 2 the high two, 3 all four
 //!        bits 2–3  time: 0 as before, 1 zigzag varint µs, 2 zigzag varint ms; 3 is not used
 //!        bit  4    stream: 1 given, 0 as before
-//!        bit  5    meta: 1 given (severity u8, flags u8), 0 as before
+//!        bit  5    meta: 1 given (severity u8, flags u8), 0 as before; of the flags, bit 7 is the format's own: this and the events after it
+//!                  of the template have values
 //!        bit  6    template: 1 new (id u64, becomes the next number), 0 known (number varint)
 //!        bit  7    stream given is: 1 new (key u64, becomes the next number), 0 known (number varint)
 //!   time       difference to the event before, wrapping
-//!   statistic  the low bytes of its bits XOR those before
+//!   statistic  bytes of its bits XOR those before
+//!   values     varint with a bit for each of 16 bytes that is not as before, then those bytes; nothing when bit 7 of the flags is 0: all are 0
 //! ```
 //!
-//! "Before" is, for time and stream, the event before, and for meta and statistic, the event before *of that template*; at the start of a
+//! "Before" is, for time and stream, the event before, and for meta, statistic and values, the event before *of that template*; at the start of a
 //! block all of it is zero and both dictionaries are empty. A block ends after 256 KiB, so that damage costs one block and not the rest of the
 //! segment: a decoder that missed a record decodes no events until the next block begins. Templates and decisions stand alone.
 //!
 //! A record of a template comes before the first event that carries its id when the caller defines it first; nothing here checks that.
 
+use std::ops::Range;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use super::segment::SegmentHeader;
-use super::{Position, WalEvent};
+use super::{Position, VALUES, WalEvent};
 use crate::event::{StreamKey, TemplateId, Timestamp};
 use crate::storage::error::StorageError;
 use crate::storage::{frame, varint};
@@ -52,8 +56,11 @@ pub(crate) const META_GIVEN: u8 = 1 << 5;
 pub(crate) const TEMPLATE_NEW: u8 = 1 << 6;
 pub(crate) const STREAM_NEW: u8 = 1 << 7;
 
+/// Flag of the format: the template's events have values.
+pub(crate) const HAS_VALUES: u8 = 1 << 7;
+
 /// Most bytes one event takes.
-const MAX_EVENT_BYTES: usize = 1 + varint::MAX_BYTES + 8 + 8 + 2 + 4;
+const MAX_EVENT_BYTES: usize = 1 + varint::MAX_BYTES + 8 + 8 + 2 + 4 + varint::MAX_BYTES + VALUES;
 /// A frame of events is closed once it holds this many bytes.
 const FRAME_BYTES: usize = 32 << 10;
 /// A block is closed once it holds this many bytes.
@@ -72,6 +79,7 @@ struct Slot {
     number: u32,
     statistic: u32,
     meta: [u8; 2],
+    values: [u8; VALUES],
 }
 
 /// Turns records into frames. One a lane; its output goes to the [`LaneWal`](super::LaneWal) of that lane, in order.
@@ -240,7 +248,8 @@ impl WalEncoder {
         let (known, stale) = self.recall(slot, event);
         let (time_head, time) = time_code(event.timestamp.0.wrapping_sub(self.time));
         let (stream_head, stream) = self.stream_code(event.stream);
-        let meta = [event.severity, event.flags];
+        let has_values = if event.values == [0; VALUES] { known.meta[1] & HAS_VALUES } else { HAS_VALUES };
+        let meta = [event.severity, event.flags & !HAS_VALUES | has_values];
         let xor = event.statistic.to_bits() ^ known.statistic;
         let (statistic_head, statistic_bytes) = statistic_code(xor);
         let mut head = statistic_head | time_head | stream_head;
@@ -266,9 +275,12 @@ impl WalEncoder {
         if head & META_GIVEN != 0 {
             out.extend_from_slice(&meta);
         }
-        out.extend(xor.to_le_bytes().into_iter().take(statistic_bytes));
+        out.extend_from_slice(xor.to_le_bytes().get(statistic_bytes).unwrap_or_default());
+        if has_values != 0 {
+            put_values(out, &known.values, &event.values);
+        }
         self.time = event.timestamp.0;
-        self.remember(slot, Slot { statistic: event.statistic.to_bits(), meta, ..known });
+        self.remember(slot, Slot { statistic: event.statistic.to_bits(), meta, values: event.values, ..known });
     }
 
     /// What is remembered of the event's template, and whether it has to be introduced first.
@@ -330,11 +342,19 @@ fn time_code(delta: i64) -> (u8, u64) {
 }
 
 #[inline]
-fn statistic_code(xor: u32) -> (u8, usize) {
+fn statistic_code(xor: u32) -> (u8, Range<usize>) {
     match xor {
-        0 => (0, 0),
-        1..=0xffff => (1, 2),
-        0x1_0000..=0xff_ffff => (2, 3),
-        _ => (3, 4),
+        0 => (0, 0..0),
+        1..=0xffff => (1, 0..2),
+        _ if xor & 0xffff == 0 => (2, 2..4),
+        _ => (3, 0..4),
     }
+}
+
+#[inline]
+fn put_values(out: &mut Vec<u8>, before: &[u8; VALUES], values: &[u8; VALUES]) {
+    let changed = |place: usize| before.get(place) != values.get(place);
+    let bits = (0..VALUES).fold(0, |bits, place| bits | u64::from(changed(place)) << place);
+    varint::put(out, bits);
+    out.extend(values.iter().enumerate().filter(|(place, _)| bits >> place & 1 != 0).map(|(_, value)| *value));
 }

@@ -54,6 +54,9 @@ impl Position {
     }
 }
 
+/// Bytes an event carries for the caller.
+pub const VALUES: usize = 16;
+
 /// What is kept of one event.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct WalEvent {
@@ -67,14 +70,17 @@ pub struct WalEvent {
     pub stream: StreamKey,
     /// Severity class, the caller's.
     pub severity: u8,
-    /// Flags, the caller's.
+    /// Flags, the caller's but for bit 7, which is the format's.
     pub flags: u8,
+    /// What was at its wildcards, the caller's.
+    pub values: [u8; VALUES],
 }
 
 impl WalEvent {
     /// Equal in every bit, where `==` says that NaN differs from itself.
     pub fn same_bits(&self, other: &Self) -> bool {
-        let rest = |event: &Self| (event.timestamp, event.template, event.stream, event.severity, event.flags);
+        let rest =
+            |event: &Self| (event.timestamp, event.template, event.stream, event.severity, event.flags, event.values);
         self.statistic.to_bits() == other.statistic.to_bits() && rest(self) == rest(other)
     }
 }

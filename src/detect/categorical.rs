@@ -1,0 +1,153 @@
+//! A value never seen in a place that held few.
+//!
+//! A wildcard starts out closed; after [`MOST_WORDS`] different values it is open for good. In a closed one that has been seen often
+//! and has not grown lately, the evidence of a new value is −ln of the share of events that brought one. What decides is the wildcard's own
+//! history: a set that just grew says little about whether it is complete.
+//!
+//! Values are known by eight bits of hash: of a set of four, one new value in 64 goes unnoticed.
+
+use super::runs::Runs;
+use super::value::{self, SLOTS};
+use super::{Detector, Input, StateError, StateReader};
+use crate::event::DetectorKind;
+
+/// Values a closed wildcard has at the most.
+pub const MOST_WORDS: usize = 8;
+
+/// Events of a wildcard before it can be called closed.
+const LEAST_EVENTS: u32 = 50;
+
+/// The part of its events since the last new value, for it to be called closed.
+const QUIET_PART: f32 = 0.3;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Wildcard {
+    events: u32,
+    /// Of the last new value.
+    grew_at: u32,
+    words: [u8; MOST_WORDS],
+    length: u8,
+    is_open: bool,
+}
+
+/// Small sets of every template's wildcards.
+#[derive(Debug, Clone, Default)]
+pub struct Categorical {
+    wildcards: Runs<Wildcard>,
+}
+
+impl Wildcard {
+    fn observe(&mut self, word: u8) -> f32 {
+        self.events = self.events.saturating_add(1);
+        if self.is_open || self.words.get(..usize::from(self.length)).unwrap_or_default().contains(&word) {
+            return 0.0;
+        }
+        let evidence = self.surprise();
+        self.grew_at = self.events;
+        match self.words.get_mut(usize::from(self.length)) {
+            Some(place) => {
+                *place = word;
+                self.length += 1;
+            }
+            None => self.is_open = true,
+        }
+        evidence
+    }
+
+    fn surprise(&self) -> f32 {
+        let events = self.events as f32;
+        let quiet = (self.events - self.grew_at.min(self.events)) as f32;
+        if self.events < LEAST_EVENTS || self.length == 0 || quiet < QUIET_PART * events {
+            return 0.0;
+        }
+        (events / (f32::from(self.length) + 1.0)).ln().max(0.0)
+    }
+}
+
+impl Categorical {
+    /// A bit for each wildcard of a slot whose words matter still.
+    #[inline]
+    pub fn wanted(&self, slot: usize) -> u8 {
+        let cells = self.wildcards.get(slot);
+        if cells.is_empty() {
+            return u8::MAX;
+        }
+        cells.iter().enumerate().fold(0, |bits, (place, cell)| bits | u8::from(!cell.is_open) << place)
+    }
+}
+
+impl Detector for Categorical {
+    const KIND: DetectorKind = DetectorKind::Categorical;
+
+    fn observe(&mut self, input: &Input) -> f32 {
+        let words = &input.values.words;
+        let length = value::length(words);
+        if length == 0 {
+            return 0.0;
+        }
+        let wildcards = self.wildcards.of(input.slot, length).iter_mut().zip(words);
+        let seen = wildcards.filter(|(_, word)| **word > 0);
+        seen.map(|(wildcard, word)| wildcard.observe(*word)).fold(0.0, f32::max)
+    }
+
+    fn merge(&mut self, from: usize, into: usize) {
+        // What was two templates may differ in the very place: the sets are learned anew.
+        self.forget(from);
+        self.forget(into);
+    }
+
+    fn forget(&mut self, slot: usize) {
+        self.wildcards.forget(slot);
+    }
+
+    fn checkpoint(&self, out: &mut Vec<u8>) {
+        self.wildcards.checkpoint(out, |wildcard, out| {
+            out.extend_from_slice(&wildcard.events.to_le_bytes());
+            out.extend_from_slice(&wildcard.grew_at.to_le_bytes());
+            out.extend_from_slice(&wildcard.words);
+            out.extend_from_slice(&(u32::from(wildcard.length) << 1 | u32::from(wildcard.is_open)).to_le_bytes());
+        });
+    }
+
+    fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        let what = "categorical sets";
+        let wildcards = Runs::restore(from, what, 20, |from| {
+            let (events, grew_at) = (from.u32(what)?, from.u32(what)?);
+            let words = from.u64(what)?.to_le_bytes();
+            let rest = from.u32(what)?;
+            let length = ((rest >> 1) as usize).min(MOST_WORDS) as u8;
+            Ok(Wildcard { events, grew_at, words, length, is_open: rest & 1 != 0 })
+        })?;
+        *self = Self { wildcards };
+        Ok(())
+    }
+}
+
+const _: () = assert!(SLOTS == 8, "`wanted` has a bit for each");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::value::Values;
+
+    fn see(categorical: &mut Categorical, text: &str) -> f32 {
+        let values = Values::of([text.as_bytes()].into_iter(), categorical.wanted(0));
+        categorical.observe(&Input { values, ..Input::default() })
+    }
+
+    #[test]
+    fn a_new_user_after_a_thousand_known_ones_is_told_once() {
+        let mut categorical = Categorical::default();
+        assert!((0..1_000).all(|n| see(&mut categorical, ["root", "cron", "www"][n % 3]) == 0.0));
+        assert!(see(&mut categorical, "eve") > 5.0);
+        assert_eq!(see(&mut categorical, "eve"), 0.0);
+    }
+
+    #[test]
+    fn a_place_with_ever_new_values_is_open_and_its_words_are_not_asked_for() {
+        let mut categorical = Categorical::default();
+        assert_eq!(categorical.wanted(0), u8::MAX);
+        assert!((0..1_000).all(|n| see(&mut categorical, &format!("blk_{n}")) == 0.0));
+        assert_eq!(categorical.wanted(0), 0);
+    }
+}

@@ -1,0 +1,54 @@
+//! What a template or a stream said lately, so that a calibration learns an incident once and not at each of its lines.
+
+use super::hold::STRONGER_BY;
+use super::{StateError, StateReader};
+use crate::event::Timestamp;
+
+/// The strongest within the hold time.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Recent {
+    /// Seconds since the epoch, plus one; 0: never.
+    second: u32,
+    nats: f32,
+}
+
+impl Recent {
+    /// Bytes of [`Self::checkpoint`].
+    pub(super) const BYTES: usize = 8;
+
+    /// What is to be learned of `nats`: all of it, or nothing when it repeats what came within `hold_secs`.
+    #[inline]
+    pub(super) fn fresh(&mut self, at: Timestamp, nats: f32, hold_secs: u32) -> f32 {
+        let second = u32::try_from(at.0.div_euclid(1_000_000)).unwrap_or(0).saturating_add(1);
+        if self.second != 0 && second.abs_diff(self.second) < hold_secs && nats < self.nats + STRONGER_BY {
+            return 0.0;
+        }
+        *self = Self { second, nats };
+        nats
+    }
+
+    pub(super) fn checkpoint(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.second.to_le_bytes());
+        out.extend_from_slice(&self.nats.to_le_bytes());
+    }
+
+    pub(super) fn restore(from: &mut StateReader<'_>) -> Result<Self, StateError> {
+        Ok(Self { second: from.u32("second of a repeat")?, nats: from.f32("nats of a repeat")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeat_within_the_hold_time_is_not_learned_unless_it_is_stronger() {
+        let at = |second: i64| Timestamp(second * 1_000_000);
+        let mut recent = Recent::default();
+        assert_eq!(recent.fresh(at(0), 5.0, 60), 5.0);
+        assert_eq!(recent.fresh(at(59), 5.9, 60), 0.0);
+        assert_eq!(recent.fresh(at(59), 6.0, 60), 6.0);
+        assert_eq!(recent.fresh(at(119), 1.0, 60), 1.0);
+        assert_eq!(recent.fresh(at(119), 1.0, 0), 1.0);
+    }
+}

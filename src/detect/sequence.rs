@@ -1,0 +1,354 @@
+//! Events of a stream out of their order.
+//!
+//! **Foretelling.** The chance of the next template is learned from the last two of its stream (counts of triples, resting on counts of pairs,
+//! resting on the templates' shares; interpolation after Jelinek and Mercer, 1980), in decayed counts. Two repairs keep one disturbance from being
+//! counted again at its neighbours: a template also is foretold when it would follow were the last event not there (something slipped in), and
+//! when it is wont to come after next (something fell out).
+//!
+//! **Evidence.** The surprisal of each event beyond what events in this context have on average, summed with a decay over the stream, less one nat
+//! of slack; only an event that itself surprises alerts. A single odd transition adds four nats at most: it takes several.
+//!
+//! Contexts seen less than [`LEAST_CONTEXT`] times, and the first [`LEAST_EVENTS`] events, give no evidence. Counts live in a fixed table
+//! ([`table`](super::table)), streams in another ([`streams`](super::streams)): what has not been seen for long makes room.
+
+use super::streams::Streams;
+use super::table::{Table, hash};
+use super::{Detector, Input, StateError, StateReader};
+use crate::event::DetectorKind;
+
+/// Events of a context before what follows it can surprise.
+pub const LEAST_CONTEXT: f32 = 5.0;
+
+/// Events before anything can surprise.
+pub const LEAST_EVENTS: u64 = 2_000;
+
+/// log2 of the counts kept: 512 KiB.
+const TABLE_BITS: u32 = 16;
+
+/// log2 of the streams kept.
+const STREAM_BITS: u32 = 13;
+
+/// What the shorter context's estimate weighs, in events.
+const BACKING: f32 = 2.0;
+
+/// What the average over all contexts weighs in one context's, in events.
+const CONTEXT_BACKING: f32 = 10.0;
+
+/// A context not yet known is expected to surprise this much more than the average.
+const UNKNOWN_CONTEXT: f32 = 1.5;
+
+/// Surprisal beyond this does not raise the average, nats.
+const MOST_SURPRISAL: f32 = 8.0;
+
+const CONTEXT_KEPT: f32 = 0.999;
+const ALL_KEPT: f32 = 0.9998;
+
+/// Of the sum, with each event of the stream.
+const SUM_KEPT: f32 = 0.9;
+const EVENT_SLACK: f32 = 0.5;
+const SUM_SLACK: f32 = 1.0;
+const LEAST_STEP: f32 = -1.0;
+const MOST_STEP: f32 = 4.0;
+
+/// The weight of an event at which all counts are scaled back by it.
+const RESCALE_AT: f32 = 1e12;
+
+/// A template in a context's key: none before a stream's first event.
+const NOBODY: u64 = u64::MAX;
+
+/// A stream's last events.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Stream {
+    last: u64,
+    before: u64,
+    sum: f32,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self { last: NOBODY, before: NOBODY, sum: 0.0 }
+    }
+}
+
+/// A mean with decaying weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Mean {
+    sum: f32,
+    weight: f32,
+}
+
+impl Mean {
+    fn with_backing(self, mean: f32, weight: f32) -> f32 {
+        (self.sum + mean * weight) / (self.weight + weight)
+    }
+
+    fn learn(&mut self, value: f32, kept: f32) {
+        self.sum = self.sum * kept + value;
+        self.weight = self.weight * kept + 1.0;
+    }
+}
+
+/// What is known of a template by itself.
+#[derive(Debug, Clone, Copy, Default)]
+struct Template {
+    /// Grows when the slot is given to another template, so that what was counted for this one is not found any more.
+    generation: u32,
+    /// Decayed events, and events after it.
+    events: f32,
+    followed: f32,
+    surprisal: Mean,
+}
+
+/// Order of the templates of each stream.
+#[derive(Debug, Clone)]
+pub struct Sequence {
+    growth: f32,
+    weight: f32,
+    total: f32,
+    events: u64,
+    surprisal: Mean,
+    templates: Vec<Template>,
+    counts: Table,
+    streams: Streams<Stream>,
+    excess: f32,
+}
+
+const PAIR: u64 = 1;
+const SKIP: u64 = 2;
+const CONTEXT: u64 = 3;
+const TRIPLE: u64 = 4;
+
+impl Sequence {
+    /// Nothing seen yet.
+    pub fn new(half_life_events: u64) -> Self {
+        Self {
+            growth: (1.0 / half_life_events.max(1) as f64).exp2() as f32,
+            weight: 1.0,
+            total: 0.0,
+            events: 0,
+            surprisal: Mean::default(),
+            templates: Vec::new(),
+            counts: Table::new(TABLE_BITS),
+            streams: Streams::new(STREAM_BITS),
+            excess: 0.0,
+        }
+    }
+
+    /// How much the last event surprised in its context, 0 to 1, whether that is evidence or not.
+    pub fn surprise(&self) -> f32 {
+        (self.excess / MOST_STEP).clamp(0.0, 1.0)
+    }
+
+    fn template(&self, name: u64) -> Template {
+        self.templates.get(name as u32 as usize).copied().filter(|_| name != NOBODY).unwrap_or_default()
+    }
+
+    fn template_mut(&mut self, name: u64) -> Option<&mut Template> {
+        self.templates.get_mut(name as u32 as usize).filter(|_| name != NOBODY)
+    }
+
+    /// What a slot's template is called in keys.
+    fn name(&mut self, slot: usize) -> u64 {
+        if slot >= self.templates.len() {
+            self.templates.resize(slot + 1, Template::default());
+        }
+        let generation = self.templates.get(slot).map_or(0, |template| template.generation);
+        u64::from(generation) << 32 | u64::from(slot as u32)
+    }
+
+    /// Chance of `name` after `before` and `last`; learns that it came.
+    fn follow(&mut self, before: u64, last: u64, name: u64) -> f32 {
+        let counts = &mut self.counts;
+        let pair = counts.key(hash(PAIR, last, name));
+        let skip = counts.key(hash(SKIP, before, name));
+        let of_two = hash(CONTEXT, before, last);
+        let (context, triple) = (counts.key(of_two), counts.key(hash(TRIPLE, of_two, name)));
+        // Read before anything is added: two of the keys may be one.
+        let skipped = counts.get(counts.key(hash(SKIP, last, name)));
+        let slipped = counts.get(counts.key(hash(PAIR, before, name)));
+        let [pair, _, context, triple] = [pair, skip, context, triple].map(|key| counts.add(key, self.weight));
+        let backing = BACKING * self.weight;
+        let followed = self.template(last).followed + backing;
+        let share = (self.template(name).events + 0.5 * self.weight) / (self.total + self.weight);
+        let by_one = (pair + backing * share) / followed;
+        let by_two = (triple + backing * by_one) / (context + backing);
+        let without_last = slipped / (self.template(before).followed + backing);
+        let with_a_gap = skipped / followed;
+        // Evicted counts can leave a share above one.
+        by_two.max(without_last).max(with_a_gap).clamp(f32::MIN_POSITIVE, 1.0)
+    }
+
+    /// Surprisal beyond the context's average; learns it.
+    fn excess(&mut self, last: u64, surprisal: f32) -> f32 {
+        let capped = surprisal.min(MOST_SURPRISAL);
+        let all = self.surprisal.with_backing(2.0, 1.0);
+        self.surprisal.learn(capped, ALL_KEPT);
+        let unknown = all * UNKNOWN_CONTEXT;
+        let Some(template) = self.template_mut(last) else { return surprisal - unknown };
+        let expected = template.surprisal.with_backing(unknown, CONTEXT_BACKING);
+        template.surprisal.learn(capped, CONTEXT_KEPT);
+        surprisal - expected
+    }
+
+    fn count(&mut self, last: u64, name: u64) {
+        let weight = self.weight;
+        if let Some(template) = self.template_mut(last) {
+            template.followed += weight;
+        }
+        if let Some(template) = self.template_mut(name) {
+            template.events += weight;
+        }
+        self.total += weight;
+        self.events += 1;
+        self.weight *= self.growth;
+        if self.weight >= RESCALE_AT {
+            self.rescale();
+        }
+    }
+
+    #[cold]
+    fn rescale(&mut self) {
+        let by = 1.0 / self.weight;
+        self.weight = 1.0;
+        self.total *= by;
+        self.counts.scale(by);
+        for template in &mut self.templates {
+            template.events *= by;
+            template.followed *= by;
+        }
+    }
+}
+
+impl Detector for Sequence {
+    const KIND: DetectorKind = DetectorKind::Sequence;
+
+    fn observe(&mut self, input: &Input) -> f32 {
+        let name = self.name(input.slot);
+        let key = hash(0, input.stream.0, 0);
+        let Some(stream) = self.streams.of(key).copied() else { return 0.0 };
+        let is_known = self.events > LEAST_EVENTS && self.template(stream.last).followed > LEAST_CONTEXT * self.weight;
+        let foretold = self.follow(stream.before, stream.last, name);
+        self.excess = self.excess(stream.last, -foretold.ln());
+        let step = (self.excess - EVENT_SLACK).clamp(LEAST_STEP, MOST_STEP);
+        let sum = (stream.sum * SUM_KEPT + step).max(0.0);
+        self.count(stream.last, name);
+        if let Some(entry) = self.streams.of(key) {
+            *entry = Stream { last: name, before: stream.last, sum };
+        }
+        if is_known && step > 0.0 { (sum - SUM_SLACK).max(0.0) } else { 0.0 }
+    }
+
+    fn merge(&mut self, from: usize, _into: usize) {
+        self.forget(from);
+    }
+
+    fn forget(&mut self, slot: usize) {
+        if let Some(template) = self.templates.get_mut(slot) {
+            self.total = (self.total - template.events).max(0.0);
+            *template = Template { generation: template.generation.wrapping_add(1), ..Template::default() };
+        }
+    }
+
+    fn checkpoint(&self, out: &mut Vec<u8>) {
+        for value in [self.weight, self.total, self.surprisal.sum, self.surprisal.weight] {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        out.extend_from_slice(&self.events.to_le_bytes());
+        out.extend_from_slice(&(self.templates.len() as u32).to_le_bytes());
+        for template in &self.templates {
+            out.extend_from_slice(&template.generation.to_le_bytes());
+            for value in [template.events, template.followed, template.surprisal.sum, template.surprisal.weight] {
+                out.extend_from_slice(&value.to_le_bytes());
+            }
+        }
+        self.counts.checkpoint(out);
+        self.streams.checkpoint(out, |stream, out| {
+            out.extend_from_slice(&stream.last.to_le_bytes());
+            out.extend_from_slice(&stream.before.to_le_bytes());
+            out.extend_from_slice(&stream.sum.to_le_bytes());
+        });
+    }
+
+    fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        let what = "sequence of templates";
+        let mut restored = Self { growth: self.growth, ..Self::new(1) };
+        restored.weight = from.f32(what)?.max(f32::MIN_POSITIVE);
+        restored.total = from.f32(what)?;
+        restored.surprisal = Mean { sum: from.f32(what)?, weight: from.f32(what)? };
+        restored.events = from.u64(what)?;
+        for _ in 0..from.length(what, super::MOST_TEMPLATES, 20)? {
+            restored.templates.push(Template {
+                generation: from.u32(what)?,
+                events: from.f32(what)?,
+                followed: from.f32(what)?,
+                surprisal: Mean { sum: from.f32(what)?, weight: from.f32(what)? },
+            });
+        }
+        restored.counts.restore(from, "counts of transitions")?;
+        restored.streams.restore(from, "streams", 20, |from| {
+            Ok(Stream { last: from.u64("stream")?, before: from.u64("stream")?, sum: from.f32("stream")? })
+        })?;
+        *self = restored;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::StreamKey;
+
+    fn see(sequence: &mut Sequence, stream: u64, slot: usize) -> f32 {
+        sequence.observe(&Input { slot, stream: StreamKey(stream), ..Input::default() })
+    }
+
+    /// `rounds` times 0, 1 … 9 on two streams.
+    fn learned(rounds: usize) -> Sequence {
+        let mut sequence = Sequence::new(50_000);
+        for _ in 0..rounds {
+            for slot in 0..10 {
+                see(&mut sequence, 1, slot);
+                see(&mut sequence, 2, slot);
+            }
+        }
+        sequence
+    }
+
+    #[test]
+    fn events_in_reverse_order_add_up_and_the_usual_order_gives_nothing() {
+        let mut sequence = learned(300);
+        assert!((0..10).all(|slot| see(&mut sequence, 1, slot) == 0.0));
+        assert_eq!(sequence.surprise(), 0.0);
+        let strongest = (0..10).rev().map(|slot| see(&mut sequence, 2, slot)).fold(0.0, f32::max);
+        assert!(strongest > 8.0, "{strongest}");
+    }
+
+    #[test]
+    fn after_something_slipped_in_or_fell_out_the_next_event_is_no_surprise() {
+        let mut sequence = learned(300);
+        (0..5).for_each(|slot| _ = see(&mut sequence, 1, slot));
+        assert!(see(&mut sequence, 1, 9) > 0.0, "it slips in");
+        assert_eq!(see(&mut sequence, 1, 5), 0.0);
+        assert_eq!(see(&mut sequence, 1, 6), 0.0);
+        assert_eq!(see(&mut sequence, 1, 8), 0.0, "the 7 fell out");
+    }
+
+    #[test]
+    fn a_million_streams_and_a_slot_given_to_another_template_are_fine() {
+        let mut sequence = learned(300);
+        (0..1_000_000).for_each(|stream| assert!(see(&mut sequence, stream, (stream % 10) as usize).is_finite()));
+        sequence.forget(3);
+        see(&mut sequence, 1, 2);
+        see(&mut sequence, 1, 3);
+        assert!(sequence.surprise() > 0.5, "what followed was another template");
+    }
+
+    #[test]
+    fn scaling_back_changes_nothing_to_speak_of() {
+        let mut sequence = Sequence::new(100);
+        for round in 0..20_000 {
+            see(&mut sequence, 1, round % 10);
+        }
+        assert!(sequence.weight < RESCALE_AT && sequence.surprise() < 0.1);
+    }
+}

@@ -1,0 +1,248 @@
+//! The text at a wildcard, as the detectors see it: two bytes.
+//!
+//! | byte | is | so that |
+//! |---|---|---|
+//! | number | half-octave of the amount in base units (microseconds, bytes, one); 0: not a number | a thousandfold is 20 steps, jitter of a tenth is none or one |
+//! | word | 8-bit hash of the text; 0: not asked for | a value never seen in a small closed set is told |
+//!
+//! Two bytes and not the text, so that the log can keep what the detectors learn from: a replay then learns the same.
+
+/// Wildcards of a line that are looked at; those beyond are not.
+pub const SLOTS: usize = 8;
+
+/// Longer texts are no numbers, and only their beginning is hashed.
+const MOST_BYTES: usize = 32;
+
+/// The longest unit with a blank before it, in bytes.
+const LONGEST_UNIT: usize = 8;
+
+/// Code of the amount 1: the codes below are for less than one.
+const CODE_OF_ONE: i32 = 4;
+
+/// A unit a number can have, and what one of it is in base units.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Unit {
+    /// As written behind the number.
+    pub name: &'static str,
+    scale: f64,
+}
+
+const fn unit(name: &'static str, scale: f64) -> Unit {
+    Unit { name, scale }
+}
+
+const KIB: f64 = 1024.0;
+
+static UNITS: [Unit; 30] = [
+    unit("", 1.0),
+    unit("%", 1.0),
+    unit("ns", 1e-3),
+    unit("us", 1.0),
+    unit("µs", 1.0),
+    unit("ms", 1e3),
+    unit("s", 1e6),
+    unit("sec", 1e6),
+    unit("secs", 1e6),
+    unit("seconds", 1e6),
+    unit("m", 6e7),
+    unit("min", 6e7),
+    unit("h", 3.6e9),
+    unit("d", 8.64e10),
+    unit("B", 1.0),
+    unit("bytes", 1.0),
+    unit("k", KIB),
+    unit("K", KIB),
+    unit("kB", KIB),
+    unit("KB", KIB),
+    unit("KiB", KIB),
+    unit("M", KIB * KIB),
+    unit("MB", KIB * KIB),
+    unit("MiB", KIB * KIB),
+    unit("G", KIB * KIB * KIB),
+    unit("GB", KIB * KIB * KIB),
+    unit("GiB", KIB * KIB * KIB),
+    unit("T", KIB * KIB * KIB * KIB),
+    unit("TB", KIB * KIB * KIB * KIB),
+    unit("TiB", KIB * KIB * KIB * KIB),
+];
+
+/// A number with its unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantity {
+    /// As written.
+    pub number: f64,
+    /// As written.
+    pub unit: Unit,
+}
+
+impl Quantity {
+    /// Reads `12`, `-3.5`, `12ms`, `4.0 KB`; nothing else may be in the text, and no more than 18 digits before the point.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        if text.len() > MOST_BYTES {
+            return None;
+        }
+        let unsigned = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
+        let (whole, rest) = digits(unsigned)?;
+        let (fraction, rest) = match rest.strip_prefix(b".") {
+            Some(rest) => digits(rest).map(|((value, count), rest)| (value as f64 / TENS[count], rest))?,
+            None => (0.0, rest),
+        };
+        let number = whole.0 as f64 + fraction;
+        Some(Self { number: if text.starts_with(b"-") { -number } else { number }, unit: unit_of(rest)? })
+    }
+
+    /// Half-octave of the amount, 1 and up; the sign does not count.
+    pub fn code(&self) -> u8 {
+        // A half added makes zero the neighbour of small amounts instead of infinitely far from them.
+        let amount = (self.number.abs() * self.unit.scale + 0.5) as f32;
+        let half_octaves = (amount.to_bits() >> 22) as i32 - (127 << 1);
+        (half_octaves + CODE_OF_ONE).clamp(1, 255) as u8
+    }
+
+    /// The least amount a code stands for, in this quantity's unit.
+    pub fn amount_of(&self, code: f32) -> f64 {
+        let base = f64::from((code - CODE_OF_ONE as f32) * 0.5).exp2() - 0.5;
+        base.max(0.0) / self.unit.scale
+    }
+}
+
+static TENS: [f64; 19] =
+    [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
+
+/// One to 18 digits: their value and number, and what comes after.
+fn digits(text: &[u8]) -> Option<((u64, usize), &[u8])> {
+    let mut value = 0;
+    let mut count = 0;
+    while let Some(digit) = text.get(count).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+        if count == 18 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+        count += 1;
+    }
+    (count > 0).then(|| ((value, count), text.get(count..).unwrap_or_default()))
+}
+
+fn unit_of(text: &[u8]) -> Option<Unit> {
+    let Some(first) = text.first() else { return UNITS.first().copied() };
+    // Most of what follows a digit is more of an address or a time.
+    if text.len() > LONGEST_UNIT || matches!(first, b'.' | b':' | b'-' | b'/' | b'0'..=b'9') {
+        return None;
+    }
+    let name = text.trim_ascii_start();
+    UNITS.iter().find(|unit| unit.name.as_bytes() == name).copied()
+}
+
+/// How many of the wildcards have something: up to the last that is not 0.
+#[inline]
+pub(super) fn length(bytes: &[u8; SLOTS]) -> usize {
+    // The first wildcard is the lowest byte.
+    SLOTS - u64::from_le_bytes(*bytes).leading_zeros() as usize / 8
+}
+
+/// The wildcards of one line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Values {
+    /// By wildcard, 0: not a number or not there.
+    pub numbers: [u8; SLOTS],
+    /// By wildcard, 0: not asked for or not there.
+    pub words: [u8; SLOTS],
+}
+
+impl Values {
+    /// Of the texts at a line's wildcards; `wanted` has a bit for each whose word is asked for.
+    pub fn of<'m>(texts: impl Iterator<Item = &'m [u8]>, wanted: u8) -> Self {
+        let mut values = Self::default();
+        let cells = values.numbers.iter_mut().zip(&mut values.words);
+        for (place, (text, (number, word))) in texts.zip(cells).enumerate() {
+            *number = Quantity::parse(text).map_or(0, |quantity| quantity.code());
+            if wanted >> place & 1 != 0 {
+                *word = word_of(text);
+            }
+        }
+        values
+    }
+
+    /// As the log keeps them: the numbers, then the words.
+    pub fn to_bytes(self) -> [u8; 2 * SLOTS] {
+        let mut bytes = [0; 2 * SLOTS];
+        let (numbers, words) = bytes.split_at_mut(SLOTS);
+        numbers.copy_from_slice(&self.numbers);
+        words.copy_from_slice(&self.words);
+        bytes
+    }
+
+    /// The inverse of [`Self::to_bytes`].
+    pub fn from_bytes(bytes: [u8; 2 * SLOTS]) -> Self {
+        let mut values = Self::default();
+        let (numbers, words) = bytes.split_at(SLOTS);
+        values.numbers.copy_from_slice(numbers);
+        values.words.copy_from_slice(words);
+        values
+    }
+}
+
+/// Never 0; FNV-1a, whose result must not depend on the process since it is logged.
+fn word_of(text: &[u8]) -> u8 {
+    let start = 0xcbf2_9ce4_8422_2325_u64;
+    let head = text.get(..MOST_BYTES).unwrap_or(text);
+    let hash = head.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    // The last byte of the text has not reached the upper bits yet.
+    ((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> Option<u8> {
+        Quantity::parse(text.as_bytes()).map(|quantity| quantity.code())
+    }
+
+    #[test]
+    fn units_are_understood_and_what_is_not_a_number_is_not() {
+        assert_eq!(code("1500ms"), code("1.5s"));
+        assert_eq!(code("2048"), code("2 KiB"));
+        assert_eq!(code("4.0 KB"), code("4096 B"));
+        assert_eq!(code("-12"), code("12"));
+        for text in ["", "-", "12.", ".5", "1.2.3", "10.0.0.1:80", "0x1f", "12 parsecs", "1234567890123456789", "blk_1"]
+        {
+            assert_eq!(code(text), None, "{text}");
+        }
+        assert_eq!(code(&"9".repeat(100)), None);
+    }
+
+    #[test]
+    fn a_thousandfold_is_far_and_a_tenth_is_near() {
+        let steps = |a, b| i32::from(code(b).unwrap()) - i32::from(code(a).unwrap());
+        assert!((18..=22).contains(&steps("37", "37000")));
+        assert!(steps("100", "110") <= 1 && steps("0", "1") <= 3);
+        assert!(steps("0", "999999999999999999") > 100, "the largest still fits");
+    }
+
+    #[test]
+    fn a_code_stands_for_an_amount_no_more_than_the_quantity() {
+        for text in ["1", "3", "250", "12ms", "4.2s", "64 MB"] {
+            let quantity = Quantity::parse(text.as_bytes()).unwrap();
+            let least = quantity.amount_of(f32::from(quantity.code()));
+            assert!(least <= quantity.number * 1.01 && least >= quantity.number * 0.3, "{text}: {least}");
+        }
+    }
+
+    #[test]
+    fn length_reaches_to_the_last_that_is_not_zero() {
+        for (bytes, expected) in [([0; SLOTS], 0), ([0, 0, 9, 0, 0, 0, 0, 0], 3), ([1; SLOTS], SLOTS)] {
+            assert_eq!(length(&bytes), expected);
+        }
+    }
+
+    #[test]
+    fn values_come_back_from_their_bytes_and_words_only_when_wanted() {
+        let texts: [&[u8]; 3] = [b"12", b"root", b"7ms"];
+        let values = Values::of(texts.into_iter(), 0b010);
+        assert_eq!(Values::from_bytes(values.to_bytes()), values);
+        assert!(values.words[1] > 0 && values.words[0] == 0 && values.numbers[1] == 0 && values.numbers[2] > 0);
+        let many = Values::of(std::iter::repeat_n(texts[0], 100), 255);
+        assert!(many.words.iter().all(|word| *word == many.words[0]));
+    }
+}

@@ -1,0 +1,208 @@
+//! Detection on whole streams: incidents, lasting changes, and input that is not as it should be.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use oddline::config::{Config, ConfigError, Format, TimeSource};
+use oddline::detect::{Input, Model, ModelOptions, Scored, Weights};
+use oddline::event::{Measure, Observation, Reason, StreamKey, Timestamp, Verdict};
+use oddline::{Engine, Environment, Lane};
+
+const OPTIONS: ModelOptions = ModelOptions {
+    alert_budget: 0.001,
+    learning_events: 10_000,
+    learning_secs: 1_000,
+    hold_secs: 60,
+    half_life_events: 50_000,
+    calibration_half_life_events: 20_000,
+    weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0]),
+};
+
+/// Ten events a second.
+fn at(n: u64) -> Timestamp {
+    Timestamp(1_767_225_600_000_000 + n as i64 * 100_000)
+}
+
+/// A log with a loose order: rows of five templates out of `first..first + 30`, the row by chance.
+fn routine(n: u64, first: usize) -> Input {
+    let row = (n / 5).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+    let slot = first + (row % 6 * 5 + n % 5) as usize;
+    Input { slot, timestamp: at(n), stream: StreamKey(1), ..Input::default() }
+}
+
+fn observe(model: &mut Model, events: std::ops::Range<u64>, input: impl Fn(u64) -> Input) -> Vec<Scored> {
+    events.map(|n| model.observe(&input(n))).collect()
+}
+
+fn alerts(scored: &[Scored]) -> usize {
+    scored.iter().filter(|scored| scored.is_anomaly).count()
+}
+
+#[test]
+fn a_long_incident_does_not_raise_the_threshold_for_the_next_one() {
+    let mut model = Model::new(OPTIONS);
+    observe(&mut model, 0..30_000, |n| routine(n, 0));
+    // A quarter of the calibration's half-life, half of its events odd: a flood of two new templates.
+    let incident = |n: u64| {
+        if n.is_multiple_of(2) { Input { slot: 90 + (n % 4) as usize, ..routine(n, 0) } } else { routine(n, 0) }
+    };
+    let flood = observe(&mut model, 30_000..35_000, incident);
+    assert!((1..200).contains(&alerts(&flood)), "{} alerts", alerts(&flood));
+    let next = model.observe(&Input { slot: 95, ..routine(35_000, 0) });
+    assert!(next.is_anomaly, "{next:?}");
+}
+
+#[test]
+fn after_a_lasting_change_the_alert_rate_settles_within_the_half_life() {
+    let mut model = Model::new(OPTIONS);
+    observe(&mut model, 0..30_000, |n| routine(n, 0));
+    let change = observe(&mut model, 30_000..50_000, |n| routine(n, 50));
+    assert!(alerts(&change[..1_000]) > 0, "it is noticed");
+    let settled = alerts(&observe(&mut model, 50_000..70_000, |n| routine(n, 50)));
+    assert!(settled <= 40, "{settled} alerts in 20,000 events with a budget of 20");
+}
+
+#[test]
+fn input_that_is_not_as_it_should_be_gives_finite_answers() {
+    let day = 86_400_000_000;
+    type Clock = fn(u64) -> Timestamp;
+    let times: [(&str, Clock); 6] = [
+        ("backwards", |n| at(100_000 - n)),
+        ("in one second", |_| at(0)),
+        ("one an hour", |n| Timestamp(at(0).0 + n as i64 * 3_600_000_000)),
+        ("before the epoch", |n| Timestamp(-(n as i64) * 1_000_000)),
+        ("at the ends of time", |n| Timestamp(if n.is_multiple_of(2) { i64::MIN } else { i64::MAX })),
+        ("shuffled", |n| at(n.wrapping_mul(7_919) % 50_000)),
+    ];
+    for (name, time) in times {
+        let mut model = Model::new(OPTIONS);
+        let scored = observe(&mut model, 0..15_000, |n| Input { timestamp: time(n), ..routine(n, 0) });
+        for scored in scored {
+            let sound = scored.p_value > 0.0 && scored.p_value <= 1.0 && scored.statistic.is_finite();
+            assert!(sound && scored.evidence.iter().all(|nats| nats.is_finite() && *nats >= 0.0), "{name}: {scored:?}");
+        }
+    }
+    let mut model = Model::new(OPTIONS);
+    observe(&mut model, 0..20_000, |n| routine(n, 0));
+    let jumped =
+        observe(&mut model, 20_000..25_000, |n| Input { timestamp: Timestamp(at(n).0 + day), ..routine(n, 0) });
+    assert!(alerts(&jumped) <= 15, "a clock that jumps a day: {}", alerts(&jumped));
+}
+
+#[test]
+fn a_million_streams_stay_within_the_memory_of_a_few_thousand() {
+    let mut model = Model::new(OPTIONS);
+    let size = |model: &Model| {
+        let mut bytes = Vec::new();
+        model.checkpoint(&mut bytes);
+        bytes.len()
+    };
+    let input = |n: u64| Input { stream: StreamKey(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)), ..routine(n, 0) };
+    observe(&mut model, 0..100_000, input);
+    let before = size(&model);
+    observe(&mut model, 100_000..1_000_000, input);
+    assert!(size(&model) < before + before / 4, "{before} bytes became {}", size(&model));
+}
+
+#[test]
+fn budgets_and_half_lives_without_a_meaning_are_refused_and_a_model_survives_them() {
+    for (text, range) in [
+        ("alert_budget: 0\n", "from 0.000001 to 0.1"),
+        ("alert_budget: 1\n", "from 0.000001 to 0.1"),
+        ("half_life_events: 0\n", "from 100 to"),
+        ("calibration_half_life_events: 0\n", "from 100 to"),
+        ("rate_weight: -1\n", "from 0 to 10"),
+    ] {
+        let error: ConfigError = Config::from_str(text, Format::Yaml, "test").unwrap_err();
+        assert!(error.to_string().contains(range), "{text}: {error}");
+    }
+    for budget in [0.0, 1.0, f64::NAN] {
+        let odd =
+            ModelOptions { alert_budget: budget, half_life_events: 0, calibration_half_life_events: 0, ..OPTIONS };
+        let scored = observe(&mut Model::new(odd), 0..20_000, |n| routine(n, 0));
+        assert!(scored.iter().all(|scored| scored.p_value > 0.0), "{budget}");
+    }
+}
+
+fn lane(config: Config) -> Lane {
+    let config = Config { time: TimeSource::Event, learning_events: 4_000, ..config };
+    Engine::open(&config, Environment::system()).unwrap().lane().unwrap()
+}
+
+fn say(lane: &mut Lane, n: u64, line: &str) -> Verdict {
+    let mut observation = Observation::new(line.as_bytes(), at(n));
+    observation.stream = StreamKey(1);
+    lane.observe(&observation)
+}
+
+/// A second of a small service: a heartbeat, a query, and a status every ten seconds.
+fn second(lane: &mut Lane, s: u64) {
+    say(lane, s * 10, &format!("heartbeat {s} ok"));
+    say(lane, s * 10 + 3, &format!("query took {}ms", 10 + s * 7 % 20));
+    say(lane, s * 10 + 6, ["user root logged in", "user cron logged in"][s as usize % 2]);
+    if s.is_multiple_of(10) {
+        say(lane, s * 10 + 8, &format!("status of pool {s}: fine"));
+    }
+}
+
+fn learned() -> Lane {
+    let mut lane = lane(Config::default());
+    (0..5_000).for_each(|s| second(&mut lane, s));
+    lane
+}
+
+#[test]
+fn a_number_far_from_its_like_is_told_in_its_own_unit() {
+    let mut lane = learned();
+    let verdict = say(&mut lane, 50_003, "query took 25000ms");
+    assert!(verdict.is_anomaly, "{verdict:?}");
+    assert_eq!(verdict.reasons().next(), Some(Reason::NumericOutlier));
+    let Some(Measure::Amount { observed, low, high, unit }) = verdict.measure else { panic!("{verdict:?}") };
+    assert_eq!((observed, unit), (25_000.0, "ms"));
+    assert!(low <= 10.0 && (29.0..100.0).contains(&high), "{low} {high}");
+}
+
+#[test]
+fn a_burst_is_told_with_what_was_expected() {
+    let mut lane = learned();
+    let burst: Vec<_> = (0..150).map(|n| say(&mut lane, 50_000 + n, "status of pool 7: fine")).collect();
+    let first = burst.iter().find(|verdict| verdict.reasons().any(|reason| reason == Reason::RateSpike)).unwrap();
+    let Some(Measure::Rate { observed, expected, .. }) = first.measure else { panic!("{first:?}") };
+    assert!(observed > expected, "{observed} {expected}");
+    assert!(burst.iter().filter(|verdict| verdict.is_anomaly).count() <= 12, "repeats are held");
+}
+
+#[test]
+fn a_template_that_fell_silent_is_an_event_of_its_own_and_told_once() {
+    let mut lane = learned();
+    assert_eq!(lane.tick(Timestamp(0)), [], "all is well so far");
+    for s in 5_000..5_100 {
+        say(&mut lane, s * 10 + 3, &format!("query took {}ms", 10 + s * 7 % 20));
+    }
+    let told = lane.tick(Timestamp(0));
+    let heartbeats: Vec<_> = told.iter().filter(|silent| &*silent.template_text == "heartbeat <*> ok").collect();
+    assert_eq!(heartbeats.len(), 1, "{told:?}");
+    let verdict = heartbeats[0].verdict;
+    assert!(verdict.is_anomaly && verdict.reasons().eq([Reason::Silence]));
+    assert!(matches!(verdict.measure, Some(Measure::Gap { observed_secs, .. }) if observed_secs < 40.0), "{verdict:?}");
+    assert_eq!(lane.tick(Timestamp(0)), []);
+}
+
+#[test]
+fn a_value_never_seen_where_there_are_few_is_told() {
+    let mut lane = lane(Config::default());
+    for n in 0..20_000u64 {
+        say(&mut lane, n, &format!("reply with code={} sent", [200, 201, 404][n as usize % 3]));
+    }
+    let verdict = say(&mut lane, 20_000, "reply with code=403 sent");
+    assert!(verdict.reasons().any(|reason| reason == Reason::NewValue), "{verdict:?}");
+}
+
+#[test]
+fn a_weight_of_zero_leaves_a_detector_out() {
+    let mut lane = lane(Config { silence_weight: 0.0, numeric_weight: 0.0, ..Config::default() });
+    (0..5_000).for_each(|s| second(&mut lane, s));
+    let verdict = say(&mut lane, 50_003, "query took 25000ms");
+    assert!(!verdict.reasons().any(|reason| reason == Reason::NumericOutlier));
+    (5_000..5_100).for_each(|s| _ = say(&mut lane, s * 10 + 3, "query took 11ms"));
+    assert_eq!(lane.tick(Timestamp(0)), []);
+}
