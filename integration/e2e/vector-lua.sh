@@ -2,10 +2,10 @@
 . "$here/common.sh"
 
 lua_vector() {
-    local dir=$work/lua-run
+    local dir=$work/lua-run module
     mkdir -p "$dir/lib" "$dir/data"
-    cargo build --release --locked --quiet -p oddline-vector-lua || return 1
-    cp "${CARGO_TARGET_DIR:-$root/target}/release/liboddline_native.so" "$dir/lib/oddline_native.so"
+    module=$("$root/integration/vector-lua/release") || return 1
+    cp "$module" "$dir/lib/oddline_native.so"
     cp "$root/integration/vector-lua/oddline.lua" "$dir/lib/"
     sed -e "s|/usr/lib/oddline|$dir/lib|g" -e "s|/var/lib/vector|$dir/data|g" \
         "$root/config-examples/vector/lua-minimal.toml" >"$dir/vector.toml"
