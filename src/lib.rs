@@ -29,11 +29,12 @@
 //! ```
 //!
 //! # Map
-//! Imports point down only: `cli`, [`plugin`] → [`engine`] → {[`template`], [`detect`], [`storage`]} →
+//! Imports point down only: `cli` → `serve` → [`plugin`] → [`engine`] → {[`template`], [`detect`], [`storage`]} →
 //! {[`event`], [`clock`], [`config`]}.
 //!
 //! | module | is |
 //! |---|---|
+//! | `serve` | the sidecar (feature `serve`): gRPC and HTTP in and out |
 //! | [`plugin`] | what agent adapters call: component, event trait, field table |
 //! | [`engine`] | open and recover, lanes, checkpoints: the wiring |
 //! | [`template`] | message → template and parameters |
@@ -48,6 +49,8 @@ pub mod detect;
 pub mod engine;
 pub mod event;
 pub mod plugin;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod storage;
 pub mod template;
 

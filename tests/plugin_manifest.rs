@@ -42,6 +42,17 @@ fn the_lua_manifest_names_what_the_wrapper_has() {
 }
 
 #[test]
+fn the_sidecar_manifest_names_paths_the_sidecar_has() {
+    let (name, text) = shipped().into_iter().find(|(name, _)| name == "vector-sidecar").unwrap();
+    let manifest = Manifest::parse(&name, &text).unwrap();
+    let source = |file: &str| std::fs::read_to_string(Path::new(ROOT).join("src/serve").join(file)).unwrap();
+    let code = source("http/mod.rs") + &source("vector/proto.rs");
+    for (entry, path) in &manifest.entry_points {
+        assert!(code.contains(&format!("\"{path}\"")), "{entry}: {path}");
+    }
+}
+
+#[test]
 fn the_vector_examples_are_well_formed_and_the_same_in_yaml_and_toml() {
     let read = |file: &str| std::fs::read_to_string(Path::new(ROOT).join("config-examples/vector").join(file)).unwrap();
     let yaml: serde_json::Value = serde_saphyr::from_str(&read("lua-minimal.yaml")).unwrap();

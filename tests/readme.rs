@@ -6,6 +6,8 @@
 
 use std::path::Path;
 
+use oddline::plugin::manifest::{Manifest, capability_table};
+
 /// The README with the text between `<!-- generated: name -->` and `<!-- end -->` replaced.
 fn with_generated(readme: &str, name: &str, text: &str) -> String {
     let start = format!("<!-- generated: {name} -->\n");
@@ -14,12 +16,22 @@ fn with_generated(readme: &str, name: &str, text: &str) -> String {
     format!("{before}{start}{}\n<!-- end -->{after}", text.trim_end())
 }
 
+/// What each way into Vector can do, as the manifests say.
+fn capabilities() -> String {
+    let ways = ["vector-lua", "vector-sidecar"].map(|name| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("plugin-manifests/{name}.yaml"));
+        Manifest::parse(name, &std::fs::read_to_string(path).unwrap()).unwrap()
+    });
+    capability_table(&ways)
+}
+
 #[test]
 fn generated_parts_of_the_readme_are_current() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(&path).unwrap();
     let current = with_generated(&readme, "fields", &oddline::plugin::fields::reference_markdown());
     let current = with_generated(&current, "config", &oddline::config::reference_markdown());
+    let current = with_generated(&current, "capabilities", &capabilities());
     if std::env::var_os("ODDLINE_UPDATE_DOCS").is_some() {
         std::fs::write(&path, &current).unwrap();
     }

@@ -60,6 +60,19 @@ pub(crate) enum CliError {
     /// The configuration does not make a component.
     #[error(transparent)]
     Component(#[from] ComponentError),
+    /// The sidecar does not start, or ended with a failure.
+    #[cfg(feature = "serve")]
+    #[error(transparent)]
+    Serve(#[from] oddline::serve::ServeError),
+    /// The options of the sidecar are not accepted.
+    #[cfg(feature = "serve")]
+    #[error("{}: {message}", path.display())]
+    ServeConfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
     /// The work was done as far as it could be; what went wrong has been told already.
     #[error("finished with errors")]
     AlreadyTold,

@@ -2,7 +2,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `scan`, `templates`, `stats`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `output`, `error`, `signals`, `progress` | what is written where, exit codes, a clean end |
@@ -33,6 +33,8 @@ mod report;
 mod report_text;
 mod scan;
 mod score;
+#[cfg(feature = "serve")]
+mod serve;
 mod settings;
 mod signals;
 mod sparkline;
@@ -77,6 +79,9 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted without a result. S
 enum Command {
     /// Score events: lines or NDJSON in, the same events with an `anomaly` field out, as they come.
     Score(score::ScoreArgs),
+    /// Score events that come over a socket: between Vector's `vector` sink and source, or over HTTP.
+    #[cfg(feature = "serve")]
+    Serve(serve::ServeArgs),
     /// Report what is odd in files.
     Scan(scan::ScanArgs),
     /// List the templates a log consists of.
@@ -120,6 +125,8 @@ pub(crate) fn main() -> ExitCode {
 fn run(command: &Command) -> Result<(), CliError> {
     match command {
         Command::Score(args) => score::run(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args),
         Command::Scan(args) => scan::run(args),
         Command::Templates(args) => templates::run(args),
         Command::Stats(args) => stats::run(args),

@@ -82,6 +82,12 @@ pub(crate) fn warn(message: impl Display) {
     tell("warning", message);
 }
 
+/// Says what goes on.
+#[cfg(feature = "serve")]
+pub(crate) fn note(message: impl Display) {
+    tell("oddline", message);
+}
+
 fn tell(kind: &str, message: impl Display) {
     // Standard error may be closed; there is nowhere left to complain.
     writeln!(io::stderr().lock(), "{kind}: {message}").unwrap_or_default();

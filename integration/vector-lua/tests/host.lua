@@ -40,6 +40,28 @@ local function expression(code)
   return assert(load("return " .. code, code))()
 end
 
+local VALUES = { "counter", "gauge", "set", "distribution", "aggregated_histogram", "aggregated_summary", "sketch" }
+
+--- Refuses what Vector would not take for a metric (its `Metric::from_lua`).
+function host.check_metric(metric)
+  assert(type(metric) == "table", "a metric is a table")
+  assert(type(metric.name) == "string", "a metric has a name")
+  assert(metric.namespace == nil or type(metric.namespace) == "string", "a namespace is a text")
+  assert(metric.kind == "incremental" or metric.kind == "absolute", "a kind is incremental or absolute")
+  for _, part in ipairs({ "year", "month", "day", "hour", "min", "sec" }) do
+    assert(metric.timestamp == nil or math.type(metric.timestamp[part]) == "integer", "a timestamp has a " .. part)
+  end
+  for name, tag in pairs(metric.tags or {}) do
+    assert(type(name) == "string" and type(tag) == "string", "tags are texts")
+  end
+  local found
+  for _, kind in ipairs(VALUES) do
+    assert(not (found and metric[kind]), "a metric has one value")
+    found = found or metric[kind]
+  end
+  assert(type(found) == "table" and type(found.value) == "number", "a counter or gauge has a number")
+end
+
 --- A transform from `config`: source, hooks {init, process, shutdown}, timer.
 function host.transform(config)
   if config.source then
@@ -54,7 +76,10 @@ function host.transform(config)
   local started = false
 
   local function emit(event)
-    assert(type(event) == "table" and (event.log or event.metric), "an event is a table with log or metric")
+    assert(type(event) == "table" and (event.log == nil) ~= (event.metric == nil), "an event has either log or metric")
+    if event.metric then
+      host.check_metric(event.metric)
+    end
     transform.out[#transform.out + 1] = event
   end
 
@@ -87,10 +112,10 @@ function host.transform(config)
   return transform
 end
 
---- The transform of the README, with oddline's `config` as Lua text.
-function host.oddline(config)
+--- The transform of the README, with oddline's `config` and perhaps the wrapper's `options` as Lua text.
+function host.oddline(config, options)
   return host.transform({
-    source = "oddline = require('oddline').new(" .. (config or "{}") .. ")",
+    source = "oddline = require('oddline').new(" .. (config or "{}") .. ", " .. (options or "nil") .. ")",
     hooks = { init = "oddline.init", process = "oddline.process", shutdown = "oddline.shutdown" },
     timer = "oddline.timer",
   })

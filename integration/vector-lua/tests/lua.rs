@@ -28,28 +28,37 @@ fn skipped(why: &str) {
     eprintln!("SKIPPED: {why}");
 }
 
-/// The directory with the module under the name Lua looks for. Cargo builds no `cdylib` for a test, so this does.
+/// The module to test: the file `ODDLINE_LUA_MODULE` names, or one that is built. Cargo builds no `cdylib` for a test.
+fn module() -> PathBuf {
+    std::env::var_os("ODDLINE_LUA_MODULE").map_or_else(built_module, PathBuf::from)
+}
+
+fn built_module() -> PathBuf {
+    // <target dir>/<profile dir>/deps/<this test>
+    let test = std::env::current_exe().unwrap();
+    let profile_dir = test.ancestors().nth(2).unwrap();
+    let profile = match profile_dir.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        other => other,
+    };
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--profile", profile, "--target-dir"])
+        .arg(profile_dir.parent().unwrap())
+        .current_dir(HERE)
+        .status();
+    assert!(built.unwrap().success(), "the module does not build");
+    profile_dir.join("liboddline_native.so")
+}
+
+/// The directory with the module under the name Lua looks for.
 fn module_dir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        // <target dir>/<profile dir>/deps/<this test>
-        let test = std::env::current_exe().unwrap();
-        let profile_dir = test.ancestors().nth(2).unwrap();
-        let profile = match profile_dir.file_name().unwrap().to_str().unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--profile", profile, "--target-dir"])
-            .arg(profile_dir.parent().unwrap())
-            .current_dir(HERE)
-            .status();
-        assert!(built.unwrap().success(), "the module does not build");
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vector-lua");
         std::fs::create_dir_all(&dir).unwrap();
         // Renamed into place: an interpreter of another run may have the old one mapped.
         let new = dir.join(format!("new-{}", std::process::id()));
-        std::fs::copy(profile_dir.join("liboddline_native.so"), &new).unwrap();
+        std::fs::copy(module(), &new).unwrap();
         std::fs::rename(new, dir.join("oddline_native.so")).unwrap();
         dir
     })
@@ -327,7 +336,7 @@ fn states_move_between_threads_and_are_closed_while_others_are_busy() {
     let output = Command::new(&host).arg(script.path()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{} {}", output.status, text(&output.stderr));
-    assert_eq!(text(&output.stdout).trim(), "12000 of 12000");
+    assert_eq!(text(&output.stdout).trim(), "12000 of 12000\nthe module is still mapped");
     assert_eq!(text(&output.stderr), "");
 }
 
@@ -391,6 +400,50 @@ fn counters_are_emitted_as_metrics_when_asked_for() {
         assert(total.events_total == 4 and total.events_without_message_total == 1, host.json(total))
         "#,
     );
+}
+
+#[test]
+fn timer_ticks_emit_what_was_counted_since_as_metric_events_vector_takes() {
+    if lua_is_missing() {
+        return;
+    }
+    passes(
+        r#"
+        local transform = host.oddline("{}", "{ metrics = true }")
+        local function metrics(from)
+            local found = {}
+            for index = from, #transform.out do
+                local metric = transform.out[index].metric
+                assert(metric and metric.kind == "incremental" and metric.namespace == "oddline", host.json(metric))
+                assert(not found[metric.name], "twice in a tick")
+                found[metric.name] = metric.counter.value
+            end
+            return found
+        end
+        transform:tick()
+        assert(#transform.out == 0, "nothing was counted before the first event")
+        for n = 1, 20 do transform:send({ log = { message = "user " .. n .. " logged in" } }) end
+        transform:tick()
+        local first = metrics(21)
+        assert(first.events_total == 20, host.json(first))
+        transform:send({ metric = { name = "m", kind = "absolute", gauge = { value = 1 } } })
+        transform:send({ log = { other = 1 } })
+        local before = #transform.out
+        transform:tick()
+        local second = metrics(before + 1)
+        assert(second.events_total == 1 and second.events_without_message_total == 1, host.json(second))
+        before = #transform.out
+        transform:tick()
+        assert(#transform.out == before, "a counter that stands still is not emitted")
+        transform:stop()
+        assert(#transform.errors == 0, transform.errors[1])
+        "#,
+    );
+    let refused = r#"for _, metric in ipairs({
+            { name = "x" }, { name = "x", kind = "sum", counter = { value = 1 } }, { name = "x", kind = "absolute" },
+            { name = "x", kind = "absolute", counter = { value = "1" } }, { kind = "absolute", counter = { value = 1 } },
+        }) do assert(not pcall(host.check_metric, metric), host.json(metric)) end"#;
+    passes(refused);
 }
 
 #[test]

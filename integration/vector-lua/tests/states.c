@@ -1,13 +1,15 @@
 /* Several Lua states in one process, as several Vector transforms have them: each is made on one thread, used on
  * others one after another, never on two at once, and closed while other states are busy.
  *
- * states SCRIPT: SCRIPT defines send(n) and stop(). Prints the number of events that came out. */
+ * states SCRIPT: SCRIPT defines send(n) and stop(). Prints the number of events that came out, and whether the module
+ * outlived all states, as its threads need. */
 #include <lua5.4/lauxlib.h>
 #include <lua5.4/lua.h>
 #include <lua5.4/lualib.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { STATES = 4, ROUNDS = 10, MOVES = 3, EVENTS = 100 };
 
@@ -53,6 +55,15 @@ static void *live(void *number) {
     return (void *)out;
 }
 
+static int is_mapped(const char *name) {
+    char line[4096];
+    int found = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps && fgets(line, sizeof line, maps)) found |= strstr(line, name) != NULL;
+    if (maps) fclose(maps);
+    return found;
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) return 2;
     script = argv[1];
@@ -69,5 +80,6 @@ int main(int argc, char **argv) {
         out += (long)count;
     }
     printf("%ld of %d\n", out, STATES * ROUNDS * MOVES * EVENTS);
+    if (is_mapped("oddline_native.so")) puts("the module is still mapped");
     return 0;
 }

@@ -1,0 +1,110 @@
+# Enriched events in a real log store, found again by what oddline says of them. VictoriaLogs takes JSON lines and the
+# protocols of Loki and Elasticsearch.
+. "$here/common.sh"
+
+# The last release of the module that has the store in it and that the Go module proxy serves.
+store_module=github.com/VictoriaMetrics/VictoriaMetrics
+store_version=v1.110.0
+
+# The store's binary in $store.
+need_store() {
+    if [ -n "${VICTORIA_LOGS_BIN:-}" ]; then store=$VICTORIA_LOGS_BIN; return 0; fi
+    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/oddline-e2e
+    store=$cache/victoria-logs-$store_version
+    [ -x "$store" ] && return 0
+    echo "building VictoriaLogs of $store_module $store_version"
+    mkdir -p "$cache" "$work/store-module"
+    (
+        cd "$work/store-module" &&
+            go mod init store && go get "$store_module/app/victoria-logs@$store_version" &&
+            CGO_ENABLED=0 go build -o "$store" "$store_module/app/victoria-logs"
+    ) >"$work/store-build.log" 2>&1 || { tail -5 "$work/store-build.log"; return 1; }
+}
+
+# query LOGSQL: NDJSON of what is found.
+query() { curl -sS --fail-with-body "http://$address/select/logsql/query" --data-urlencode "query=$1" --data-urlencode limit=100000; }
+found() { query "$1" | wc -l; }
+insert() { curl -sS --fail-with-body -H 'Content-Type: application/json' -H "VL-Stream-Fields: host" --data-binary @- "http://$address/insert/$1"; }
+
+# Asks again until the store has taken everything in: found COUNT LOGSQL.
+holds() { until_true 30 test_count "$1" "$2" || { echo "$2: expected $1, found $(found "$2")"; return 1; }; }
+test_count() { [ "$(found "$2")" = "$1" ]; }
+
+store_score() {
+    serve store --data-dir "$work/store-state" || return 1
+    local now; now=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+    { events 12000; echo "$odd_event"; } | sed "s/^{/{\"timestamp\":\"$now\",/" | post >"$work/scored" || return 1
+    kill -TERM "$pid" && wait "$pid"
+    anomalies=$(grep -c '"is_anomaly":true' "$work/scored")
+    tail -1 "$work/scored" | grep -q '"is_anomaly":true' && [ "$anomalies" -le 12 ]
+}
+
+store_jsonline() {
+    sed 's/^{/{"way":"jsonline",/' "$work/scored" | insert "jsonline?_stream_fields=host&_time_field=timestamp&_msg_field=message" || return 1
+    holds 12001 'way:jsonline' && holds $anomalies 'way:jsonline anomaly.is_anomaly:true' &&
+        query 'way:jsonline anomaly.is_anomaly:true' | grep -q 'pool exhausted'
+}
+
+store_elasticsearch() {
+    sed -e 's/^{/{"way":"elasticsearch",/' -e 's/^/{"create":{"_index":"logs-oddline"}}\n/' "$work/scored" |
+        insert "elasticsearch/_bulk?_stream_fields=host&_time_field=timestamp&_msg_field=message" >"$work/bulk" || return 1
+    grep -q '"errors":false' "$work/bulk" || { head -c 500 "$work/bulk"; return 1; }
+    holds 12001 'way:elasticsearch' && holds $anomalies 'way:elasticsearch anomaly.is_anomaly:true'
+}
+
+# As config-examples/vector/loki.toml has it: `anomaly` is a label, score and reasons are structured metadata.
+store_loki() {
+    python3 - "$work/scored" >"$work/loki.json" <<'PYTHON' || return 1
+import json, sys, time
+streams = {}
+now = time.time_ns()
+for n, line in enumerate(open(sys.argv[1])):
+    event = json.loads(line)
+    found = event["anomaly"]
+    metadata = {"score": str(found["score"]), "template_id": found["template_id"], "reasons": ",".join(found["reasons"])}
+    label = "true" if found["is_anomaly"] else "false"
+    streams.setdefault(label, []).append([str(now + n), event["message"], metadata])
+labels = lambda label: {"job": "vector", "way": "loki", "anomaly": label}
+print(json.dumps({"streams": [{"stream": labels(label), "values": values} for label, values in streams.items()]}))
+PYTHON
+    insert "loki/api/v1/push" <"$work/loki.json" || return 1
+    holds 12001 'way:loki' && holds $anomalies 'way:loki anomaly:true' && query 'way:loki anomaly:true' | grep -q 'new_template'
+}
+
+# Straight from the sidecar's HTTP output into the store.
+store_forward() {
+    cat >"$work/forward.toml" <<CONFIG
+[http]
+listen = "127.0.0.1:0"
+forward = "http://$address/insert/jsonline?_stream_fields=host&_time_field=timestamp&_msg_field=message"
+CONFIG
+    serve forward --serve-config "$work/forward.toml" || return 1
+    events 500 | sed "s/^{/{\"way\":\"forward\",\"timestamp\":\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\",/" | post || return 1
+    kill -TERM "$pid" && wait "$pid"
+    holds 500 'way:forward' && holds 500 'way:forward anomaly.state:learning'
+}
+
+if ! command -v curl >/dev/null || ! command -v python3 >/dev/null; then
+    skip "log store: curl and python3 are not both installed"
+elif [ -z "${VICTORIA_LOGS_BIN:-}" ] && ! command -v go >/dev/null; then
+    skip "log store: Go is not installed and VICTORIA_LOGS_BIN is not set"
+elif ! need_store; then
+    skip "log store: VictoriaLogs could not be built (no Go module proxy?)"
+elif ! need_oddline; then
+    fail "log store: oddline does not build"
+else
+    # A port nobody has now; another process may take it first, which the store then says.
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    address=127.0.0.1:$port
+    "$store" -httpListenAddr="$address" -storageDataPath="$work/store" >"$work/store.log" 2>&1 &
+    started+=($!)
+    if until_true 30 curl -sf "http://$address/health"; then
+        check "12,001 events are scored, the odd one an anomaly, within the budget" store_score
+        check "as JSON lines: found again by anomaly.is_anomaly" store_jsonline
+        check "by the Elasticsearch bulk protocol: found again by anomaly.is_anomaly" store_elasticsearch
+        check "by the Loki push protocol: found again by the label anomaly" store_loki
+        check "from the sidecar's HTTP output straight into the store" store_forward
+    else
+        fail "log store: VictoriaLogs does not start"; tail -5 "$work/store.log"
+    fi
+fi

@@ -1,0 +1,73 @@
+//! Posting scored events to the next hop.
+
+use axum::http::StatusCode;
+use bytes::Bytes;
+use http::{Request, Uri, header};
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::body::Body;
+use crate::serve::backoff::Backoff;
+use crate::serve::error::ServeError;
+use crate::serve::stats::{Stats, add};
+
+/// The next hop.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpForward {
+    client: Client<HttpConnector, Full<Bytes>>,
+    uri: Uri,
+}
+
+impl HttpForward {
+    /// Reads the address; connects to nothing.
+    pub(crate) fn new(uri: &str) -> Result<Self, ServeError> {
+        let parsed =
+            uri.parse::<Uri>().ok().filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some());
+        let uri = parsed.ok_or_else(|| ServeError::Option {
+            key: "http.forward",
+            expected: "http://host:port/path".to_owned(),
+            found: uri.to_owned(),
+        })?;
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build_http(), uri })
+    }
+
+    async fn attempt(&self, body: &Body) -> Result<StatusCode, String> {
+        let request = Request::post(self.uri.clone())
+            .header(header::CONTENT_TYPE, body.content_type())
+            .body(Full::new(body.bytes.clone()))
+            .map_err(|error| error.to_string())?;
+        self.client.request(request).await.map(|answer| answer.status()).map_err(|error| error.to_string())
+    }
+
+    /// Returns when the next hop has the events; tries again what may succeed, until `deadline`.
+    ///
+    /// # Errors
+    /// The next hop's own status when it refuses for good; else 503, which tells the sender to come again.
+    pub(crate) async fn post(&self, body: &Body, deadline: Instant, stats: &Stats) -> Result<(), (StatusCode, String)> {
+        let mut last = "no answer in time".to_owned();
+        for pause in Backoff::default() {
+            match timeout_at(deadline, self.attempt(body)).await {
+                Ok(Ok(status)) if status.is_success() => return Ok(()),
+                Ok(Ok(status)) if is_final(status) => {
+                    return Err((status, format!("next hop {}: {status}", self.uri)));
+                }
+                Ok(Ok(status)) => last = status.to_string(),
+                Ok(Err(error)) => last = error,
+                Err(_) => break,
+            }
+            if Instant::now() + pause >= deadline {
+                break;
+            }
+            add(&stats.forward_retries_total, 1);
+            sleep(pause).await;
+        }
+        Err((StatusCode::SERVICE_UNAVAILABLE, format!("next hop {}: {last}", self.uri)))
+    }
+}
+
+fn is_final(status: StatusCode) -> bool {
+    !status.is_server_error() && status != StatusCode::REQUEST_TIMEOUT && status != StatusCode::TOO_MANY_REQUESTS
+}

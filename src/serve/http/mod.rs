@@ -1,0 +1,180 @@
+//! HTTP: scoring, health, figures.
+//!
+//! | path | | token |
+//! |---|---|---|
+//! | `POST /v1/score` | events in ([`body`]); the same events scored, as the answer or on to `http.forward` | yes |
+//! | `GET /metrics` | [`metrics`] | yes |
+//! | `GET /v1/stats` | the same figures and more, as JSON | yes |
+//! | `GET /health` | 200: the process answers | no |
+//! | `GET /ready` | 200: events are taken; 503: it is ending | no |
+//!
+//! Failures are `{"error": "…"}`. 400: no JSON list; 401: token; 408: too slow; 413: too large; 415: packed in an unknown
+//! way; 503: ending, or the next hop cannot be reached: send again.
+
+pub(super) mod body;
+pub(super) mod forward;
+pub(super) mod metrics;
+mod receive;
+pub(super) mod timed;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use self::body::Body;
+use self::forward::HttpForward;
+use super::lanes::{Lanes, Lost};
+use super::options::HttpOptions;
+use super::stats::{Stats, add};
+
+/// What the handlers share.
+pub(super) struct Shared {
+    lanes: Lanes,
+    forward: Option<HttpForward>,
+    permits: Semaphore,
+    max_message_bytes: usize,
+    receive_timeout: Duration,
+    request_timeout: Duration,
+    token: Option<String>,
+    is_stopping: Arc<AtomicBool>,
+    stats: Arc<Stats>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        options: &HttpOptions,
+        token: Option<String>,
+        forward: Option<HttpForward>,
+        lanes: Lanes,
+        is_stopping: Arc<AtomicBool>,
+        stats: Arc<Stats>,
+    ) -> Self {
+        Self {
+            lanes,
+            forward,
+            permits: Semaphore::new(options.concurrency),
+            max_message_bytes: options.max_message_bytes,
+            receive_timeout: Duration::from_secs(options.receive_timeout_secs),
+            request_timeout: Duration::from_secs(options.request_timeout_secs),
+            token,
+            is_stopping,
+            stats,
+        }
+    }
+}
+
+/// The routes.
+pub(super) fn router(shared: Shared) -> Router {
+    let shared = Arc::new(shared);
+    Router::new()
+        .route("/v1/score", post(score))
+        .route("/v1/stats", get(stats))
+        .route("/metrics", get(figures))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), authorised))
+        .route("/health", get(|| async { "ok\n" }))
+        .route("/ready", get(ready))
+        .fallback(|| async { failure(StatusCode::NOT_FOUND, "no such path") })
+        .with_state(shared)
+}
+
+fn failure(status: StatusCode, text: &str) -> Response {
+    let body = json!({"error": text}).to_string();
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Compares all of it whatever differs: how long it takes tells nothing about where.
+fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+}
+
+async fn authorised(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let Some(token) = &shared.token else { return next.run(request).await };
+    let given =
+        request.headers().get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    if given.is_some_and(|given| is_equal(given, token.as_bytes())) {
+        return next.run(request).await;
+    }
+    add(&shared.stats.requests_unauthorized_total, 1);
+    let mut refused = failure(StatusCode::UNAUTHORIZED, "expected the header Authorization: Bearer TOKEN");
+    refused.headers_mut().insert(header::WWW_AUTHENTICATE, axum::http::HeaderValue::from_static("Bearer"));
+    refused
+}
+
+async fn ready(State(shared): State<Arc<Shared>>) -> Response {
+    if shared.is_stopping.load(Ordering::Acquire) {
+        return failure(StatusCode::SERVICE_UNAVAILABLE, "the sidecar is ending");
+    }
+    "ready\n".into_response()
+}
+
+async fn figures(State(shared): State<Arc<Shared>>) -> Response {
+    let text = metrics::text(shared.lanes.stats().as_ref(), &shared.stats.counted());
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+async fn stats(State(shared): State<Arc<Shared>>) -> Response {
+    let body = json!({"serve": shared.stats.counted(), "component": shared.lanes.stats()}).to_string();
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+async fn score(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    match shared.score(request).await {
+        Ok(Some(body)) => ([(header::CONTENT_TYPE, body.content_type())], body.bytes).into_response(),
+        Ok(None) => StatusCode::NO_CONTENT.into_response(),
+        Err((status, text)) => failure(status, &text),
+    }
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+impl Shared {
+    /// The scored events, unless they went on to the next hop.
+    async fn score(&self, request: Request) -> Result<Option<Body>, receive::Refused> {
+        let ending = || (StatusCode::SERVICE_UNAVAILABLE, Lost::Ending.to_string());
+        let _permit = self.permits.acquire().await.map_err(|_| ending())?;
+        add(&self.stats.requests_total, 1);
+        let body = self.body(request).await.inspect_err(|_| add(&self.stats.requests_refused_total, 1))?;
+        let deadline = Instant::now() + self.request_timeout;
+        let scored = match self.lanes.score(body.clone()).await {
+            Ok(Ok(scored)) => scored,
+            Ok(Err(error)) => {
+                add(&self.stats.requests_refused_total, 1);
+                return Err((StatusCode::BAD_REQUEST, error.to_string()));
+            }
+            Err(Lost::Ending) => return Err(ending()),
+            Err(Lost::Lane) => {
+                add(&self.stats.requests_unscored_total, 1);
+                body
+            }
+        };
+        let Some(forward) = &self.forward else {
+            add(&self.stats.events_sent_total, scored.events);
+            return Ok(Some(scored));
+        };
+        forward.post(&scored, deadline, &self.stats).await.inspect_err(|(_, error)| {
+            add(&self.stats.forward_failures_total, 1);
+            tracing::warn!(error, "a request could not be passed on");
+        })?;
+        add(&self.stats.events_sent_total, scored.events);
+        Ok(None)
+    }
+
+    async fn body(&self, request: Request) -> Result<Body, receive::Refused> {
+        let (parts, body) = request.into_parts();
+        let encoding = text(&parts.headers, &header::CONTENT_ENCODING);
+        let bytes = receive::receive(body, encoding, self.max_message_bytes, self.receive_timeout).await?;
+        Ok(Body::new(text(&parts.headers, &header::CONTENT_TYPE), bytes))
+    }
+}

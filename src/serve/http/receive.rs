@@ -1,0 +1,58 @@
+//! Reading a request's body: not too large, not too slow, unpacked.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+
+use super::timed::Timed;
+
+/// Why a body was not taken, as status and text.
+pub(super) type Refused = (StatusCode, String);
+
+fn too_large(limit: usize) -> Refused {
+    let text = format!("expected a request of at most {limit} bytes, as sent and unpacked (max_message_bytes)");
+    (StatusCode::PAYLOAD_TOO_LARGE, text)
+}
+
+/// All of `body`, unpacked as `encoding` says.
+pub(super) async fn receive(
+    body: axum::body::Body,
+    encoding: Option<&str>,
+    limit: usize,
+    timeout: Duration,
+) -> Result<Bytes, Refused> {
+    let mut body = Timed::new(body, timeout);
+    let mut taken = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| (StatusCode::REQUEST_TIMEOUT, error.to_string()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if taken.len() + data.len() > limit {
+            return Err(too_large(limit));
+        }
+        taken.extend_from_slice(&data);
+    }
+    let taken = taken.freeze();
+    match encoding.map(str::trim) {
+        None | Some("" | "identity") => Ok(taken),
+        Some("gzip") => unpack(flate2::read::MultiGzDecoder::new(&*taken), limit),
+        Some("zstd") => unpack(zstd::Decoder::new(&*taken).map_err(|error| broken(&error))?, limit),
+        Some(other) => Err((
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("Content-Encoding: expected gzip or zstd, found {other:?}"),
+        )),
+    }
+}
+
+fn broken(error: &io::Error) -> Refused {
+    (StatusCode::BAD_REQUEST, format!("cannot unpack the request: {error}"))
+}
+
+fn unpack(packed: impl Read, limit: usize) -> Result<Bytes, Refused> {
+    let mut out = Vec::new();
+    // One byte more than is accepted tells that there is more.
+    packed.take(limit as u64 + 1).read_to_end(&mut out).map_err(|error| broken(&error))?;
+    if out.len() > limit { Err(too_large(limit)) } else { Ok(out.into()) }
+}

@@ -1,0 +1,62 @@
+//! The sidecar: events over a socket in, the same events with our fields out. Feature `serve`.
+//!
+//! ```text
+//! Vector `vector` sink ─ gRPC PushEvents ─▶ service ─┐                        ┌▶ forward ─ gRPC PushEvents ─▶ Vector `vector` source
+//!                                                    ├▶ queue ─▶ lane threads ─┤
+//! any HTTP client ────── POST /v1/score ──▶ http ────┘                        └▶ the answer, or POST to `http.forward`
+//! ```
+//!
+//! # Order of one request
+//! 1. A permit (`concurrency` of each listener, first come first served). Without one the request's body is not read,
+//!    and flow control holds the sender: back-pressure.
+//! 2. The body, at most `max_message_bytes` (before and after decompression) and never longer than
+//!    `receive_timeout_secs` without a byte.
+//! 3. Scoring on a lane thread, through a bounded queue, in the order the requests come out of it. With
+//!    `durability: always` what was learned is on disk before the next step.
+//! 4. The push to the next hop, tried again with backoff until `request_timeout_secs` have passed since step 2.
+//! 5. The answer: success only after the push succeeded.
+//!
+//! # Guarantees
+//! - **At least once.** Whoever sends and keeps an event until we say success loses none, whatever dies in between. A
+//!   request that is sent again is scored again and counts twice in what was learned.
+//! - **Order.** Within a request always. Between requests when the sender waits for one answer before it sends the next
+//!   (Vector's sink: `request.concurrency: 1`); requests that are under way at the same time may overtake one another,
+//!   as they may in Vector.
+//! - **What is not ours stays.** A Vector event keeps every byte; our fields stand behind them as a second encoding of the
+//!   event with those fields alone, and whoever decodes it merges both. Metrics, traces, metadata and fields of
+//!   versions we do not know pass untouched.
+//! - **Bounded memory**: permits × (message + what it grows by), and the windows of open streams.
+//! - **Scoring fails no request.** If a lane is lost in mid-request, the events go on as they came.
+//! - **A clean end**: on a stop no connection is accepted, requests under way are finished for at most
+//!   `shutdown_secs`, then what was learned is saved.
+//!
+//! # Who may connect
+//! HTTP: whoever can reach a loopback address or the unix socket; elsewhere a bearer token is required. gRPC: loopback or
+//! a unix socket; elsewhere TLS with client certificates, or `allow_remote: true` (Vector's sink can send no token).
+//!
+//! # Layout
+//! | file | role |
+//! |---|---|
+//! | `options`, `tls`, `files` | what can be set; certificates and tokens |
+//! | `listen` | addresses, unix sockets, inherited sockets |
+//! | `lanes` | threads that score |
+//! | `vector/` | the gRPC protocol: `wire`, `proto`, `event`, `batch`, `service` (in), `forward` (out) |
+//! | `http/` | scoring over HTTP, its output, health, metrics |
+//! | `backoff`, `stats` | pauses between attempts; what is counted |
+//! | `server` | the wiring, start and stop |
+
+mod backoff;
+mod error;
+mod files;
+mod http;
+mod lanes;
+pub mod listen;
+pub mod options;
+mod server;
+mod stats;
+mod tls;
+pub mod vector;
+
+pub use error::ServeError;
+pub use options::Options;
+pub use server::{Ended, Server};

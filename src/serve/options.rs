@@ -1,0 +1,265 @@
+//! What can be set, besides the configuration all ways in have in common.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ServeError;
+use super::listen::Address;
+
+/// Options of the sidecar: the file of `oddline serve --serve-config`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Threads that score, 1 to 64. One is exactly reproducible and enough for about a million events a second.
+    pub lanes: usize,
+    /// Seconds that requests under way get to finish after a stop, 0 to 55.
+    pub shutdown_secs: u64,
+    /// Events from Vector and on to Vector; unset: none.
+    pub vector: Option<VectorOptions>,
+    /// Scoring over HTTP, health and metrics; unset: none.
+    pub http: Option<HttpOptions>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { lanes: 1, shutdown_secs: 50, vector: None, http: Some(HttpOptions::default()) }
+    }
+}
+
+/// Events from Vector's `vector` sink and on to a `vector` source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VectorOptions {
+    /// Where the `vector` sink connects to: `host:port`, `unix:PATH`, or `fd:N` for the Nth socket systemd hands over.
+    pub listen: String,
+    /// The `vector` source events go on to: `http://host:port`, or `https://` with `forward_tls`.
+    pub forward: String,
+    /// Compression of what goes on; what comes may be compressed in any of these ways.
+    pub compression: Compression,
+    /// Bytes of a request, as sent and decompressed, 1024 to 1073741824.
+    pub max_message_bytes: usize,
+    /// Requests under way at a time, 1 to 1024.
+    pub concurrency: usize,
+    /// Seconds without a byte after which a request that is coming in is given up, 1 to 3600.
+    pub receive_timeout_secs: u64,
+    /// Seconds until a request that cannot be passed on is answered with a failure, 1 to 3600. Vector's sink waits 60.
+    pub request_timeout_secs: u64,
+    /// TLS towards whoever connects to `listen`.
+    pub tls: Option<Tls>,
+    /// TLS towards `forward`.
+    pub forward_tls: Option<Tls>,
+    /// Listen on an address that others reach, without client certificates: whoever reaches it can send events.
+    pub allow_remote: bool,
+}
+
+impl Default for VectorOptions {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:6100".to_owned(),
+            forward: "http://127.0.0.1:6101".to_owned(),
+            compression: Compression::None,
+            max_message_bytes: 32 << 20,
+            concurrency: 8,
+            receive_timeout_secs: 30,
+            request_timeout_secs: 50,
+            tls: None,
+            forward_tls: None,
+            allow_remote: false,
+        }
+    }
+}
+
+/// Scoring over HTTP, health and metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpOptions {
+    /// Where to listen: `host:port`, `unix:PATH` or `fd:N`.
+    pub listen: String,
+    /// Where scored events are posted, `http://…`; unset: they are the answer.
+    pub forward: Option<String>,
+    /// Bytes of a request, as sent and decompressed, 1024 to 1073741824.
+    pub max_message_bytes: usize,
+    /// Requests that are scored at a time, 1 to 1024.
+    pub concurrency: usize,
+    /// Seconds without a byte after which a request that is coming in is given up, 1 to 3600.
+    pub receive_timeout_secs: u64,
+    /// Seconds until a request that cannot be passed on is answered with a failure, 1 to 3600.
+    pub request_timeout_secs: u64,
+    /// File with the token that requests must bring (`Authorization: Bearer …`), white space around it left out.
+    pub token_file: Option<PathBuf>,
+    /// Environment variable with that token.
+    pub token_env: Option<String>,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:6180".to_owned(),
+            forward: None,
+            max_message_bytes: 32 << 20,
+            concurrency: 8,
+            receive_timeout_secs: 30,
+            request_timeout_secs: 50,
+            token_file: None,
+            token_env: None,
+        }
+    }
+}
+
+/// TLS, with the names Vector's `tls` options have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Whether TLS is used; set when anything else here is, as in Vector's sinks.
+    pub enabled: Option<bool>,
+    /// PEM file with the authorities the other side's certificate must come from.
+    #[serde(alias = "ca_path")]
+    pub ca_file: Option<PathBuf>,
+    /// PEM file with our certificate.
+    #[serde(alias = "crt_path")]
+    pub crt_file: Option<PathBuf>,
+    /// PEM file with its key, not encrypted.
+    #[serde(alias = "key_path")]
+    pub key_file: Option<PathBuf>,
+    /// At `listen`: whether clients need a certificate (default false). Towards `forward` it cannot be turned off.
+    pub verify_certificate: Option<bool>,
+    /// The name the certificate of `forward` must have, when it is not the host of its address.
+    pub server_name: Option<String>,
+}
+
+/// How messages are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// zstd.
+    Zstd,
+}
+
+impl Tls {
+    pub(super) fn is_enabled(&self) -> bool {
+        self.enabled.unwrap_or(true)
+    }
+
+    /// Whether only clients with a certificate of ours get in.
+    fn verifies_clients(&self) -> bool {
+        self.is_enabled() && self.verify_certificate == Some(true) && self.ca_file.is_some()
+    }
+}
+
+fn within<T: PartialOrd + ToString + Copy>(key: &'static str, value: T, low: T, high: T) -> Result<(), ServeError> {
+    if value >= low && value <= high {
+        return Ok(());
+    }
+    let expected = format!("a whole number from {} to {}", low.to_string(), high.to_string());
+    Err(ServeError::Option { key, expected, found: value.to_string() })
+}
+
+const MIN_MESSAGE_BYTES: usize = 1 << 10;
+const MAX_MESSAGE_BYTES: usize = 1 << 30;
+const MAX_CONCURRENCY: usize = 1 << 10;
+const MAX_SECS: u64 = 3_600;
+
+impl Options {
+    /// Checks everything that can be checked without touching a file or a socket.
+    ///
+    /// # Errors
+    /// The first option that is not accepted, with what would be.
+    pub fn validate(&self) -> Result<(), ServeError> {
+        within("lanes", self.lanes, 1, 64)?;
+        within("shutdown_secs", self.shutdown_secs, 0, 55)?;
+        self.vector.as_ref().map_or(Ok(()), VectorOptions::validate)?;
+        self.http.as_ref().map_or(Ok(()), HttpOptions::validate)?;
+        if self.vector.is_none() && self.http.is_none() {
+            let expected = "at least one of vector and http".to_owned();
+            return Err(ServeError::Option { key: "vector", expected, found: "neither".to_owned() });
+        }
+        Ok(())
+    }
+
+    /// How long requests under way get after a stop.
+    pub(super) fn shutdown(&self) -> Duration {
+        Duration::from_secs(self.shutdown_secs)
+    }
+}
+
+impl VectorOptions {
+    fn validate(&self) -> Result<(), ServeError> {
+        within("vector.max_message_bytes", self.max_message_bytes, MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES)?;
+        within("vector.concurrency", self.concurrency, 1, MAX_CONCURRENCY)?;
+        within("vector.receive_timeout_secs", self.receive_timeout_secs, 1, MAX_SECS)?;
+        within("vector.request_timeout_secs", self.request_timeout_secs, 1, MAX_SECS)?;
+        let address = Address::parse("vector.listen", &self.listen)?;
+        let is_safe = self.allow_remote || self.tls.as_ref().is_some_and(Tls::verifies_clients);
+        if address.is_remote() && !is_safe {
+            let expected = "a loopback address or a unix socket, or else tls.verify_certificate with tls.ca_file, or \
+                            allow_remote: true"
+                .to_owned();
+            return Err(ServeError::Option { key: "vector.listen", expected, found: self.listen.clone() });
+        }
+        Ok(())
+    }
+}
+
+impl HttpOptions {
+    fn validate(&self) -> Result<(), ServeError> {
+        within("http.max_message_bytes", self.max_message_bytes, MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES)?;
+        within("http.concurrency", self.concurrency, 1, MAX_CONCURRENCY)?;
+        within("http.receive_timeout_secs", self.receive_timeout_secs, 1, MAX_SECS)?;
+        within("http.request_timeout_secs", self.request_timeout_secs, 1, MAX_SECS)?;
+        let address = Address::parse("http.listen", &self.listen)?;
+        if address.is_remote() && self.token_file.is_none() && self.token_env.is_none() {
+            let expected = "a loopback address or a unix socket, or else token_file or token_env".to_owned();
+            return Err(ServeError::Option { key: "http.listen", expected, found: self.listen.clone() });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(options: &Options) -> String {
+        options.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_others_reach_needs_a_token_or_certificates() {
+        let http = |listen: &str| HttpOptions { listen: listen.to_owned(), ..HttpOptions::default() };
+        for safe in ["127.0.0.1:0", "[::1]:0", "localhost:80", "unix:/run/oddline.sock"] {
+            Options { http: Some(http(safe)), ..Options::default() }.validate().unwrap();
+        }
+        for remote in ["0.0.0.0:1", "192.0.2.1:1", "[::]:1", "example.test:1", "fd:0"] {
+            let open = Options { http: Some(http(remote)), ..Options::default() };
+            assert!(refused(&open).contains("token_file"), "{remote}");
+            let closed = HttpOptions { token_env: Some("T".to_owned()), ..http(remote) };
+            Options { http: Some(closed), ..Options::default() }.validate().unwrap();
+            let vector = VectorOptions { listen: remote.to_owned(), ..VectorOptions::default() };
+            let open = Options { vector: Some(vector.clone()), ..Options::default() };
+            assert!(refused(&open).contains("verify_certificate"), "{remote}");
+            let tls = Tls { verify_certificate: Some(true), ca_file: Some("ca.pem".into()), ..Tls::default() };
+            for safe in [
+                VectorOptions { allow_remote: true, ..vector.clone() },
+                VectorOptions { tls: Some(tls), ..vector.clone() },
+            ] {
+                Options { vector: Some(safe), ..Options::default() }.validate().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_with_its_range() {
+        let error = refused(&Options { lanes: 0, ..Options::default() });
+        assert_eq!(error, "lanes: expected a whole number from 1 to 64, found \"0\"");
+        assert!(refused(&Options { http: None, ..Options::default() }).contains("at least one of"));
+        let vector = VectorOptions { max_message_bytes: 1, ..VectorOptions::default() };
+        assert!(refused(&Options { vector: Some(vector), ..Options::default() }).contains("vector.max_message_bytes"));
+    }
+}

@@ -1,0 +1,294 @@
+//! Start and stop.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tonic::transport::ServerTlsConfig;
+
+use super::error::ServeError;
+use super::http::body::Body;
+use super::http::forward::HttpForward;
+use super::http::{self};
+use super::lanes::{self, Lanes, Own, Threads};
+use super::listen::Listener;
+use super::options::{HttpOptions, Options, VectorOptions};
+use super::stats::Stats;
+use super::vector::batch::Enriched;
+use super::vector::forward::Forward;
+use super::vector::service::VectorService;
+use super::{files, tls};
+use crate::config::Config;
+use crate::engine::Environment;
+
+/// Streams of one connection at a time; what waits beyond the permits costs a window each.
+const MAX_STREAMS: u32 = 128;
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// A peer that answers no ping for this long is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Reports of silence that wait for the next hop.
+const OWN_QUEUE: usize = 16;
+/// How long the last ones may take once everything is saved.
+const LAST_REPORTS: Duration = Duration::from_secs(2);
+/// How long a report of silence is tried.
+const OWN_TIMEOUT: Duration = Duration::from_secs(50);
+
+type Listening = Pin<Box<dyn Future<Output = Result<(), ServeError>> + Send>>;
+
+/// A sidecar that listens; it takes requests once it runs.
+pub struct Server {
+    lanes: Lanes,
+    threads: Threads,
+    listening: Vec<Listening>,
+    own: Own,
+    own_tasks: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    is_stopping: Arc<AtomicBool>,
+    shutdown: Duration,
+    vector_address: Option<SocketAddr>,
+    http_address: Option<SocketAddr>,
+}
+
+/// How a sidecar ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Whether every request under way was finished; else `shutdown_secs` were over.
+    pub drained: bool,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("vector_address", &self.vector_address)
+            .field("http_address", &self.http_address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Checks the options, opens the engine and listens. Sockets of systemd are taken from the environment.
+    ///
+    /// # Errors
+    /// Whatever of that fails; nothing listens then.
+    pub async fn bind(config: Config, options: &Options, environment: Environment) -> Result<Self, ServeError> {
+        options.validate()?;
+        let mut inherited = ListenFd::from_env();
+        let vector = match &options.vector {
+            Some(vector) => Some(BoundVector::bind(vector, &mut inherited).await?),
+            None => None,
+        };
+        let http = match &options.http {
+            Some(http) => Some(BoundHttp::bind(http, &mut inherited).await?),
+            None => None,
+        };
+        let count = options.lanes;
+        // Opening replays what a crash left, which may take a while.
+        let opened = tokio::task::spawn_blocking(move || lanes::start(config, environment, count)).await;
+        let (lanes, threads) =
+            opened.map_err(|error| ServeError::Ended { what: "opening", message: error.to_string() })??;
+        let mut server = Self {
+            lanes,
+            threads,
+            listening: Vec::new(),
+            own: Own::default(),
+            own_tasks: Vec::new(),
+            stop: watch::Sender::new(false),
+            is_stopping: Arc::default(),
+            shutdown: options.shutdown(),
+            vector_address: vector.as_ref().and_then(|bound| bound.listener.address()),
+            http_address: http.as_ref().and_then(|bound| bound.listener.address()),
+        };
+        let stats = Arc::new(Stats::default());
+        if let Some(bound) = vector {
+            server.add_vector(bound, &stats);
+        }
+        if let Some(bound) = http {
+            server.add_http(bound, &stats);
+        }
+        Ok(server)
+    }
+
+    /// Where gRPC is listened for; nothing for none or a unix socket.
+    pub fn vector_address(&self) -> Option<SocketAddr> {
+        self.vector_address
+    }
+
+    /// Where HTTP is listened for; nothing for none or a unix socket.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stop = self.stop.subscribe();
+        async move {
+            // An error: the server is gone, which is as good as a stop.
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
+    }
+
+    fn add_vector(&mut self, bound: BoundVector<'_>, stats: &Arc<Stats>) {
+        let BoundVector { listener, options, forward, tls } = bound;
+        let (own, reports) = mpsc::channel(OWN_QUEUE);
+        self.own.vector = Some(own);
+        self.own_tasks.push(tokio::spawn(push_own(reports, forward.clone(), Arc::clone(stats))));
+        let (lanes, is_stopping) = (self.lanes.clone(), Arc::clone(&self.is_stopping));
+        let service = VectorService::new(options, forward, lanes, is_stopping, Arc::clone(stats));
+        self.listening.push(Box::pin(grpc(listener, service, tls, self.stopped())));
+    }
+
+    fn add_http(&mut self, bound: BoundHttp<'_>, stats: &Arc<Stats>) {
+        let BoundHttp { listener, options, token, forward } = bound;
+        if let Some(forward) = forward.clone() {
+            let (own, reports) = mpsc::channel(OWN_QUEUE);
+            self.own.http = Some(own);
+            self.own_tasks.push(tokio::spawn(post_own(reports, forward, Arc::clone(stats))));
+        }
+        let (lanes, is_stopping) = (self.lanes.clone(), Arc::clone(&self.is_stopping));
+        let shared = http::Shared::new(options, token, forward, lanes, is_stopping, Arc::clone(stats));
+        self.listening.push(Box::pin(serve_http(listener, http::router(shared), self.stopped())));
+    }
+
+    /// Takes requests until `stop` is done or a listener fails, finishes those under way, saves.
+    ///
+    /// # Errors
+    /// When a listener failed or what was learned could not be saved.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<Ended, ServeError> {
+        let mut listeners: JoinSet<_> = self.listening.into_iter().collect();
+        let ticking = tokio::spawn(self.lanes.clone().tick(self.own.clone()));
+        let failed = tokio::select! {
+            () = stop => None,
+            ended = listeners.join_next() => ended,
+        };
+        self.is_stopping.store(true, Ordering::Release);
+        self.stop.send_replace(true);
+        let drained = tokio::time::timeout(self.shutdown, drain(&mut listeners)).await;
+        listeners.abort_all();
+        ticking.abort();
+        let saved = self.lanes.close(self.threads, self.own).await;
+        finish(self.own_tasks).await;
+        if let Some(failed) = failed {
+            flat(failed)?;
+        }
+        saved?;
+        match drained {
+            Ok(result) => result.map(|()| Ended { drained: true }),
+            Err(_) => Ok(Ended { drained: false }),
+        }
+    }
+}
+
+/// The last reports of silence get a short time to go out; their queues are closed by now.
+async fn finish(own_tasks: Vec<JoinHandle<()>>) {
+    let deadline = Instant::now() + LAST_REPORTS;
+    for mut task in own_tasks {
+        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+            task.abort();
+        }
+    }
+}
+
+fn flat(joined: Result<Result<(), ServeError>, tokio::task::JoinError>) -> Result<(), ServeError> {
+    joined.unwrap_or_else(|error| Err(ServeError::Ended { what: "a listener", message: error.to_string() }))
+}
+
+async fn drain(listeners: &mut JoinSet<Result<(), ServeError>>) -> Result<(), ServeError> {
+    let mut result = Ok(());
+    while let Some(joined) = listeners.join_next().await {
+        result = result.and(flat(joined));
+    }
+    result
+}
+
+struct BoundVector<'o> {
+    listener: Listener,
+    options: &'o VectorOptions,
+    forward: Forward,
+    tls: Option<ServerTlsConfig>,
+}
+
+impl<'o> BoundVector<'o> {
+    async fn bind(options: &'o VectorOptions, inherited: &mut ListenFd) -> Result<Self, ServeError> {
+        let (forward, tls) = (Forward::new(options)?, tls::server(options.tls.as_ref())?);
+        let listener = Listener::bind("vector.listen", &options.listen, inherited).await?;
+        Ok(Self { listener, options, forward, tls })
+    }
+}
+
+struct BoundHttp<'o> {
+    listener: Listener,
+    options: &'o HttpOptions,
+    token: Option<String>,
+    forward: Option<HttpForward>,
+}
+
+impl<'o> BoundHttp<'o> {
+    async fn bind(options: &'o HttpOptions, inherited: &mut ListenFd) -> Result<Self, ServeError> {
+        let (token, forward) = (files::token(options)?, options.forward.as_deref().map(HttpForward::new).transpose()?);
+        let listener = Listener::bind("http.listen", &options.listen, inherited).await?;
+        Ok(Self { listener, options, token, forward })
+    }
+}
+
+async fn grpc(
+    listener: Listener,
+    service: VectorService,
+    tls: Option<ServerTlsConfig>,
+    stopped: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let mut server = tonic::transport::Server::builder()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .tcp_nodelay(true);
+    if let Some(tls) = tls {
+        server = server.tls_config(tls).map_err(|source| ServeError::Tls { key: "vector.tls", source })?;
+    }
+    let ended = match listener {
+        Listener::Tcp(listener) => {
+            server.serve_with_incoming_shutdown(service, TcpListenerStream::new(listener), stopped).await
+        }
+        Listener::Unix(listener) => {
+            server.serve_with_incoming_shutdown(service, UnixListenerStream::new(listener), stopped).await
+        }
+    };
+    ended.map_err(|error| ServeError::Ended { what: "the gRPC listener", message: error.to_string() })
+}
+
+async fn serve_http(
+    listener: Listener,
+    router: axum::Router,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let ended = match listener {
+        Listener::Tcp(listener) => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
+        Listener::Unix(listener) => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
+    };
+    ended.map_err(|error| ServeError::Ended { what: "the HTTP listener", message: error.to_string() })
+}
+
+/// Reports of silence have no sender that would send them again: they are tried for a while.
+async fn push_own(mut reports: mpsc::Receiver<Enriched>, forward: Forward, stats: Arc<Stats>) {
+    while let Some(report) = reports.recv().await {
+        if let Err(error) = forward.push(report.request, Instant::now() + OWN_TIMEOUT, &stats).await {
+            tracing::warn!(%error, events = report.events, "reports of silence were dropped");
+        }
+    }
+}
+
+async fn post_own(mut reports: mpsc::Receiver<Body>, forward: HttpForward, stats: Arc<Stats>) {
+    while let Some(report) = reports.recv().await {
+        if let Err((_, error)) = forward.post(&report, Instant::now() + OWN_TIMEOUT, &stats).await {
+            tracing::warn!(error, events = report.events, "reports of silence were dropped");
+        }
+    }
+}

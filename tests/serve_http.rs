@@ -1,0 +1,299 @@
+//! The sidecar's HTTP side, over real sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod serve_support;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::post;
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use oddline::config::{Config, Format};
+use oddline::plugin::conformance::{self, Adapter};
+use oddline::plugin::{Component, ComponentStats};
+use oddline::serve::Options;
+use oddline::serve::options::HttpOptions;
+use serde_json::{Value as Json, json};
+use serve_support::{Sidecar, http_options};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::runtime::Runtime;
+
+const NDJSON: &str = "application/x-ndjson";
+
+async fn start(http: HttpOptions) -> Sidecar {
+    Sidecar::start(Config::default(), Options { http: Some(http), ..Options::default() }).await
+}
+
+struct Answer {
+    status: StatusCode,
+    content_type: String,
+    body: String,
+}
+
+async fn request(
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let answer = client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let content_type = headers.get("content-type").map_or("", |value| value.to_str().unwrap()).to_owned();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    Answer { status, content_type, body: String::from_utf8(body.to_vec()).unwrap() }
+}
+
+async fn score(sidecar: &Sidecar, content_type: &str, body: impl Into<Bytes>) -> Answer {
+    let headers = [("content-type", content_type)];
+    request(sidecar.http.unwrap(), Method::POST, "/v1/score", &headers, body).await
+}
+
+async fn get(sidecar: &Sidecar, path: &str) -> Answer {
+    request(sidecar.http.unwrap(), Method::GET, path, &[], Bytes::new()).await
+}
+
+fn lines(n: usize) -> String {
+    (0..n).map(|n| format!("{{\"n\":{n},\"message\":\"request {n} took {} ms\"}}\n", n % 97)).collect()
+}
+
+fn parsed(ndjson: &str) -> Vec<Json> {
+    ndjson.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+struct OverHttp(Runtime);
+
+impl Adapter for OverHttp {
+    fn run(&mut self, config: &Json, events: &[Json]) -> Result<Vec<Json>, String> {
+        let config = Config::from_str(&config.to_string(), Format::Json, "test").map_err(|error| error.to_string())?;
+        self.0.block_on(async {
+            let options = Options { http: Some(http_options()), ..Options::default() };
+            let sidecar = Sidecar::start(config, options).await;
+            let answer = score(&sidecar, "application/json", Json::from(events).to_string()).await;
+            sidecar.end().await;
+            serde_json::from_str(&answer.body).map_err(|error| format!("{error}: {}", answer.body))
+        })
+    }
+}
+
+#[test]
+fn events_over_http_conform_to_what_every_adapter_must_do() {
+    assert_eq!(conformance::check(&mut OverHttp(Runtime::new().unwrap())), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_body_is_answered_in_kind_and_in_order() {
+    let sidecar = start(http_options()).await;
+    let ndjson = score(&sidecar, NDJSON, lines(500)).await;
+    assert_eq!((ndjson.status, ndjson.content_type.as_str()), (StatusCode::OK, NDJSON));
+    let events = parsed(&ndjson.body);
+    assert!(events.iter().enumerate().all(|(n, event)| event["n"] == n && event["anomaly"]["score"].is_f64()));
+    assert_eq!(events.len(), 500);
+
+    let list = score(&sidecar, "application/json", r#"[ {"message":"a 1"} , {"message":"b 2"} ]"#).await;
+    let list: Vec<Json> = serde_json::from_str(&list.body).unwrap();
+    assert_eq!((&list[0]["message"], &list[1]["message"], list.len()), (&json!("a 1"), &json!("b 2"), 2));
+
+    let one = score(&sidecar, "application/json; charset=utf-8", "{\"message\":\n \"a 1\"}\n").await;
+    assert_eq!(one.content_type, "application/json");
+    assert!(serde_json::from_str::<Json>(&one.body).unwrap()["anomaly"].is_object());
+
+    let text = score(&sidecar, "text/plain", "{not json\r\n\nsecond line\n").await;
+    let text = parsed(&text.body);
+    assert_eq!((&text[0]["message"], &text[1]["message"], text.len()), (&json!("{not json"), &json!("second line"), 2));
+
+    let empty = score(&sidecar, "application/json", "[]").await;
+    assert_eq!((empty.status, empty.body.as_str()), (StatusCode::OK, "[]"));
+    let nothing = score(&sidecar, NDJSON, "").await;
+    assert_eq!((nothing.status, nothing.body.as_str()), (StatusCode::OK, ""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_refused_with_the_reason() {
+    let limit = HttpOptions { max_message_bytes: 1 << 20, ..http_options() };
+    let sidecar = start(limit).await;
+    let send = async |encoding: &str, body: Vec<u8>| {
+        let headers = [("content-type", NDJSON), ("content-encoding", encoding)];
+        request(sidecar.http.unwrap(), Method::POST, "/v1/score", &headers, body).await
+    };
+    let bomb = zstd::encode_all(&vec![b'\n'; 100 << 20][..], 1).unwrap();
+    for (answer, status, expected) in [
+        (score(&sidecar, "application/json", "[{]").await, StatusCode::BAD_REQUEST, "expected a JSON list"),
+        (score(&sidecar, "application/json", "[{}").await, StatusCode::BAD_REQUEST, "expected a JSON list"),
+        (score(&sidecar, NDJSON, vec![b'x'; 2 << 20]).await, StatusCode::PAYLOAD_TOO_LARGE, "max_message_bytes"),
+        (send("zstd", bomb).await, StatusCode::PAYLOAD_TOO_LARGE, "1048576 bytes"),
+        (send("gzip", b"no gzip".to_vec()).await, StatusCode::BAD_REQUEST, "cannot unpack"),
+        (send("br", b"x".to_vec()).await, StatusCode::UNSUPPORTED_MEDIA_TYPE, "gzip or zstd"),
+        (get(&sidecar, "/nowhere").await, StatusCode::NOT_FOUND, "no such path"),
+    ] {
+        assert_eq!(answer.status, status, "{}", answer.body);
+        let error = serde_json::from_str::<Json>(&answer.body).unwrap();
+        assert!(error["error"].as_str().unwrap().contains(expected), "{error}");
+    }
+    assert_eq!(get(&sidecar, "/v1/score").await.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packed_bodies_are_unpacked() {
+    let sidecar = start(http_options()).await;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(lines(50).as_bytes()).unwrap();
+    for (encoding, body) in
+        [("gzip", gzip.finish().unwrap()), ("zstd", zstd::encode_all(lines(50).as_bytes(), 1).unwrap())]
+    {
+        let headers = [("content-type", NDJSON), ("content-encoding", encoding)];
+        let answer = request(sidecar.http.unwrap(), Method::POST, "/v1/score", &headers, body).await;
+        assert_eq!(parsed(&answer.body).len(), 50, "{encoding}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_asked_for_where_there_is_one_and_health_needs_none() {
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "s3cret\n").unwrap();
+    let sidecar = start(HttpOptions { token_file: Some(token.path().to_owned()), ..http_options() }).await;
+    let address = sidecar.http.unwrap();
+    for given in [
+        None,
+        Some("Bearer wrong!"),
+        Some("Bearer s3cre"),
+        Some("Bearer s3cret "),
+        Some("Basic s3cret"),
+        Some("s3cret"),
+    ] {
+        let headers: Vec<_> = given.map(|given| ("authorization", given)).into_iter().collect();
+        for (method, path) in [(Method::POST, "/v1/score"), (Method::GET, "/metrics"), (Method::GET, "/v1/stats")] {
+            let answer = request(address, method, path, &headers, lines(1)).await;
+            // Spaces around a header's value are no part of it.
+            let expected = if given == Some("Bearer s3cret ") { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            assert_eq!(answer.status, expected, "{given:?} {path}");
+        }
+    }
+    let answer = request(address, Method::GET, "/metrics", &[("authorization", "Bearer s3cret")], Bytes::new()).await;
+    assert!(answer.body.contains("oddline_serve_requests_unauthorized_total 15\n"), "{}", answer.body);
+    assert_eq!(get(&sidecar, "/health").await.status, StatusCode::OK);
+    assert_eq!(get(&sidecar, "/ready").await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_and_stats_hold_what_the_component_counts() {
+    let sidecar = start(http_options()).await;
+    score(&sidecar, NDJSON, lines(3) + "{\"other\":1}\n").await;
+    // Counts are folded in at a tick.
+    let metrics = loop {
+        let metrics = get(&sidecar, "/metrics").await;
+        if metrics.body.contains("oddline_events_total 4\n") {
+            break metrics;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(metrics.content_type.starts_with("text/plain; version=0.0.4"));
+    let mut component = Component::new(Config::default(), oddline::Environment::system()).unwrap();
+    let ComponentStats { counts, .. } = component.stats();
+    for (name, _) in counts.iter() {
+        assert!(metrics.body.contains(&format!("# TYPE oddline_{name} counter\noddline_{name} ")), "{name}");
+    }
+    assert!(metrics.body.contains("oddline_events_without_message_total 1\n"));
+    assert!(metrics.body.contains("oddline_serve_events_sent_total 4\n"));
+    assert!(metrics.body.contains("oddline_state{state=\"learning\"} 1\n"));
+    let stats: Json = serde_json::from_str(&get(&sidecar, "/v1/stats").await.body).unwrap();
+    assert_eq!((&stats["component"]["events_total"], &stats["serve"]["requests_total"]), (&json!(4), &json!(1)));
+    assert_eq!(stats["component"]["engine"]["state"], "learning");
+}
+
+/// A next hop over HTTP that answers with one status after another, the last one for good.
+async fn hop(statuses: Vec<u16>) -> (String, Arc<Mutex<Vec<(String, String)>>>) {
+    type Taken = Arc<Mutex<Vec<(String, String)>>>;
+    let taken = Taken::default();
+    let statuses = Arc::new(Mutex::new(statuses));
+    let handler =
+        async |State((taken, statuses)): State<(Taken, Arc<Mutex<Vec<u16>>>)>, headers: HeaderMap, body: String| {
+            let mut statuses = statuses.lock().unwrap();
+            let status = if statuses.len() > 1 { statuses.remove(0) } else { statuses[0] };
+            if status == 200 {
+                taken.lock().unwrap().push((headers["content-type"].to_str().unwrap().to_owned(), body));
+            }
+            StatusCode::from_u16(status).unwrap()
+        };
+    let router = Router::new().route("/in", post(handler)).with_state((Arc::clone(&taken), statuses));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}/in", listener.local_addr().unwrap());
+    tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+    (uri, taken)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_next_hop_events_go_on_and_the_answer_comes_after_it_has_them() {
+    let (uri, taken) = hop(vec![503, 429, 200]).await;
+    let sidecar = start(HttpOptions { forward: Some(uri), ..http_options() }).await;
+    let answer = score(&sidecar, NDJSON, lines(100)).await;
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::NO_CONTENT, ""));
+    let taken = taken.lock().unwrap();
+    assert_eq!((taken[0].0.as_str(), taken.len()), (NDJSON, 1));
+    assert!(parsed(&taken[0].1).iter().enumerate().all(|(n, event)| event["n"] == n));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_next_hop_says_decides_the_answer() {
+    let (uri, _) = hop(vec![422]).await;
+    let sidecar = start(HttpOptions { forward: Some(uri), ..http_options() }).await;
+    assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let (uri, _) = hop(vec![500]).await;
+    let sidecar = start(HttpOptions { forward: Some(uri), request_timeout_secs: 1, ..http_options() }).await;
+    let answer = score(&sidecar, NDJSON, lines(1)).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.body.contains("500 Internal Server Error"), "{}", answer.body);
+}
+
+async fn raw(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, text: &str) -> String {
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A peer that closes on garbage may reset.
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unix_socket_serves_too_and_one_left_over_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("oddline.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let sidecar = start(HttpOptions { listen: format!("unix:{}", path.display()), ..http_options() }).await;
+    let stream = UnixStream::connect(&path).await.unwrap();
+    let answer = raw(stream, "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ok\n"), "{answer}");
+    let second = HttpOptions { listen: format!("unix:{}", path.display()), ..http_options() };
+    let options = Options { http: Some(second), ..Options::default() };
+    let bound = oddline::serve::Server::bind(Config::default(), &options, oddline::Environment::system()).await;
+    assert!(bound.unwrap_err().to_string().contains("cannot listen on"));
+    assert!(sidecar.end().await.drained);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_and_senders_that_stop_sending_harm_nobody() {
+    let sidecar = start(HttpOptions { receive_timeout_secs: 1, concurrency: 1, ..http_options() }).await;
+    let connect = async || TcpStream::connect(sidecar.http.unwrap()).await.unwrap();
+    let answer = raw(connect().await, "\u{1}\u{2} garbage\r\n\r\n").await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    let stopped = "POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{";
+    let answer = raw(connect().await, stopped).await;
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("receive_timeout_secs"), "{answer}");
+    assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
+}
