@@ -1,6 +1,6 @@
 //! A number far from what its wildcard held before.
 //!
-//! Numbers are half-octaves ([`value`](super::value)). Of each wildcard the range is kept, which widens at once and shrinks slowly
+//! Numbers are half-octaves ([`super::value`]). Of each wildcard the range is kept, which widens at once and shrinks slowly
 //! towards the mean, the mean distance from the mean, and how often the range was left: a counter that only grows leaves it at every event, and that is
 //! no surprise. Evidence of a number beyond the range: most of −ln of that share, and one and a half nats a step beyond, measured in mean distances.
 //! A number below the range has to be twice as far and counts half: smaller is rarely worse.

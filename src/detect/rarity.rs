@@ -1,9 +1,9 @@
 //! How rare is the template? Exponentially decayed counts.
 //!
-//! Evidence of a known template: −ln of the share of events whose template is this rare or rarer, with [`SEEN_BEFORE`] more added so that a new one
+//! Evidence of a known template: −ln of the share of events whose template is this rare or rarer, with `SEEN_BEFORE` more added so that a new one
 //! stays ahead of one met once or twice. Evidence of a new one: −ln of one event's share. To both shares half the rate of new templates is added
 //! (after Good and Turing's estimate of the unseen mass; Good, Biometrika 40, 1953): where much is new, new says little. That rate is of the last
-//! [`NOVELTY_EVENTS`] events or so, since the novelty of a log's beginning says nothing about its later life.
+//! `NOVELTY_EVENTS` events or so, since the novelty of a log's beginning says nothing about its later life.
 //!
 //! Decay is by inflation: instead of shrinking all counts, the weight of one event grows by 2^(1/half-life) an event;
 //! when it has grown by 2^256 everything is scaled back. "This rare or rarer" is a prefix sum over buckets of a quarter

@@ -9,7 +9,7 @@
 //! of slack; only an event that itself surprises alerts. A single odd transition adds four nats at most: it takes several.
 //!
 //! Contexts seen less than [`LEAST_CONTEXT`] times, and the first [`LEAST_EVENTS`] events, give no evidence. Counts live in a fixed table
-//! ([`table`](super::table)), streams in another ([`streams`](super::streams)): what has not been seen for long makes room.
+//! (`table`), streams in another (`streams`): what has not been seen for long makes room.
 
 use super::streams::Streams;
 use super::table::{Table, hash};
