@@ -307,6 +307,30 @@ fn root(body: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
+    /// The table's naive twin.
+    fn class_of(byte: u8) -> u8 {
+        let letter = byte.is_ascii_alphabetic() || byte == b'_' || byte == b'$';
+        let joiner = b".-/:@#%+*\\&~".contains(&byte) || byte >= 0x80;
+        let slash = byte == b'/' || byte == b'\\';
+        let blank = byte.is_ascii_whitespace() || byte == 0x0b;
+        let bits = [
+            (byte.is_ascii_digit(), class::DIGIT),
+            (letter, class::LETTER),
+            (joiner, class::JOINER),
+            (slash, class::SLASH),
+            (byte == b'=', class::EQUALS),
+            (blank, class::BLANK),
+            (byte == b'<', class::OPEN_ANGLE),
+        ];
+        let bits = bits.into_iter().filter(|(is, _)| *is).fold(0, |all, (_, bit)| all | bit);
+        if bits == 0 { class::OTHER } else { bits }
+    }
+
+    #[test]
+    fn the_table_of_classes_says_of_every_byte_what_its_naive_twin_says() {
+        (0..=255).for_each(|byte| assert_eq!(class::of(byte), class_of(byte), "{byte:#04x}"));
+    }
+
     fn masked(token: &str) -> String {
         let mut variables = Vec::new();
         mask_token(token.as_bytes(), 0..token.len(), u8::MAX, RuleSet::ALL, &mut variables);
