@@ -153,6 +153,16 @@ fn the_schema_says_what_the_table_says() {
                 assert_eq!(property["maxItems"], max_items);
                 assert_eq!(property["items"]["$ref"], "#/$defs/Mask");
             }
+            Kind::Rules { max_items } => {
+                assert_eq!(property["maxItems"], max_items);
+                assert_eq!(property["items"]["$ref"], "#/$defs/EventRule");
+                let kinds = schema["$defs"]["RuleMatch"]["anyOf"].as_array().unwrap();
+                assert_eq!(kinds.len(), 3);
+                for kind in kinds {
+                    assert_eq!(kind["additionalProperties"], false);
+                    assert!(kind["properties"].as_object().unwrap().values().all(|part| part["maxLength"].is_u64()));
+                }
+            }
             other => panic!("{other:?} has no check here"),
         }
     }

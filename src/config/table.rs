@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, Wildcards};
+use super::rule::{EventRule, RuleAction, RuleMatch};
 use super::value::{Setting, Value};
 
 const KIB: u64 = 1 << 10;
@@ -140,6 +141,11 @@ pub enum Kind {
         /// The most accepted.
         max_items: usize,
     },
+    /// A list of [`EventRule`]s.
+    Rules {
+        /// The most accepted.
+        max_items: usize,
+    },
 }
 
 impl Kind {
@@ -156,6 +162,10 @@ impl Kind {
             Self::Choices(words) => format!("a list of any of {}", words.join(", ")),
             Self::Masks { max_items } => {
                 format!("a list of at most {max_items} masks, each with {}", Mask::KEYS.join(" and "))
+            }
+            Self::Rules { max_items } => {
+                let (keys, fields) = (EventRule::KEYS.join(", "), EventRule::MOST_FIELDS);
+                format!("a list of at most {max_items} rules, each with {keys}, over at most {fields} fields")
             }
         }
     }
@@ -337,6 +347,11 @@ settings! {
     seed_templates: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::Line, max_items: 10_000 }, unit "", sample vec!["session opened for user <*>".to_owned()];
     /// Log lines whose templates are known from the start.
     seed_logs: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::Line, max_items: 10_000 }, unit "", sample vec!["session closed for user root".to_owned()];
+    /// Events that are never or always an anomaly, whatever their score: the first rule that an event meets decides. Each has a `name`
+    /// (lower-case letters, digits and `_`, unique), a `match`, one of `template` (an id of 16 hex digits), `regex` (found in the
+    /// template's text, variables written `<*>`) or `field` with `value` (equal to the whole value), and a `do`: `never` (scored and learned, but no
+    /// anomaly) or `always` (an anomaly with the reason `rule`, also while learning).
+    rules: Vec<EventRule> = Vec::new(), Kind::Rules { max_items: 256 }, unit "", sample vec![EventRule { name: "backup".to_owned(), matches: RuleMatch::Regex { regex: "backup of <\\*> finished".to_owned() }, action: RuleAction::Never }];
     /// How variables are shown in templates: `plain` (all `<*>`) or `typed` (`<ip>`, `<num>`, the name of a mask of yours …).
     wildcards: Wildcards = Wildcards::default(), Kind::Choice(Wildcards::NAMES), unit "";
 }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::log::Log;
 use super::open::Environment;
 use super::picture::Picture;
+use super::ruling::TemplateRules;
 use crate::config::Config;
 use crate::detect::{ModelOptions, Weights};
 use crate::template::TemplateStore;
@@ -52,6 +53,7 @@ pub(super) struct Core {
     pub(super) config: Config,
     pub(super) environment: Environment,
     pub(super) run: u32,
+    pub(super) rules: TemplateRules,
     store: Mutex<TemplateStore>,
     picture: Mutex<Picture>,
     lanes: Mutex<Lanes>,
@@ -67,6 +69,7 @@ impl Core {
         config: Config,
         environment: Environment,
         run: u32,
+        rules: TemplateRules,
         store: TemplateStore,
         picture: Picture,
         lanes: Lanes,
@@ -75,6 +78,7 @@ impl Core {
             config,
             environment,
             run,
+            rules,
             store: Mutex::new(store),
             picture: Mutex::new(picture),
             lanes: Mutex::new(lanes),

@@ -7,6 +7,7 @@
 //! | [`Lane`]: observe, tick, commit | `lane`; its log `log`; texts it was asked for `texts` | one thread each |
 //! | what lanes share | `core` | behind locks no known template takes |
 //! | counts folded from all lanes, and what each lane published | `picture` | one of these locks |
+//! | templates that are never or always an anomaly | `ruling` | asked once a template |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
 //! | WAL, checkpoints, chunks, retention | `writer` | its own thread, bounded queue |
 //! | checkpoint sections as bytes | `sections` | |
@@ -37,6 +38,7 @@ mod log;
 mod open;
 mod picture;
 mod registry;
+mod ruling;
 mod sections;
 mod seed;
 mod stats;

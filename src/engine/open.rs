@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::core::{Core, Lanes, ParkedLane, model_options};
 use super::error::EngineError;
-use super::lane::{FLAG_ANOMALY, Lane};
+use super::lane::{FLAG_ANOMALY, FLAG_MUTED, Lane};
 use super::learned::Learned;
 use super::picture::{Delta, FoldedEvents, LaneState, Picture};
 use super::registry::Closing;
+use super::ruling::TemplateRules;
 use super::stats::{Stats, TemplateSummary};
 use super::writer::{Command, Start, Writer};
 use super::{registry, sections, seed};
@@ -104,7 +105,7 @@ impl Engine {
     /// ([`Config::validate`]).
     ///
     /// # Errors
-    /// When the data dir is in use, cannot be used, or is of a newer version; when a mask does not compile.
+    /// When the data dir is in use, cannot be used, or is of a newer version; when a mask or a rule does not compile.
     pub fn open(config: &Config, environment: Environment) -> Result<Self, EngineError> {
         Self::open_announced(config, environment, None)
     }
@@ -118,7 +119,7 @@ impl Engine {
         let options = template_options(config)?;
         let mut inner = match config.data_dir.clone() {
             Some(dir) => Self::restored(dir, config, environment, options)?,
-            None => Self::in_memory(config, environment, options),
+            None => Self::in_memory(config, environment, options)?,
         };
         inner._closing = closing;
         Ok(Self::from_inner(Arc::new(inner)))
@@ -136,15 +137,17 @@ impl Engine {
                 let fs = Arc::new(Untouched(environment.fs));
                 Self::recovered(&dir, config, Environment { fs, ..environment }, options)?.0
             }
-            None => Self::in_memory(config, environment, options),
+            None => Self::in_memory(config, environment, options)?,
         };
         Ok(Self::from_inner(Arc::new(inner)))
     }
 
-    fn in_memory(config: &Config, environment: Environment, options: TemplateOptions) -> Inner {
+    fn in_memory(config: &Config, environment: Environment, options: TemplateOptions) -> Result<Inner, EngineError> {
+        let rules = TemplateRules::new(config)?;
         let Recovered { store, picture, lanes, .. } = Recovery::new(config, options).in_memory();
-        let core = Core::new(config.clone(), environment, 0, store, picture, lanes);
-        Inner { core: Arc::new(core), writer: None, recovery: RecoveryReport::default(), _lock: None, _closing: None }
+        let core = Core::new(config.clone(), environment, 0, rules, store, picture, lanes);
+        let core = Arc::new(core);
+        Ok(Inner { core, writer: None, recovery: RecoveryReport::default(), _lock: None, _closing: None })
     }
 
     /// An engine as restored, without a thread that writes, and what that thread is to start from.
@@ -154,10 +157,11 @@ impl Engine {
         environment: Environment,
         options: TemplateOptions,
     ) -> Result<(Inner, Start), EngineError> {
+        let rules = TemplateRules::new(config)?;
         let lock = DataDirLock::acquire(dir, environment.clock.now())?;
         let Recovered { run, store, picture, lanes, start, report } =
             Recovery::run(dir, config, options, &*environment.fs)?;
-        let core = Core::new(config.clone(), environment, run, store, picture, lanes);
+        let core = Core::new(config.clone(), environment, run, rules, store, picture, lanes);
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
         let core = Arc::new(core);
@@ -468,6 +472,7 @@ fn replay_event(store: &mut TemplateStore, learned: &mut Learned, event: &WalEve
         stream: event.stream,
         severity: Severity::from_code(event.severity),
         values: Values::from_bytes(event.values),
+        is_muted: event.flags & FLAG_MUTED != 0,
         ..Input::default()
     });
     true

@@ -41,6 +41,7 @@ pub struct Enrichment<'a> {
     event_id: Option<EventId>,
     measure: Option<Measure>,
     parameters: Option<&'a [Cow<'a, str>]>,
+    rule: Option<&'a str>,
 }
 
 fn rounded(number: f64) -> f64 {
@@ -70,6 +71,7 @@ impl<'a> Enrichment<'a> {
             event_id: None,
             measure: None,
             parameters: None,
+            rule: None,
         }
     }
 
@@ -94,6 +96,12 @@ impl<'a> Enrichment<'a> {
     #[must_use]
     pub fn with_parameters(self, parameters: Option<&'a [Cow<'a, str>]>) -> Self {
         Self { parameters, ..self }
+    }
+
+    /// Adds the name of the rule that decided.
+    #[must_use]
+    pub fn with_rule(self, rule: Option<&'a str>) -> Self {
+        Self { rule, ..self }
     }
 
     /// Marks the event as oddline's own.
@@ -148,6 +156,11 @@ impl<'a> Enrichment<'a> {
             FieldId::Observed => {
                 if let Some(measure) = self.measure {
                     write(Value::Number(signed(measure.observed())));
+                }
+            }
+            FieldId::Rule => {
+                if let Some(rule) = self.rule {
+                    write(Value::Text(rule));
                 }
             }
             FieldId::EventId => {

@@ -36,6 +36,8 @@ pub enum FieldId {
     EventId,
     /// Made by oddline.
     Synthetic,
+    /// The rule that decided.
+    Rule,
 }
 
 /// Type of a field.
@@ -88,7 +90,7 @@ const fn field(id: FieldId, name: &'static str, kind: Kind, when: When, meaning:
 }
 
 /// Every field, in the order they are written.
-pub static FIELDS: [Field; 13] = [
+pub static FIELDS: [Field; 14] = [
     field(
         FieldId::Score,
         "score",
@@ -101,7 +103,7 @@ pub static FIELDS: [Field; 13] = [
         "is_anomaly",
         Kind::Flag,
         When::Minimal,
-        "the event is within `alert_budget`, learning is over, and it is not `suppressed`",
+        "the event is within `alert_budget`, learning is over, and it is not `suppressed`; `rules` go over it",
     ),
     field(FieldId::Reasons, "reasons", Kind::Texts, When::Minimal, "why, strongest first"),
     field(
@@ -177,6 +179,16 @@ pub static FIELDS: [Field; 13] = [
         When::Notable,
         "the event is oddline's own, not one of the input",
     ),
+    Field {
+        condition: "when one of `rules` decided",
+        ..field(
+            FieldId::Rule,
+            "rule",
+            Kind::Text,
+            When::Notable,
+            "name of the rule that made it an anomaly, or kept it from being one",
+        )
+    },
 ];
 
 impl When {

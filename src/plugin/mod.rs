@@ -13,6 +13,7 @@ pub mod fields;
 pub mod json;
 pub mod manifest;
 pub mod path;
+mod ruled;
 pub mod timestamp;
 
 pub use component::{Component, ComponentError, ComponentStats, Counts, Outcome, Panicked, guard};
