@@ -129,7 +129,12 @@ impl Ruling {
         Self { by: Some(number), is_always }
     }
 
-    /// The number of the rule among `rules`.
+    /// By what the user said of the template.
+    pub const fn feedback(is_always: bool) -> Self {
+        Self { by: None, is_always }
+    }
+
+    /// The number of the rule among `rules`; none for feedback.
     pub const fn number(self) -> Option<u16> {
         self.by
     }

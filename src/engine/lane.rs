@@ -98,6 +98,8 @@ pub struct Lane {
     synthetic: Vec<Synthetic>,
     /// Some templates are never or always an anomaly.
     has_rules: bool,
+    /// Changes of the feedback that this lane heeds.
+    feedback_heeded: u64,
     /// The rule that the event at hand meets by its fields.
     field_rule: Option<u16>,
 }
@@ -106,7 +108,7 @@ impl Lane {
     pub(super) fn new(inner: Arc<Inner>, parked: ParkedLane) -> Self {
         let (state, matcher) = Self::take_state(&inner, parked.number);
         let log = inner.writer.as_ref().map(|writer| Self::take_log(&inner, writer, &state, parked.log));
-        Self {
+        let mut lane = Self {
             number: parked.number,
             matcher,
             next_event: log.as_ref().map_or(parked.next_event, |log| log.encoder.next_event()),
@@ -124,10 +126,21 @@ impl Lane {
             next_look: Timestamp::default(),
             newest: Timestamp(i64::MIN),
             synthetic: Vec::new(),
-            has_rules: !inner.core.rules.is_empty(),
+            has_rules: false,
+            feedback_heeded: 0,
             field_rule: None,
             inner,
-        }
+        };
+        lane.heed();
+        lane
+    }
+
+    /// Looks at every template again, by the rules and by what the user has said by now.
+    fn heed(&mut self) {
+        let core = &self.inner.core;
+        self.feedback_heeded = core.feedback_changes();
+        self.has_rules = !core.rules.is_empty() || !core.feedback().is_empty();
+        self.learned.look_again();
     }
 
     fn take_state(inner: &Inner, number: u8) -> (LaneState, LaneMatcher) {
@@ -345,7 +358,7 @@ impl Lane {
         let inner = Arc::clone(&self.inner);
         let store = inner.core.store();
         self.learned.sync(&store);
-        self.learned.look_at(slot, &store, &inner.core.rules)
+        self.learned.look_at(slot, &store, &inner.core.rules, &inner.core.feedback())
     }
 
     fn record(&mut self, observation: &Observation<'_>, found: &Match, scored: &Scored, input: &Input) {
@@ -431,6 +444,9 @@ impl Lane {
     fn fold(&mut self) {
         let inner = Arc::clone(&self.inner);
         let core = &inner.core;
+        if self.feedback_heeded != core.feedback_changes() {
+            self.heed();
+        }
         self.learned.sync(&core.store());
         let (unseen, seen) = if self.is_published && self.unfolded.events == 0 {
             let picture = core.picture();
@@ -458,6 +474,7 @@ impl Lane {
             Unseen::Missed => {
                 if let Some(state) = inner.core.picture().current(self.number, &store) {
                     self.learned = state.learned.clone();
+                    self.learned.look_again();
                     self.deltas_seen = state.deltas_seen;
                     self.is_published = false;
                 }

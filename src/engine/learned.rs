@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::feedback::Feedback;
 use super::picture::Delta;
 use super::ruling::TemplateRules;
 use crate::detect::severity::Severity;
@@ -142,14 +143,25 @@ impl Learned {
     }
 
     /// Looks at the slot's template: severity and ruling.
-    pub(super) fn look_at(&mut self, slot: Slot, store: &TemplateStore, rules: &TemplateRules) -> Severity {
+    pub(super) fn look_at(
+        &mut self,
+        slot: Slot,
+        store: &TemplateStore,
+        rules: &TemplateRules,
+        feedback: &Feedback,
+    ) -> Severity {
         let template = store.by_slot(slot);
         let severity = template.map_or(Severity::NONE, |template| Severity::of_template(&template.text));
-        let ruling = template.and_then(|template| rules.of(template));
+        let ruling = template.and_then(|template| rules.of(template).or_else(|| feedback.of(template)));
         if let Some(info) = self.slots.get_mut(slot.index()) {
             info.looked_at = Some(LookedAt { severity, ruling });
         }
         severity
+    }
+
+    /// Has every template looked at again: what is said of them has changed.
+    pub(super) fn look_again(&mut self) {
+        self.slots.iter_mut().for_each(|info| info.looked_at = None);
     }
 
     #[inline]

@@ -7,6 +7,7 @@
 //! | [`Lane`]: observe, tick, commit | `lane`; its log `log`; texts it was asked for `texts` | one thread each |
 //! | what lanes share | `core` | behind locks no known template takes |
 //! | counts folded from all lanes, and what each lane published | `picture` | one of these locks |
+//! | what the user said of templates | `feedback` | read by the writer |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
 //! | WAL, checkpoints, chunks, retention | `writer` | its own thread, bounded queue |
@@ -32,6 +33,7 @@
 
 mod core;
 mod error;
+pub mod feedback;
 pub mod lane;
 mod learned;
 mod log;

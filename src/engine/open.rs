@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::core::{Core, Lanes, ParkedLane, model_options};
 use super::error::EngineError;
+use super::feedback::{self, Feedback, FeedbackError};
 use super::lane::{FLAG_ANOMALY, FLAG_MUTED, Lane};
 use super::learned::Learned;
 use super::picture::{Delta, FoldedEvents, LaneState, Picture};
@@ -159,9 +160,10 @@ impl Engine {
     ) -> Result<(Inner, Start), EngineError> {
         let rules = TemplateRules::new(config)?;
         let lock = DataDirLock::acquire(dir, environment.clock.now())?;
-        let Recovered { run, store, picture, lanes, start, report } =
+        let Recovered { run, feedback, store, picture, lanes, start, report } =
             Recovery::run(dir, config, options, &*environment.fs)?;
         let core = Core::new(config.clone(), environment, run, rules, store, picture, lanes);
+        core.set_feedback(feedback);
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
         let core = Arc::new(core);
@@ -281,6 +283,7 @@ pub fn template_options(config: &Config) -> Result<TemplateOptions, EngineError>
 
 struct Recovered {
     run: u32,
+    feedback: Feedback,
     store: TemplateStore,
     picture: Picture,
     lanes: Lanes,
@@ -298,6 +301,7 @@ struct Recovery<'a> {
     replayed: Vec<Arc<Delta>>,
     /// Tails that were cut off when templates were learned.
     torn_tails: BTreeMap<u8, Vec<wal::TornTail>>,
+    feedback: Feedback,
     report: RecoveryReport,
 }
 
@@ -310,6 +314,7 @@ impl<'a> Recovery<'a> {
             states: BTreeMap::new(),
             replayed: Vec::new(),
             torn_tails: BTreeMap::new(),
+            feedback: Feedback::default(),
             report: RecoveryReport::default(),
         }
     }
@@ -319,7 +324,8 @@ impl<'a> Recovery<'a> {
         self.plant_seeds();
         let lanes = self.park(0);
         let start = Start::default();
-        Recovered { run: 0, store: self.store, picture: self.picture, lanes, start, report: self.report }
+        let feedback = Feedback::default();
+        Recovered { run: 0, feedback, store: self.store, picture: self.picture, lanes, start, report: self.report }
     }
 
     fn plant_seeds(&mut self) {
@@ -375,8 +381,18 @@ impl<'a> Recovery<'a> {
         let run = last_run.map_or(0, |last| last.wrapping_add(1));
         recovery.picture.tidy(&recovery.store);
         let lanes = recovery.park(run);
+        recovery.read_feedback(fs, dir);
+        let feedback = recovery.feedback;
         let start = Start { next_checkpoint: read.next_sequence, covered, leftovers };
-        Ok(Recovered { run, store: recovery.store, picture: recovery.picture, lanes, start, report: recovery.report })
+        Ok(Recovered {
+            run,
+            feedback,
+            store: recovery.store,
+            picture: recovery.picture,
+            lanes,
+            start,
+            report: recovery.report,
+        })
     }
 
     /// Takes a checkpoint in; one that does not fit (other options, damage its checksums do not show) is reported and left.
@@ -387,6 +403,7 @@ impl<'a> Recovery<'a> {
                 self.report.checkpoint_templates = restored.store.len() as u64;
                 self.store = restored.store;
                 self.picture = restored.picture;
+                self.feedback = restored.feedback;
                 self.states = restored.lanes.into_iter().map(|state| (state.number, state)).collect();
                 Some(restored.run)
             }
@@ -394,6 +411,16 @@ impl<'a> Recovery<'a> {
                 self.report.damaged_checkpoints.push(format!("checkpoint {}: {error}", checkpoint.sequence));
                 None
             }
+        }
+    }
+
+    /// The file counts, and the checkpoint's copy where it cannot be read.
+    fn read_feedback(&mut self, fs: &dyn FileSystem, dir: &Path) {
+        let read = feedback::read_file(fs, dir).map_err(FeedbackError::from);
+        match read.and_then(|bytes| bytes.map(|bytes| feedback::decode_file(dir, &bytes)).transpose()) {
+            Ok(Some(feedback)) => self.feedback = feedback,
+            Ok(None) => {}
+            Err(error) => self.report.damaged_checkpoints.push(format!("feedback: {error}")),
         }
     }
 

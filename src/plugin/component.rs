@@ -427,8 +427,11 @@ impl Shared {
 
     /// The name of who overrode a score.
     fn ruled_by(&self, ruling: Ruling) -> Option<&str> {
-        let rule = self.config.rules.get(usize::from(ruling.number()?))?;
-        Some(&rule.name)
+        match ruling.number() {
+            Some(number) => self.config.rules.get(usize::from(number)).map(|rule| rule.name.as_str()),
+            None if ruling.is_always() => Some("feedback:flag"),
+            None => Some("feedback:accept"),
+        }
     }
 
     /// A clock that was set back since does not delay the next attempt.

@@ -103,7 +103,7 @@ pub static FIELDS: [Field; 14] = [
         "is_anomaly",
         Kind::Flag,
         When::Minimal,
-        "the event is within `alert_budget`, learning is over, and it is not `suppressed`; `rules` go over it",
+        "the event is within `alert_budget`, learning is over, and it is not `suppressed`; `rules` and feedback go over it",
     ),
     field(FieldId::Reasons, "reasons", Kind::Texts, When::Minimal, "why, strongest first"),
     field(
@@ -180,13 +180,13 @@ pub static FIELDS: [Field; 14] = [
         "the event is oddline's own, not one of the input",
     ),
     Field {
-        condition: "when one of `rules` decided",
+        condition: "when one of `rules` or feedback decided",
         ..field(
             FieldId::Rule,
             "rule",
             Kind::Text,
             When::Notable,
-            "name of the rule that made it an anomaly, or kept it from being one",
+            "name of the rule that made it an anomaly, or kept it from being one; `feedback:flag` or `feedback:accept` for what was said by these commands",
         )
     },
 ];
