@@ -356,6 +356,8 @@ pub struct Verdict {
     pub measure: Option<Measure>,
     /// What overrode the score.
     pub ruling: Option<Ruling>,
+    /// With `sampling`: the share of events like this one that is worth keeping, in (0, 1].
+    pub sample_ratio: Option<f64>,
     /// The event's template.
     pub template: TemplateId,
     /// Time-ordered id of the event.

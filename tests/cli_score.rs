@@ -387,3 +387,24 @@ fn rules_decide_by_template_and_by_field_and_are_named() {
     let text = run(&["score", "--config", path(&config)], "a line\n");
     assert!(stderr(&text).contains("not used: rules about fields"), "{}", stderr(&text));
 }
+
+#[test]
+fn a_sampled_run_tells_what_it_dropped_so_that_totals_can_be_restored() {
+    let mut input: String = (0..5_000).map(|n| format!("request {n} served\n")).collect();
+    input += "kernel panic\n";
+    let args = ["score", "--sample", "--sample-report", "json"];
+    let output = run(&args, input.clone());
+    let kept = json_lines(ok(&output));
+    let report = json(stderr(&output));
+    assert!(kept.len() < 1_000 && kept.iter().all(|line| line["anomaly"]["sample_ratio"].as_f64().unwrap() > 0.0));
+    assert_eq!(report["kept"].as_u64().unwrap(), kept.len() as u64);
+    assert_eq!(report["kept"].as_u64().unwrap() + report["dropped"].as_u64().unwrap(), 5_001);
+    let template = &report["templates"][0];
+    assert_eq!(template["template"], "request <*> served");
+    assert_eq!(template["kept"].as_u64().unwrap() + template["dropped"].as_u64().unwrap(), 5_000);
+    assert_eq!(kept.last().unwrap()["message"], "kernel panic");
+    let text = run(&["score", "--sample"], input);
+    assert!(stderr(&text).contains("of 5001 events kept") && stderr(&text).contains("request <*> served"));
+    failed(&run(&["score", "--sample", "--only-anomalies"], ""), 2);
+    failed(&run(&["score", "--sample-report", "json"], ""), 2);
+}

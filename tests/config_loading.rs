@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use oddline::config::{
     BuiltinMask, Config, ConfigError, Durability, EventRule, FIELDS, Field, Fields, Format, Kind, Mask, OnExisting,
-    RuleAction, RuleMatch, TimeSource, Wildcards,
+    RuleAction, RuleMatch, Sampling, TimeSource, Wildcards,
 };
 
 const FORMATS: [Format; 3] = [Format::Yaml, Format::Toml, Format::Json];
@@ -92,6 +92,7 @@ fn everything() -> Config {
                 action: RuleAction::Never,
             },
         ],
+        sampling: Some(Sampling { keep_per_minute: 7, minimum_ratio: 0.5 }),
         wildcards: Wildcards::Typed,
     }
 }
@@ -229,6 +230,7 @@ fn is_of_type(kind: Kind, value: &str) -> bool {
         Kind::Integer { .. } => value == "7",
         Kind::Number { .. } => value == "7" || value == "7.5",
         Kind::Choice(_) | Kind::Text(_) | Kind::OptionalText(_) => value.starts_with('"'),
+        Kind::Sampling => value.starts_with('{'),
         Kind::Texts { .. } | Kind::Choices(_) => value == "[\"a\"]",
         _ => false,
     }
@@ -255,7 +257,7 @@ fn the_wrong_type_is_refused_for_each_key_in_each_format() {
 #[test]
 fn nothing_is_a_value_only_for_keys_that_can_be_unset() {
     for field in FIELDS {
-        let optional = matches!(field.kind, Kind::OptionalText(_));
+        let optional = matches!(field.kind, Kind::OptionalText(_) | Kind::Sampling);
         for (format, value) in [(Format::Json, "null"), (Format::Yaml, "null"), (Format::Yaml, "")] {
             let result = Config::from_str(&one_key(format, field.key, value), format, "test");
             assert_eq!(result.is_ok(), optional, "{} {result:?}", field.key);
@@ -384,6 +386,29 @@ fn the_target_is_a_dotted_path_of_identifiers() {
     for target in ["", ".", "a.", ".a", "a..b", "1a", "a-b", "a b", "ä", "a\\n", "a[0]"] {
         let error = yaml(&format!("target: \"{target}\"")).unwrap_err();
         assert!(matches!(error, ConfigError::OutOfRange { .. }), "{target} {error}");
+    }
+}
+
+#[test]
+fn sampling_has_defaults_and_names_its_fault() {
+    assert_eq!(yaml("sampling: {}").unwrap().sampling, Some(Sampling::default()));
+    assert_eq!(yaml("sampling: null").unwrap().sampling, None);
+    let few = Sampling { keep_per_minute: 6, ..Sampling::default() };
+    assert_eq!(yaml("sampling: {keep_per_minute: 6}").unwrap().sampling, Some(few));
+    for (text, key, what) in [
+        ("sampling: 7", "sampling", "a map of keep_per_minute"),
+        ("sampling: {keep_per_minute: 0}", "sampling.keep_per_minute", "from 1 to"),
+        ("sampling: {keep_per_minute: 1.5}", "sampling.keep_per_minute", "a whole number"),
+        ("sampling: {keep_per_minute: all}", "sampling.keep_per_minute", "found \"all\""),
+        ("sampling: {minimum_ratio: 0}", "sampling.minimum_ratio", "from 0.000001 to 1"),
+        ("sampling: {minimum_ratio: .nan}", "sampling.minimum_ratio", "from 0.000001 to 1"),
+        ("sampling: {minimum_ration: 1}", "minimum_ration", "did you mean \"minimum_ratio\"?"),
+    ] {
+        let error = yaml(text).unwrap_err().to_string();
+        assert!(
+            error.starts_with("oddline.yaml:1: ") && error.contains(key) && error.contains(what),
+            "{text}: {error}"
+        );
     }
 }
 

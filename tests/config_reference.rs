@@ -163,6 +163,13 @@ fn the_schema_says_what_the_table_says() {
                     assert!(kind["properties"].as_object().unwrap().values().all(|part| part["maxLength"].is_u64()));
                 }
             }
+            Kind::Sampling => {
+                let properties = &schema["$defs"]["Sampling"]["properties"];
+                for (key, min) in [("keep_per_minute", 1.0), ("minimum_ratio", 1e-6)] {
+                    assert_eq!(properties[key]["minimum"].as_f64(), Some(min), "{key}");
+                    assert!(properties[key]["maximum"].is_number(), "{key}");
+                }
+            }
             other => panic!("{other:?} has no check here"),
         }
     }

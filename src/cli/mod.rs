@@ -5,6 +5,7 @@
 //! | `score`, `scan`, `templates`, `stats`, `feedback`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
+//! | `dropped` | what `score --sample` leaves out |
 //! | `output`, `error`, `signals`, `progress` | what is written where, exit codes, a clean end |
 //! | `report`, `groups`, `report_text`, `sparkline` | what `scan` and `demo` say at the end |
 //! | `story`, `random` | what `demo` replays |
@@ -17,6 +18,7 @@ mod completions;
 mod config;
 mod demo;
 mod doctor;
+mod dropped;
 mod error;
 mod explain;
 mod feed;

@@ -82,6 +82,12 @@ pub(crate) fn warn(message: impl Display) {
     tell("warning", message);
 }
 
+/// Says what is no data and no complaint.
+pub(crate) fn note(text: &str) {
+    // As in [`tell`].
+    io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
+}
+
 fn tell(kind: &str, message: impl Display) {
     // Standard error may be closed; there is nowhere left to complain.
     writeln!(io::stderr().lock(), "{kind}: {message}").unwrap_or_default();

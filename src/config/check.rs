@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::error::{ConfigError, Place};
 use super::nearest::nearest;
 use super::rule::{EventRule, RuleAction, RuleMatch};
+use super::sampling::Sampling;
 use super::table::{Config, Field, Kind, Mask, Shape};
 use super::value::{Entry, Node, Setting, Value};
 
@@ -52,7 +53,7 @@ impl Check<'_> {
             if accepted { Ok(()) } else { Err(self.out_of_range(field.key, field.accepted(), node)) }
         };
         match (&field.kind, &node.value) {
-            (Kind::Flag, Value::Bool(_)) | (Kind::OptionalText(_), Value::Null) => Ok(()),
+            (Kind::Flag, Value::Bool(_)) | (Kind::OptionalText(_) | Kind::Sampling, Value::Null) => Ok(()),
             (Kind::Integer { min, max }, value) => i128::from_value(value)
                 .map_or_else(wrong_type, |number| within((i128::from(*min)..=i128::from(*max)).contains(&number))),
             (Kind::Number { min, max }, value) => {
@@ -73,6 +74,7 @@ impl Check<'_> {
                 within(items.len() <= *max_items)?;
                 self.masks(field.key, items)
             }
+            (Kind::Sampling, Value::Map(entries)) => self.sampling(field.key, entries),
             (Kind::Rules { max_items }, Value::List(items)) => {
                 within(items.len() <= *max_items)?;
                 self.rules(field.key, items)
@@ -159,6 +161,28 @@ impl Check<'_> {
             key: key.to_owned(),
             source: Box::new(source),
         })
+    }
+
+    fn sampling(self, key: &str, entries: &[Entry]) -> Result<(), ConfigError> {
+        self.keys(entries, &Sampling::KEYS)?;
+        for entry in entries {
+            let key = format!("{key}.{}", entry.key);
+            let ((fewest, most), (least, all)) = (Sampling::KEEP_BOUNDS, Sampling::RATIO_BOUNDS);
+            let (kind, is_within) = if entry.key == Sampling::KEEP {
+                let number = i128::from_value(&entry.node.value);
+                let is_within = number.map(|number| (i128::from(fewest)..=i128::from(most)).contains(&number));
+                (Kind::Integer { min: fewest, max: most }, is_within)
+            } else {
+                let number = f64::from_value(&entry.node.value);
+                (Kind::Number { min: least, max: all }, number.map(|number| (least..=all).contains(&number)))
+            };
+            match is_within {
+                Some(true) => {}
+                Some(false) => return Err(self.out_of_range(key, kind.accepted(), &entry.node)),
+                None => return Err(self.wrong_type(key, kind.accepted(), &entry.node)),
+            }
+        }
+        Ok(())
     }
 
     fn rules(self, key: &str, items: &[Node]) -> Result<(), ConfigError> {

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::rule::RuleMatch;
+use super::sampling::Sampling;
 use super::table::{Config, FIELDS, Field, Kind, Mask, Shape};
 
 /// JSON Schema (2020-12) of a whole configuration, with meanings, defaults and bounds; unknown keys are refused.
@@ -22,6 +23,15 @@ pub fn json_schema() -> Value {
         if let Some(name) = object(&mut schema, &["$defs", named, "properties", Mask::NAME]) {
             name.insert("pattern".to_owned(), json!(Mask::NAME_PATTERN));
             name.insert("maxLength".to_owned(), json!(Mask::NAME_CHARS));
+        }
+    }
+    let sampling = [
+        (Sampling::KEEP, json!(Sampling::KEEP_BOUNDS.0), json!(Sampling::KEEP_BOUNDS.1)),
+        (Sampling::RATIO, json!(Sampling::RATIO_BOUNDS.0), json!(Sampling::RATIO_BOUNDS.1)),
+    ];
+    for (key, min, max) in sampling {
+        if let Some(property) = object(&mut schema, &["$defs", "Sampling", "properties", key]) {
+            bounds(property, min, max);
         }
     }
     if let Some(kinds) = schema.pointer_mut("/$defs/RuleMatch/anyOf").and_then(Value::as_array_mut) {
@@ -56,7 +66,7 @@ fn object<'s>(schema: &'s mut Value, path: &[&str]) -> Option<&'s mut Map<String
 fn describe(property: &mut Map<String, Value>, field: &Field) {
     property.insert("description".to_owned(), json!(field.description));
     match field.kind {
-        Kind::Flag | Kind::Choice(_) => {}
+        Kind::Flag | Kind::Choice(_) | Kind::Sampling => {}
         Kind::Integer { min, max } => bounds(property, json!(min), json!(max)),
         Kind::Number { min, max } => bounds(property, json!(min), json!(max)),
         Kind::Text(shape) | Kind::OptionalText(shape) => text(property, shape),

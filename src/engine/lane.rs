@@ -9,6 +9,7 @@ use super::learned::Learned;
 use super::log::Log;
 use super::open::Inner;
 use super::picture::{Delta, FoldedEvents, LaneState, Unseen};
+use super::sampler::{RARE_NATS, Sampler};
 use super::sections;
 use super::texts::Texts;
 use super::timer::Every;
@@ -98,6 +99,7 @@ pub struct Lane {
     synthetic: Vec<Synthetic>,
     /// Some templates are never or always an anomaly.
     has_rules: bool,
+    sampler: Option<Sampler>,
     /// Changes of the feedback that this lane heeds.
     feedback_heeded: u64,
     /// The rule that the event at hand meets by its fields.
@@ -126,6 +128,7 @@ impl Lane {
             next_look: Timestamp::default(),
             newest: Timestamp(i64::MIN),
             synthetic: Vec::new(),
+            sampler: inner.core.config.sampling.map(Sampler::new),
             has_rules: false,
             feedback_heeded: 0,
             field_rule: None,
@@ -202,7 +205,8 @@ impl Lane {
             self.look(observation.timestamp);
         }
         let measure = self.measure(observation.message, &scored);
-        Verdict { measure, ruling, ..self.verdict(&scored, found.id, event_id) }
+        let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
+        Verdict { measure, ruling, sample_ratio, ..self.verdict(&scored, found.id, event_id) }
     }
 
     /// What overrides the score of an event of the slot's template, which was looked at.
@@ -263,6 +267,9 @@ impl Lane {
         if self.synthetic.len() < MOST_SYNTHETIC {
             let verdict = Verdict { measure: Some(measure), ..self.verdict(&scored, template, event_id) };
             let stream = silent.stream.unwrap_or_default();
+            if let Some(sampler) = &mut self.sampler {
+                sampler.alert(stream, now);
+            }
             self.synthetic.push(Synthetic { verdict, timestamp: now, stream, template_text });
         }
     }
@@ -298,6 +305,7 @@ impl Lane {
             reasons: scored.reasons,
             measure: None,
             ruling: None,
+            sample_ratio: self.sampler.as_ref().map(|_| 1.0),
             template,
             event_id,
         }
@@ -607,6 +615,14 @@ fn overrule(scored: &mut Scored, ruling: Ruling) {
         scored.reasons =
             std::array::from_fn::<_, REASONS, _>(|place| if place == 0 { Some(Reason::Rule) } else { weaker(place) });
     }
+}
+
+fn sample(sampler: &mut Sampler, input: &Input, scored: &Scored) -> f64 {
+    if scored.is_anomaly {
+        sampler.alert(input.stream, input.timestamp);
+    }
+    let rarity = scored.evidence.get(DetectorKind::Rarity as usize).copied().unwrap_or(0.0);
+    sampler.ratio(input.slot, input.stream, input.timestamp, scored.is_anomaly || rarity >= RARE_NATS)
 }
 
 fn flags(scored: &Scored, input: &Input) -> u8 {

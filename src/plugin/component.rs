@@ -303,7 +303,9 @@ impl Component {
     fn write(&self, event: &mut impl Event, scored: Option<Scored>) -> Outcome {
         let detail = self.shared.layout.detail;
         let Some(scored) = scored else {
-            let written = event.write(&Enrichment::unscored(detail, self.state()));
+            let enrichment = Enrichment::unscored(detail, self.state());
+            let is_sampled = self.shared.config.sampling.is_some();
+            let written = event.write(&if is_sampled { enrichment.kept() } else { enrichment });
             return Outcome { verdict: None, timestamp: None, written };
         };
         let enrichment = Enrichment::new(detail, &scored.verdict, scored.template.as_deref())

@@ -42,6 +42,7 @@ pub struct Enrichment<'a> {
     measure: Option<Measure>,
     parameters: Option<&'a [Cow<'a, str>]>,
     rule: Option<&'a str>,
+    sample_ratio: Option<f64>,
 }
 
 fn rounded(number: f64) -> f64 {
@@ -72,6 +73,7 @@ impl<'a> Enrichment<'a> {
             measure: None,
             parameters: None,
             rule: None,
+            sample_ratio: None,
         }
     }
 
@@ -88,6 +90,7 @@ impl<'a> Enrichment<'a> {
             template: template.map(|text| (verdict.template, text)),
             event_id: Some(verdict.event_id),
             measure: verdict.measure,
+            sample_ratio: verdict.sample_ratio,
             ..Self::unscored(detail, verdict.state)
         }
     }
@@ -102,6 +105,12 @@ impl<'a> Enrichment<'a> {
     #[must_use]
     pub fn with_rule(self, rule: Option<&'a str>) -> Self {
         Self { rule, ..self }
+    }
+
+    /// With the ratio of an event that was not scored: all of them are worth keeping.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self { sample_ratio: Some(1.0), ..self }
     }
 
     /// Marks the event as oddline's own.
@@ -161,6 +170,12 @@ impl<'a> Enrichment<'a> {
             FieldId::Rule => {
                 if let Some(rule) = self.rule {
                     write(Value::Text(rule));
+                }
+            }
+            FieldId::SampleRatio => {
+                if let Some(ratio) = self.sample_ratio {
+                    // Rounded up: a ratio of 0 would drop what is to be seen now and then.
+                    write(Value::Number(rounded(ratio).max(1.0 / SCALE)));
                 }
             }
             FieldId::EventId => {

@@ -38,6 +38,8 @@ pub enum FieldId {
     Synthetic,
     /// The rule that decided.
     Rule,
+    /// How much is worth keeping.
+    SampleRatio,
 }
 
 /// Type of a field.
@@ -90,7 +92,7 @@ const fn field(id: FieldId, name: &'static str, kind: Kind, when: When, meaning:
 }
 
 /// Every field, in the order they are written.
-pub static FIELDS: [Field; 14] = [
+pub static FIELDS: [Field; 15] = [
     field(
         FieldId::Score,
         "score",
@@ -189,6 +191,16 @@ pub static FIELDS: [Field; 14] = [
             "name of the rule that made it an anomaly, or kept it from being one; `feedback:flag` or `feedback:accept` for what was said by these commands",
         )
     },
+    Field {
+        condition: "with `sampling`",
+        ..field(
+            FieldId::SampleRatio,
+            "sample_ratio",
+            Kind::Share,
+            When::Minimal,
+            "the share of events like this one that is worth keeping, above 0; Vector's `sample` transform takes it as `ratio_field`",
+        )
+    },
 ];
 
 impl When {
@@ -260,7 +272,11 @@ impl Field {
 /// JSON Schema of the object under the target.
 pub fn json_schema() -> Json {
     let properties: Map<String, Json> = FIELDS.iter().map(|field| (field.name.to_owned(), field.schema())).collect();
-    let required: Vec<_> = FIELDS.iter().filter(|field| field.when == When::Minimal).map(|field| field.name).collect();
+    let required: Vec<_> = FIELDS
+        .iter()
+        .filter(|field| field.when == When::Minimal && field.condition.is_empty())
+        .map(|field| field.name)
+        .collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "oddline fields",

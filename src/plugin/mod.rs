@@ -14,6 +14,7 @@ pub mod json;
 pub mod manifest;
 pub mod path;
 mod ruled;
+pub mod sample;
 pub mod timestamp;
 
 pub use component::{Component, ComponentError, ComponentStats, Counts, Outcome, Panicked, guard};
