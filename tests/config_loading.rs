@@ -392,6 +392,7 @@ fn the_target_is_a_dotted_path_of_identifiers() {
 #[test]
 fn sampling_has_defaults_and_names_its_fault() {
     assert_eq!(yaml("sampling: {}").unwrap().sampling, Some(Sampling::default()));
+    assert_eq!(yaml("sampling: []").unwrap().sampling, Some(Sampling::default()), "as from Lua");
     assert_eq!(yaml("sampling: null").unwrap().sampling, None);
     let few = Sampling { keep_per_minute: 6, ..Sampling::default() };
     assert_eq!(yaml("sampling: {keep_per_minute: 6}").unwrap().sampling, Some(few));

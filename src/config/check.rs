@@ -74,6 +74,8 @@ impl Check<'_> {
                 within(items.len() <= *max_items)?;
                 self.masks(field.key, items)
             }
+            // Lua cannot tell an empty map from an empty list.
+            (Kind::Sampling, Value::List(items)) if items.is_empty() => Ok(()),
             (Kind::Sampling, Value::Map(entries)) => self.sampling(field.key, entries),
             (Kind::Rules { max_items }, Value::List(items)) => {
                 within(items.len() <= *max_items)?;

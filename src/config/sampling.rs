@@ -41,7 +41,11 @@ impl Setting for Sampling {
     }
 
     fn from_value(value: &Value) -> Option<Self> {
-        let Value::Map(entries) = value else { return None };
+        let entries: &[Entry] = match value {
+            Value::Map(entries) => entries,
+            Value::List(items) if items.is_empty() => &[],
+            _ => return None,
+        };
         let mut sampling = Self::default();
         for entry in entries {
             match entry.key.as_str() {
