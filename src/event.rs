@@ -116,6 +116,40 @@ impl<'a> Observation<'a> {
     }
 }
 
+/// What overrides the score of an event: a rule of the configuration, or what the user said of its template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ruling {
+    by: Option<u16>,
+    is_always: bool,
+}
+
+impl Ruling {
+    /// By the rule with this number among `rules`: always an anomaly, or never.
+    pub const fn rule(number: u16, is_always: bool) -> Self {
+        Self { by: Some(number), is_always }
+    }
+
+    /// By what the user said of the template.
+    pub const fn feedback(is_always: bool) -> Self {
+        Self { by: None, is_always }
+    }
+
+    /// The number of the rule among `rules`; none for feedback.
+    pub const fn number(self) -> Option<u16> {
+        self.by
+    }
+
+    /// Of two, the one with the lower order decides.
+    pub(crate) fn order(self) -> u32 {
+        self.by.map_or(u32::MAX, u32::from)
+    }
+
+    /// The event is an anomaly whatever its score, or else never one.
+    pub const fn is_always(self) -> bool {
+        self.is_always
+    }
+}
+
 /// Why an event stands out; the text form is what the `reasons` field holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -137,11 +171,13 @@ pub enum Reason {
     UnusualOrder,
     /// Level words or error keywords.
     Severity,
+    /// A rule of the user's says so.
+    Rule,
 }
 
 impl Reason {
     /// Every reason, in the order of the field table.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NewTemplate,
         Self::RareTemplate,
         Self::RateSpike,
@@ -150,6 +186,7 @@ impl Reason {
         Self::NewValue,
         Self::UnusualOrder,
         Self::Severity,
+        Self::Rule,
     ];
 
     /// The text of the `reasons` field.
@@ -163,6 +200,7 @@ impl Reason {
             Self::NewValue => "new_value",
             Self::UnusualOrder => "unusual_order",
             Self::Severity => "severity",
+            Self::Rule => "rule",
         }
     }
 }
@@ -305,7 +343,7 @@ pub struct Verdict {
     pub score: f64,
     /// Probability of an event at least this odd under what was learned, in (0, 1].
     pub p_value: f64,
-    /// `p_value ≤ alert_budget`, past the learning period, and not `suppressed`.
+    /// `p_value ≤ alert_budget`, past the learning period, and not `suppressed`; or as `ruling` says.
     pub is_anomaly: bool,
     /// A repeat within the hold time of an alert already raised.
     pub suppressed: bool,
@@ -316,6 +354,10 @@ pub struct Verdict {
     pub(crate) reasons: [Option<Reason>; REASONS],
     /// What a rate, numeric or silence reason rests on.
     pub measure: Option<Measure>,
+    /// What overrode the score.
+    pub ruling: Option<Ruling>,
+    /// With `sampling`: the share of events like this one that is worth keeping, in (0, 1].
+    pub sample_ratio: Option<f64>,
     /// The event's template.
     pub template: TemplateId,
     /// Time-ordered id of the event.

@@ -2,7 +2,7 @@
 
 mod cli_support;
 
-use cli_support::{failed, json, ok, path, run, stderr};
+use cli_support::{failed, json, json_lines, ok, path, run, stderr};
 
 #[test]
 fn the_example_configuration_passes_the_check() {
@@ -166,4 +166,45 @@ fn help_goes_to_stdout_with_examples_and_wrong_usage_to_stderr() {
     }
     let output = run(&[], "");
     assert!(failed(&output, 2).contains("Usage") && output.stdout.is_empty());
+}
+
+#[test]
+fn templates_are_accepted_and_flagged_by_template_and_by_event_and_that_is_listed_and_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let config = dir.path().join("oddline.yaml");
+    std::fs::write(&config, "learning_events: 100\nfields: full\nalert_budget: 0.01\n").unwrap();
+    let score = |log: &str| json_lines(ok(&run(&["score", "--config", path(&config), "--data-dir", path(&data)], log)));
+    let log: String = (0..2_000).map(|n| format!("request {n} served\n")).collect();
+    let answers = score(&(log + "kernel panic\n"));
+    let (routine, odd) = (&answers[0]["anomaly"], &answers[2_000]["anomaly"]);
+    assert_eq!(odd["is_anomaly"], true);
+    let (template, event) = (routine["template_id"].as_str().unwrap(), odd["event_id"].as_str().unwrap());
+    let said = run(&["accept", event, "--data-dir", path(&data)], "");
+    assert!(ok(&said).contains("kernel panic"), "{}", ok(&said));
+    ok(&run(&["flag", template, "--data-dir", path(&data)], ""));
+    let list = || json(ok(&run(&["feedback", "list", "--data-dir", path(&data), "--format", "json"], "")));
+    assert_eq!(list()[0]["opinion"], "accept");
+    assert_eq!((list()[0]["event_id"].as_str(), list()[1]["template_id"].as_str()), (Some(event), Some(template)));
+    let answers = score("kernel panic\nrequest 7 served\n");
+    assert_eq!(answers[0]["anomaly"]["is_anomaly"], false);
+    assert_eq!(answers[0]["anomaly"]["rule"], "feedback:accept");
+    assert_eq!(answers[1]["anomaly"]["rule"], "feedback:flag");
+    assert_eq!(answers[1]["anomaly"]["reasons"][0], "rule");
+    ok(&run(&["feedback", "remove", template, "--data-dir", path(&data)], ""));
+    assert_eq!(list().as_array().unwrap().len(), 1);
+    assert_eq!(score("request 8 served\n")[0]["anomaly"]["is_anomaly"], false);
+    for (args, code, what) in [
+        (["feedback", "remove", template], 1, "nothing was said"),
+        (["accept", "kernel", "--data-dir"], 2, "is no id"),
+        (["flag", "019aa3c0f1e2-00000103-0000000a3f", "--data-dir"], 1, "not in the history"),
+    ] {
+        let mut args: Vec<&str> = args.to_vec();
+        if args.last() != Some(&"--data-dir") {
+            args.push("--data-dir");
+        }
+        args.push(path(&data));
+        let output = run(&args, "");
+        assert!(failed(&output, code).contains(what), "{args:?} {}", stderr(&output));
+    }
 }

@@ -359,3 +359,52 @@ fn a_heartbeat_that_stops_comes_out_as_an_event_of_its_own_even_when_the_input_e
     assert_eq!(silent[0]["anomaly"]["reasons"], serde_json::json!(["silence"]));
     assert_eq!(silent[0]["anomaly"]["expected"], "≤ 5 s between events");
 }
+
+#[test]
+fn rules_decide_by_template_and_by_field_and_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("oddline.yaml");
+    let rules = "learning_events: 100\nfields: full\nrules:\n  - {name: canary, match: {field: meta.host, value: canary}, do: never}\n  \
+                 - {name: page, match: {regex: '^page <\\*> was'}, do: always}\n  - {name: code, match: {field: code, value: '7'}, do: always}\n";
+    std::fs::write(&config, rules).unwrap();
+    let mut input: String = (0..500).map(|n| format!("{{\"message\": \"request {n} served\"}}\n")).collect();
+    input += r#"{"message": "kernel panic", "meta": {"host": "canary"}}
+{"message": "page 7 was lost", "code": "8"}
+{"message": "page 8 was lost", "meta.host": "canary"}
+{"message": "request 7 served", "code": 7}
+{"message": "kernel panic again"}
+"#;
+    let lines = json_lines(ok(&run(&["score", "--input", "json", "--config", path(&config)], input)));
+    let told: Vec<_> = lines[500..]
+        .iter()
+        .map(|line| (line["anomaly"]["is_anomaly"].as_bool().unwrap(), line["anomaly"]["rule"].as_str()))
+        .collect();
+    let expected =
+        [(false, Some("canary")), (true, Some("page")), (false, Some("canary")), (true, Some("code")), (true, None)];
+    assert_eq!(told, expected);
+    assert_eq!(lines[501]["anomaly"]["reasons"][0], "rule");
+    assert!(lines[..500].iter().all(|line| line["anomaly"]["rule"].is_null()));
+    let text = run(&["score", "--config", path(&config)], "a line\n");
+    assert!(stderr(&text).contains("not used: rules about fields"), "{}", stderr(&text));
+}
+
+#[test]
+fn a_sampled_run_tells_what_it_dropped_so_that_totals_can_be_restored() {
+    let mut input: String = (0..5_000).map(|n| format!("request {n} served\n")).collect();
+    input += "kernel panic\n";
+    let args = ["score", "--sample", "--sample-report", "json"];
+    let output = run(&args, input.clone());
+    let kept = json_lines(ok(&output));
+    let report = json(stderr(&output));
+    assert!(kept.len() < 1_000 && kept.iter().all(|line| line["anomaly"]["sample_ratio"].as_f64().unwrap() > 0.0));
+    assert_eq!(report["kept"].as_u64().unwrap(), kept.len() as u64);
+    assert_eq!(report["kept"].as_u64().unwrap() + report["dropped"].as_u64().unwrap(), 5_001);
+    let template = &report["templates"][0];
+    assert_eq!(template["template"], "request <*> served");
+    assert_eq!(template["kept"].as_u64().unwrap() + template["dropped"].as_u64().unwrap(), 5_000);
+    assert_eq!(kept.last().unwrap()["message"], "kernel panic");
+    let text = run(&["score", "--sample"], input);
+    assert!(stderr(&text).contains("of 5001 events kept") && stderr(&text).contains("request <*> served"));
+    failed(&run(&["score", "--sample", "--only-anomalies"], ""), 2);
+    failed(&run(&["score", "--sample-report", "json"], ""), 2);
+}

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use oddline::config::{
-    BuiltinMask, Config, ConfigError, Durability, FIELDS, Field, Fields, Format, Kind, Mask, OnExisting, TimeSource,
-    Wildcards,
+    BuiltinMask, Config, ConfigError, Durability, EventRule, FIELDS, Field, Fields, Format, Kind, Mask, OnExisting,
+    RuleAction, RuleMatch, Sampling, TimeSource, Wildcards,
 };
 
 const FORMATS: [Format; 3] = [Format::Yaml, Format::Toml, Format::Json];
@@ -75,6 +75,24 @@ fn everything() -> Config {
         max_token_bytes: 15,
         seed_templates: vec!["user <*> \"in\"".to_owned()],
         seed_logs: vec!["user: ann #1".to_owned(), "  x".to_owned()],
+        rules: vec![
+            EventRule {
+                name: "one".to_owned(),
+                matches: RuleMatch::Template { template: "0123456789abcdef".to_owned() },
+                action: RuleAction::Never,
+            },
+            EventRule {
+                name: "two".to_owned(),
+                matches: RuleMatch::Regex { regex: r#"^disk "<\*>""#.to_owned() },
+                action: RuleAction::Always,
+            },
+            EventRule {
+                name: "three".to_owned(),
+                matches: RuleMatch::Field { field: "log.level".to_owned(), value: String::new() },
+                action: RuleAction::Never,
+            },
+        ],
+        sampling: Some(Sampling { keep_per_minute: 7, minimum_ratio: 0.5 }),
         wildcards: Wildcards::Typed,
     }
 }
@@ -212,6 +230,7 @@ fn is_of_type(kind: Kind, value: &str) -> bool {
         Kind::Integer { .. } => value == "7",
         Kind::Number { .. } => value == "7" || value == "7.5",
         Kind::Choice(_) | Kind::Text(_) | Kind::OptionalText(_) => value.starts_with('"'),
+        Kind::Sampling => value.starts_with('{'),
         Kind::Texts { .. } | Kind::Choices(_) => value == "[\"a\"]",
         _ => false,
     }
@@ -238,7 +257,7 @@ fn the_wrong_type_is_refused_for_each_key_in_each_format() {
 #[test]
 fn nothing_is_a_value_only_for_keys_that_can_be_unset() {
     for field in FIELDS {
-        let optional = matches!(field.kind, Kind::OptionalText(_));
+        let optional = matches!(field.kind, Kind::OptionalText(_) | Kind::Sampling);
         for (format, value) in [(Format::Json, "null"), (Format::Yaml, "null"), (Format::Yaml, "")] {
             let result = Config::from_str(&one_key(format, field.key, value), format, "test");
             assert_eq!(result.is_ok(), optional, "{} {result:?}", field.key);
@@ -368,6 +387,67 @@ fn the_target_is_a_dotted_path_of_identifiers() {
         let error = yaml(&format!("target: \"{target}\"")).unwrap_err();
         assert!(matches!(error, ConfigError::OutOfRange { .. }), "{target} {error}");
     }
+}
+
+#[test]
+fn sampling_has_defaults_and_names_its_fault() {
+    assert_eq!(yaml("sampling: {}").unwrap().sampling, Some(Sampling::default()));
+    assert_eq!(yaml("sampling: []").unwrap().sampling, Some(Sampling::default()), "as from Lua");
+    assert_eq!(yaml("sampling: null").unwrap().sampling, None);
+    let few = Sampling { keep_per_minute: 6, ..Sampling::default() };
+    assert_eq!(yaml("sampling: {keep_per_minute: 6}").unwrap().sampling, Some(few));
+    for (text, key, what) in [
+        ("sampling: 7", "sampling", "a map of keep_per_minute"),
+        ("sampling: {keep_per_minute: 0}", "sampling.keep_per_minute", "from 1 to"),
+        ("sampling: {keep_per_minute: 1.5}", "sampling.keep_per_minute", "a whole number"),
+        ("sampling: {keep_per_minute: all}", "sampling.keep_per_minute", "found \"all\""),
+        ("sampling: {minimum_ratio: 0}", "sampling.minimum_ratio", "from 0.000001 to 1"),
+        ("sampling: {minimum_ratio: .nan}", "sampling.minimum_ratio", "from 0.000001 to 1"),
+        ("sampling: {minimum_ration: 1}", "minimum_ration", "did you mean \"minimum_ratio\"?"),
+    ] {
+        let error = yaml(text).unwrap_err().to_string();
+        assert!(
+            error.starts_with("oddline.yaml:1: ") && error.contains(key) && error.contains(what),
+            "{text}: {error}"
+        );
+    }
+}
+
+#[test]
+fn rules_name_their_fault() {
+    let rules = |text: &str| yaml(&format!("rules:\n{text}")).unwrap_err();
+    let whole = |part: &str| format!("  - {{name: a, match: {part}, do: never}}");
+    for (text, key, line, what) in [
+        ("  - {name: A, match: {regex: a}, do: never}".to_owned(), "rules[0].name", 2, "lower-case"),
+        ("  - {match: {regex: a}, do: never}".to_owned(), "rules[0].name", 2, "missing"),
+        ("  - {name: a, do: never}".to_owned(), "rules[0].match", 2, "missing"),
+        ("  - {name: a, match: {regex: a}}".to_owned(), "rules[0].do", 2, "one of never, always"),
+        ("  - {name: a, match: {regex: a}, do: maybe}".to_owned(), "rules[0].do", 2, "one of never, always"),
+        ("  - text".to_owned(), "rules[0]", 2, "a map of name, match, do"),
+        (whole("{}"), "rules[0].match", 2, "template, of regex, or of field and value"),
+        (whole("a"), "rules[0].match", 2, "template, of regex, or of field and value"),
+        (whole("{field: host}"), "rules[0].match", 2, "field and value"),
+        (whole("{template: 0123456789abcdef, regex: a}"), "rules[0].match", 2, "template, of regex"),
+        (whole("{template: 123}"), "rules[0].match.template", 2, "16 hex digits"),
+        (whole("{template: 0123456789ABCDEF}"), "rules[0].match.template", 2, "16 hex digits"),
+        (whole("{field: host, value: 7}"), "rules[0].match.value", 2, "found 7"),
+        (whole("\n      {regex: '('}"), "rules[0].match.regex", 3, "not a valid pattern"),
+        (whole("{regx: a}"), "regx", 2, "did you mean \"regex\"?"),
+        (
+            "  - {name: a, match: {regex: a}, do: never}\n  - {name: a, match: {regex: b}, do: never}".to_owned(),
+            "rules[1].name",
+            3,
+            "each name once",
+        ),
+    ] {
+        let error = rules(&text).to_string();
+        assert!(error.starts_with(&format!("oddline.yaml:{line}: ")), "{text}: {error}");
+        assert!(error.contains(key) && error.contains(what), "{text}: {error}");
+    }
+    let of_field = |n: usize| format!("  - {{name: r{n}, match: {{field: f{n}, value: x}}, do: never}}\n");
+    assert!(yaml(&format!("rules:\n{}", (0..8).map(of_field).collect::<String>())).is_ok());
+    let error = rules(&(0..9).map(of_field).collect::<String>()).to_string();
+    assert!(error.contains("rules[8].match") && error.contains("at most 8 different fields"), "{error}");
 }
 
 #[test]

@@ -153,6 +153,23 @@ fn the_schema_says_what_the_table_says() {
                 assert_eq!(property["maxItems"], max_items);
                 assert_eq!(property["items"]["$ref"], "#/$defs/Mask");
             }
+            Kind::Rules { max_items } => {
+                assert_eq!(property["maxItems"], max_items);
+                assert_eq!(property["items"]["$ref"], "#/$defs/EventRule");
+                let kinds = schema["$defs"]["RuleMatch"]["anyOf"].as_array().unwrap();
+                assert_eq!(kinds.len(), 3);
+                for kind in kinds {
+                    assert_eq!(kind["additionalProperties"], false);
+                    assert!(kind["properties"].as_object().unwrap().values().all(|part| part["maxLength"].is_u64()));
+                }
+            }
+            Kind::Sampling => {
+                let properties = &schema["$defs"]["Sampling"]["properties"];
+                for (key, min) in [("keep_per_minute", 1.0), ("minimum_ratio", 1e-6)] {
+                    assert_eq!(properties[key]["minimum"].as_f64(), Some(min), "{key}");
+                    assert!(properties[key]["maximum"].is_number(), "{key}");
+                }
+            }
             other => panic!("{other:?} has no check here"),
         }
     }

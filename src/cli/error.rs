@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use oddline::config::ConfigError;
 use oddline::engine::EngineError;
+use oddline::engine::feedback::FeedbackError;
 use oddline::plugin::ComponentError;
 
 /// Why a command stopped.
@@ -39,6 +40,30 @@ pub(crate) enum CliError {
         /// The flags.
         flags: String,
     },
+    /// Neither a template id nor an event id.
+    #[error("{text:?} is no id: expected 16 hex digits (template_id) or 12, 8 and 10 joined by '-' (event_id)")]
+    NotAnId {
+        /// What was given.
+        text: String,
+    },
+    /// The history has no such event.
+    #[error(
+        "event {id} is not in the history of the data dir: it is older than what is kept, not written yet, or oddline's own; \
+         give its template_id instead"
+    )]
+    UnknownEvent {
+        /// The event's id.
+        id: String,
+    },
+    /// Nothing to take back.
+    #[error("nothing was said of template {id}: nothing was removed")]
+    NothingSaid {
+        /// The template's id.
+        id: String,
+    },
+    /// Feedback cannot be kept.
+    #[error(transparent)]
+    Feedback(#[from] FeedbackError),
     /// There was no line to measure.
     #[error("no lines to measure: the input is empty")]
     NothingToMeasure,
@@ -92,7 +117,7 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::ClosedPipe => 0,
-            Self::Usage(_) | Self::Flags(_) | Self::NeedsFields { .. } => 2,
+            Self::Usage(_) | Self::Flags(_) | Self::NeedsFields { .. } | Self::NotAnId { .. } => 2,
             Self::Interrupted => super::signals::INTERRUPTED,
             _ => 1,
         }

@@ -2,9 +2,10 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `feedback`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
+//! | `dropped` | what `score --sample` leaves out |
 //! | `output`, `error`, `signals`, `progress` | what is written where, exit codes, a clean end |
 //! | `report`, `groups`, `report_text`, `sparkline` | what `scan` and `demo` say at the end |
 //! | `story`, `random` | what `demo` replays |
@@ -17,9 +18,11 @@ mod completions;
 mod config;
 mod demo;
 mod doctor;
+mod dropped;
 mod error;
 mod explain;
 mod feed;
+mod feedback;
 mod groups;
 mod input;
 mod lines;
@@ -45,6 +48,7 @@ mod templates;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use oddline::engine::feedback::Opinion;
 use tracing_subscriber::EnvFilter;
 
 use self::error::CliError;
@@ -88,6 +92,12 @@ enum Command {
     Templates(templates::TemplatesArgs),
     /// Print what a data dir holds, in numbers.
     Stats(stats::StatsArgs),
+    /// Say that a template is normal: its events are no anomalies any more.
+    Accept(feedback::SayArgs),
+    /// Say that a template is to be told every time.
+    Flag(feedback::SayArgs),
+    /// List what was said of templates, or take it back.
+    Feedback(feedback::FeedbackArgs),
     /// Check a configuration, print its schema or an example.
     Config(config::ConfigArgs),
     /// Check plugin manifests.
@@ -130,6 +140,9 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Scan(args) => scan::run(args),
         Command::Templates(args) => templates::run(args),
         Command::Stats(args) => stats::run(args),
+        Command::Accept(args) => feedback::say(args, Opinion::Accept),
+        Command::Flag(args) => feedback::say(args, Opinion::Flag),
+        Command::Feedback(args) => feedback::run(args),
         Command::Config(args) => config::run(args),
         Command::Manifest(args) => manifest::run(args),
         Command::Doctor(args) => doctor::run(args),

@@ -84,8 +84,14 @@ pub(crate) fn warn(message: impl Display) {
 
 /// Says what goes on.
 #[cfg(feature = "serve")]
-pub(crate) fn note(message: impl Display) {
+pub(crate) fn announce(message: impl Display) {
     tell("oddline", message);
+}
+
+/// Says what is no data and no complaint.
+pub(crate) fn note(text: &str) {
+    // As in [`tell`].
+    io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
 }
 
 fn tell(kind: &str, message: impl Display) {

@@ -10,6 +10,7 @@ use oddline::engine::Synthetic;
 use oddline::plugin::{Component, Counts, LineScorer};
 
 use super::doctor;
+use super::dropped::{Dropped, ReportFormat};
 use super::error::CliError;
 use super::feed::{self, Work};
 use super::input;
@@ -33,6 +34,12 @@ pub(crate) struct ScoreArgs {
     /// Print anomalies only.
     #[arg(long)]
     only_anomalies: bool,
+    /// Leave out what the event's `sample_ratio` says is not worth keeping, and tell at the end on standard error how much of each template that was.
+    #[arg(long, conflicts_with = "only_anomalies")]
+    sample: bool,
+    /// How to tell what was left out.
+    #[arg(long, value_enum, default_value_t, requires = "sample")]
+    sample_report: ReportFormat,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
@@ -50,7 +57,11 @@ reasons, the template. Lines are answered as they come. Until enough was learned
 Examples:
   tail -F app.log | oddline score --only-anomalies
   oddline score --input json --message-field msg --partition-by host,service events.ndjson
+  oddline score --sample --sample-report json app.log > kept.ndjson 2> dropped.json
   oddline score --data-dir /var/lib/oddline old.log.gz new.log > scored.ndjson
+
+With --sample most of the routine is left out, by `sampling` of the configuration or its defaults: all anomalies, new and rare templates, \
+and what follows an alert on its stream for 60 s stay. Which lines stay depends on event ids alone.
 
 --message-field, --timestamp-field, --level-field and --partition-by are about fields: with --input lines they are \
 wrong usage, and when the input turns out to be text a warning says that they are not used. With --time event the \
@@ -64,6 +75,9 @@ pub(crate) fn run(args: &ScoreArgs) -> Result<(), CliError> {
     let mut config = settings::load(&args.engine)?;
     args.event.apply(&mut config);
     args.field.apply(&mut config);
+    if args.sample {
+        config.sampling.get_or_insert_default();
+    }
     let config = settings::checked(config)?;
     let mut notes = Vec::new();
     let sources = input::sources(&args.files, &mut notes)?;
@@ -78,6 +92,8 @@ struct Scoring {
     scorer: LineScorer,
     format: Option<LineFormat>,
     only_anomalies: bool,
+    dropped: Option<Dropped>,
+    sample_report: ReportFormat,
     out: Output,
     last_tick: Instant,
     /// Why the last commit failed, if it did.
@@ -100,6 +116,8 @@ impl Scoring {
             scorer: LineScorer::new(component),
             format: args.input,
             only_anomalies: args.only_anomalies,
+            dropped: args.sample.then(Dropped::default),
+            sample_report: args.sample_report,
             out: Output::stdout(),
             last_tick: Instant::now(),
             failure: None,
@@ -144,6 +162,9 @@ impl Scoring {
     fn finish(self, read: Result<feed::Ended, CliError>) -> Result<(), CliError> {
         let mut component = self.scorer.into_component();
         let counts = component.stats().counts;
+        if let (Some(dropped), Some(engine)) = (self.dropped, component.engine()) {
+            output::note(&dropped.report(&engine.templates(), self.sample_report));
+        }
         let saved = component.shutdown();
         // A closed pipe ends in silence, unless saving failed.
         let ended = read.inspect(|_| tell(&counts));
@@ -163,7 +184,11 @@ impl Work for Scoring {
             Some(LineFormat::Json) => self.scorer.json(line, buffer),
             Some(LineFormat::Lines) | None => self.scorer.text(line, buffer),
         };
-        if self.only_anomalies && !outcome.is_anomaly() {
+        let is_kept = match (&mut self.dropped, &outcome.verdict) {
+            (Some(dropped), Some(verdict)) => dropped.is_kept(verdict),
+            _ => !self.only_anomalies || outcome.is_anomaly(),
+        };
+        if !is_kept {
             buffer.truncate(start);
             return Ok(());
         }

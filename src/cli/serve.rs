@@ -110,10 +110,10 @@ async fn serve(config: oddline::config::Config, options: &Options) -> Result<(),
     };
     if let Some(vector) = &options.vector {
         let address = shown(&vector.listen, server.vector_address());
-        output::note(format_args!("listening for Vector on {address}, events go on to {}", vector.forward));
+        output::announce(format_args!("listening for Vector on {address}, events go on to {}", vector.forward));
     }
     if let Some(http) = &options.http {
-        output::note(format_args!("listening for HTTP on {}", shown(&http.listen, server.http_address())));
+        output::announce(format_args!("listening for HTTP on {}", shown(&http.listen, server.http_address())));
     }
     tell_systemd(&NotifyState::Ready);
     let watchdog = tokio::spawn(feed_watchdog());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use oddline::config::{Config, Fields, TimeSource};
+use oddline::config::{Config, Fields, RuleMatch, TimeSource};
 
 use super::error::CliError;
 use super::reader::LineFormat;
@@ -127,6 +127,7 @@ pub(crate) fn warn_of_unused(config: &Config, input: LineFormat) {
         ("timestamp_field", config.timestamp_field != usual.timestamp_field),
         ("level_field", config.level_field.is_some()),
         ("partition_by", config.partition_by != usual.partition_by),
+        ("rules about fields", config.rules.iter().any(|rule| matches!(rule.matches, RuleMatch::Field { .. }))),
     ];
     let unused: Vec<_> = keys.into_iter().filter(|(_, set)| *set).map(|(key, _)| key).collect();
     if input == LineFormat::Lines && !unused.is_empty() {

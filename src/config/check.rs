@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use super::error::{ConfigError, Place};
 use super::nearest::nearest;
+use super::rule::{EventRule, RuleAction, RuleMatch};
+use super::sampling::Sampling;
 use super::table::{Config, Field, Kind, Mask, Shape};
 use super::value::{Entry, Node, Setting, Value};
 
@@ -51,7 +53,7 @@ impl Check<'_> {
             if accepted { Ok(()) } else { Err(self.out_of_range(field.key, field.accepted(), node)) }
         };
         match (&field.kind, &node.value) {
-            (Kind::Flag, Value::Bool(_)) | (Kind::OptionalText(_), Value::Null) => Ok(()),
+            (Kind::Flag, Value::Bool(_)) | (Kind::OptionalText(_) | Kind::Sampling, Value::Null) => Ok(()),
             (Kind::Integer { min, max }, value) => i128::from_value(value)
                 .map_or_else(wrong_type, |number| within((i128::from(*min)..=i128::from(*max)).contains(&number))),
             (Kind::Number { min, max }, value) => {
@@ -71,6 +73,13 @@ impl Check<'_> {
             (Kind::Masks { max_items }, Value::List(items)) => {
                 within(items.len() <= *max_items)?;
                 self.masks(field.key, items)
+            }
+            // Lua cannot tell an empty map from an empty list.
+            (Kind::Sampling, Value::List(items)) if items.is_empty() => Ok(()),
+            (Kind::Sampling, Value::Map(entries)) => self.sampling(field.key, entries),
+            (Kind::Rules { max_items }, Value::List(items)) => {
+                within(items.len() <= *max_items)?;
+                self.rules(field.key, items)
             }
             _ => wrong_type(),
         }
@@ -113,7 +122,7 @@ impl Check<'_> {
                 return Err(self.wrong_type(key, format!("a map of {}", Mask::KEYS.join(" and ")), item));
             };
             self.keys(entries, &Mask::KEYS)?;
-            let name = self.mask_name(&key, item, entries)?;
+            let name = self.name(&key, item, entries)?;
             self.mask_regex(&key, item, entries)?;
             if !names.insert(name.value.describe()) {
                 return Err(self.out_of_range(format!("{key}.{}", Mask::NAME), "each name once".to_owned(), name));
@@ -122,10 +131,11 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn mask_name<'n>(self, key: &str, mask: &Node, entries: &'n [Entry]) -> Result<&'n Node, ConfigError> {
+    /// The name of a mask or a rule.
+    fn name<'n>(self, key: &str, whole: &Node, entries: &'n [Entry]) -> Result<&'n Node, ConfigError> {
         let key = format!("{key}.{}", Mask::NAME);
         let accepted = || format!("1 to {} lower-case ASCII letters, digits and _", Mask::NAME_CHARS);
-        let node = self.part(&key, Mask::NAME, accepted(), mask, entries)?;
+        let node = self.part(&key, Mask::NAME, accepted(), whole, entries)?;
         let text = self.text(&key, accepted(), node)?;
         if !matches(text, Mask::NAME_PATTERN, Mask::NAME_CHARS) {
             return Err(self.out_of_range(key, accepted(), node));
@@ -138,17 +148,109 @@ impl Check<'_> {
         let accepted =
             || format!("a pattern of at most {} characters that does not match the empty text", Mask::REGEX_CHARS);
         let node = self.part(&key, Mask::REGEX, accepted(), mask, entries)?;
-        let text = self.text(&key, accepted(), node)?;
-        if text.chars().count() > Mask::REGEX_CHARS {
-            return Err(self.out_of_range(key, accepted(), node));
-        }
-        let pattern = regex::Regex::new(text).map_err(|source| ConfigError::Pattern {
-            place: self.place(node.line),
-            key: key.clone(),
-            source: Box::new(source),
-        })?;
+        let pattern = self.pattern(&key, accepted(), node)?;
         // A pattern that matches nothing would find a variable between any two characters.
         if pattern.is_match("") { Err(self.out_of_range(key, accepted(), node)) } else { Ok(()) }
+    }
+
+    fn pattern(self, key: &str, accepted: String, node: &Node) -> Result<regex::Regex, ConfigError> {
+        let text = self.text(key, accepted.clone(), node)?;
+        if text.chars().count() > Mask::REGEX_CHARS {
+            return Err(self.out_of_range(key, accepted, node));
+        }
+        regex::Regex::new(text).map_err(|source| ConfigError::Pattern {
+            place: self.place(node.line),
+            key: key.to_owned(),
+            source: Box::new(source),
+        })
+    }
+
+    fn sampling(self, key: &str, entries: &[Entry]) -> Result<(), ConfigError> {
+        self.keys(entries, &Sampling::KEYS)?;
+        for entry in entries {
+            let key = format!("{key}.{}", entry.key);
+            let ((fewest, most), (least, all)) = (Sampling::KEEP_BOUNDS, Sampling::RATIO_BOUNDS);
+            let (kind, is_within) = if entry.key == Sampling::KEEP {
+                let number = i128::from_value(&entry.node.value);
+                let is_within = number.map(|number| (i128::from(fewest)..=i128::from(most)).contains(&number));
+                (Kind::Integer { min: fewest, max: most }, is_within)
+            } else {
+                let number = f64::from_value(&entry.node.value);
+                (Kind::Number { min: least, max: all }, number.map(|number| (least..=all).contains(&number)))
+            };
+            match is_within {
+                Some(true) => {}
+                Some(false) => return Err(self.out_of_range(key, kind.accepted(), &entry.node)),
+                None => return Err(self.wrong_type(key, kind.accepted(), &entry.node)),
+            }
+        }
+        Ok(())
+    }
+
+    fn rules(self, key: &str, items: &[Node]) -> Result<(), ConfigError> {
+        let (mut names, mut fields) = (HashSet::new(), HashSet::new());
+        for (index, item) in items.iter().enumerate() {
+            let key = format!("{key}[{index}]");
+            let Value::Map(entries) = &item.value else {
+                return Err(self.wrong_type(key, format!("a map of {}", EventRule::KEYS.join(", ")), item));
+            };
+            self.keys(entries, &EventRule::KEYS)?;
+            let name = self.name(&key, item, entries)?;
+            if !names.insert(name.value.describe()) {
+                return Err(self.out_of_range(format!("{key}.{}", EventRule::NAME), "each name once".to_owned(), name));
+            }
+            if let Some(field) = self.rule_match(&format!("{key}.{}", EventRule::MATCH), item, entries)? {
+                fields.insert(field.value.describe());
+                if fields.len() > EventRule::MOST_FIELDS {
+                    let accepted = format!("at most {} different fields over all rules", EventRule::MOST_FIELDS);
+                    return Err(self.out_of_range(format!("{key}.{}", EventRule::MATCH), accepted, field));
+                }
+            }
+            self.rule_action(&format!("{key}.{}", EventRule::DO), item, entries)?;
+        }
+        Ok(())
+    }
+
+    /// The path of the field, when the rule is about one.
+    fn rule_match<'n>(self, key: &str, rule: &Node, entries: &'n [Entry]) -> Result<Option<&'n Node>, ConfigError> {
+        let accepted = || RuleMatch::ACCEPTED.to_owned();
+        let node = self.part(key, EventRule::MATCH, accepted(), rule, entries)?;
+        let Value::Map(parts) = &node.value else { return Err(self.wrong_type(key, accepted(), node)) };
+        self.keys(parts, &RuleMatch::KEYS)?;
+        let part = |name: &str| parts.iter().find(|entry| entry.key == name).map(|entry| &entry.node);
+        let key_of = |name: &str| format!("{key}.{name}");
+        match RuleMatch::KEYS.map(part) {
+            [Some(template), None, None, None] => {
+                let expected = "16 hex digits, lower case";
+                self.shaped(&key_of(RuleMatch::TEMPLATE), expected, template, RuleMatch::TEMPLATE_PATTERN, 16)?;
+                Ok(None)
+            }
+            [None, Some(regex), None, None] => {
+                let expected = format!("a pattern of at most {} characters", Mask::REGEX_CHARS);
+                self.pattern(&key_of(RuleMatch::REGEX), expected, regex)?;
+                Ok(None)
+            }
+            [None, None, Some(field), Some(value)] => {
+                let shape = Shape::FieldPath;
+                self.shaped(&key_of(RuleMatch::FIELD), &shape.accepted(), field, shape.pattern(), Shape::FIELD_CHARS)?;
+                let expected = format!("a text of at most {} characters", RuleMatch::VALUE_CHARS);
+                self.shaped(&key_of(RuleMatch::VALUE), &expected, value, "", RuleMatch::VALUE_CHARS)?;
+                Ok(Some(field))
+            }
+            _ => Err(self.out_of_range(key, accepted(), node)),
+        }
+    }
+
+    fn rule_action(self, key: &str, rule: &Node, entries: &[Entry]) -> Result<(), ConfigError> {
+        let accepted = || format!("one of {}", RuleAction::NAMES.join(", "));
+        let node = self.part(key, EventRule::DO, accepted(), rule, entries)?;
+        let text = self.text(key, accepted(), node)?;
+        if RuleAction::NAMES.contains(&text) { Ok(()) } else { Err(self.out_of_range(key, accepted(), node)) }
+    }
+
+    fn shaped(self, key: &str, accepted: &str, node: &Node, pattern: &str, chars: usize) -> Result<(), ConfigError> {
+        let text = self.text(key, accepted.to_owned(), node)?;
+        if matches(text, pattern, chars) { Ok(()) } else { Err(self.out_of_range(key, accepted.to_owned(), node)) }
     }
 
     fn part<'n>(

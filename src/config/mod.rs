@@ -13,6 +13,8 @@ mod json;
 mod load;
 mod nearest;
 mod reference;
+mod rule;
+mod sampling;
 mod schema;
 mod table;
 mod toml;
@@ -23,5 +25,7 @@ pub use choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, Unknow
 pub use error::{ConfigError, Place};
 pub use load::Format;
 pub use reference::{example, example_in, reference_markdown};
+pub use rule::{EventRule, RuleAction, RuleMatch};
+pub use sampling::Sampling;
 pub use schema::json_schema;
 pub use table::{Config, FIELDS, Field, Kind, Mask, Shape};

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, Wildcards};
+use super::rule::{EventRule, RuleAction, RuleMatch};
+use super::sampling::Sampling;
 use super::value::{Setting, Value};
 
 const KIB: u64 = 1 << 10;
@@ -140,6 +142,13 @@ pub enum Kind {
         /// The most accepted.
         max_items: usize,
     },
+    /// A [`Sampling`] or nothing.
+    Sampling,
+    /// A list of [`EventRule`]s.
+    Rules {
+        /// The most accepted.
+        max_items: usize,
+    },
 }
 
 impl Kind {
@@ -156,6 +165,18 @@ impl Kind {
             Self::Choices(words) => format!("a list of any of {}", words.join(", ")),
             Self::Masks { max_items } => {
                 format!("a list of at most {max_items} masks, each with {}", Mask::KEYS.join(" and "))
+            }
+            Self::Sampling => {
+                let ((fewest, most), (least, all)) = (Sampling::KEEP_BOUNDS, Sampling::RATIO_BOUNDS);
+                format!(
+                    "a map of {} ({fewest} to {most}) and {} ({least} to {all}), or nothing",
+                    Sampling::KEEP,
+                    Sampling::RATIO
+                )
+            }
+            Self::Rules { max_items } => {
+                let (keys, fields) = (EventRule::KEYS.join(", "), EventRule::MOST_FIELDS);
+                format!("a list of at most {max_items} rules, each with {keys}, over at most {fields} fields")
             }
         }
     }
@@ -337,6 +358,15 @@ settings! {
     seed_templates: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::Line, max_items: 10_000 }, unit "", sample vec!["session opened for user <*>".to_owned()];
     /// Log lines whose templates are known from the start.
     seed_logs: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::Line, max_items: 10_000 }, unit "", sample vec!["session closed for user root".to_owned()];
+    /// Events that are never or always an anomaly, whatever their score: the first rule that an event meets decides. Each has a `name`
+    /// (lower-case letters, digits and `_`, unique), a `match`, one of `template` (an id of 16 hex digits), `regex` (found in the
+    /// template's text, variables written `<*>`) or `field` with `value` (equal to the whole value), and a `do`: `never` (scored and learned, but no
+    /// anomaly) or `always` (an anomaly with the reason `rule`, also while learning).
+    rules: Vec<EventRule> = Vec::new(), Kind::Rules { max_items: 256 }, unit "", sample vec![EventRule { name: "backup".to_owned(), matches: RuleMatch::Regex { regex: "backup of <\\*> finished".to_owned() }, action: RuleAction::Never }];
+    /// Writes `sample_ratio` on every event: 1 for anomalies, new and rare templates, and everything on a stream for 60 s after an alert (what
+    /// came before it has been answered by then); for the rest what keeps about `keep_per_minute` events of a template a minute and scoring
+    /// thread, at least `minimum_ratio`. What is left out of the map has its default (60 and 0.01). Unset: no ratio is written.
+    sampling: Option<Sampling> = None, Kind::Sampling, unit "", sample Some(Sampling::default());
     /// How variables are shown in templates: `plain` (all `<*>`) or `typed` (`<ip>`, `<num>`, the name of a mask of yours …).
     wildcards: Wildcards = Wildcards::default(), Kind::Choice(Wildcards::NAMES), unit "";
 }

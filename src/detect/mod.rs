@@ -68,6 +68,8 @@ pub struct Input {
     pub values: value::Values,
     /// How much it surprised where it came in its stream's order, 0 to 1; the model sets it before the detectors that use it are asked.
     pub surprise: f32,
+    /// The user wants no alert of it: it is scored and learned, and neither alerts nor counts as an alert.
+    pub is_muted: bool,
 }
 
 /// One source of evidence: O(1) an event, bounded memory.

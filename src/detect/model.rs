@@ -263,9 +263,11 @@ impl Model {
         let p_value = Calibration::probability(nats);
         let state = self.state_at(input.timestamp);
         let is_odd = state == State::Ready && p_value <= self.options.alert_budget;
+        let is_odd = is_odd && !input.is_muted;
         let suppressed = is_odd && self.hold.is_repeat(key(leader, input), input.timestamp, nats);
         let is_fresh = self.calibrate(input, &evidence, nats, leader);
-        self.learn(if is_odd && !suppressed || !is_odd && is_fresh { statistic } else { 0.0 });
+        let counts = if is_odd { !suppressed } else { is_fresh && !input.is_muted };
+        self.learn(if counts { statistic } else { 0.0 });
         let reasons = self.reasons(&evidence.calibrated, is_new);
         Scored {
             evidence: evidence.calibrated,

@@ -3,12 +3,15 @@
 //! Locks, none of them taken for a known template: `store` (a new template), `picture` (a fold), `parked` (taking and giving back a
 //! lane). Order where two are needed: `store`, then `picture`; `parked` is never held together with another.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::feedback::{self, Feedback};
 use super::log::Log;
 use super::open::Environment;
 use super::picture::Picture;
+use super::ruling::TemplateRules;
 use crate::config::Config;
 use crate::detect::{ModelOptions, Weights};
 use crate::template::TemplateStore;
@@ -52,6 +55,10 @@ pub(super) struct Core {
     pub(super) config: Config,
     pub(super) environment: Environment,
     pub(super) run: u32,
+    pub(super) rules: TemplateRules,
+    feedback: Mutex<Arc<Feedback>>,
+    /// Of the feedback: how often it has changed.
+    feedback_changes: AtomicU64,
     store: Mutex<TemplateStore>,
     picture: Mutex<Picture>,
     lanes: Mutex<Lanes>,
@@ -67,6 +74,7 @@ impl Core {
         config: Config,
         environment: Environment,
         run: u32,
+        rules: TemplateRules,
         store: TemplateStore,
         picture: Picture,
         lanes: Lanes,
@@ -75,6 +83,9 @@ impl Core {
             config,
             environment,
             run,
+            rules,
+            feedback: Mutex::default(),
+            feedback_changes: AtomicU64::new(0),
             store: Mutex::new(store),
             picture: Mutex::new(picture),
             lanes: Mutex::new(lanes),
@@ -91,6 +102,36 @@ impl Core {
 
     pub(super) fn picture(&self) -> MutexGuard<'_, Picture> {
         lock(&self.picture)
+    }
+
+    /// What the user said.
+    pub(super) fn feedback(&self) -> Arc<Feedback> {
+        Arc::clone(&lock(&self.feedback))
+    }
+
+    /// How often that has changed.
+    pub(super) fn feedback_changes(&self) -> u64 {
+        self.feedback_changes.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_feedback(&self, feedback: Feedback) {
+        *lock(&self.feedback) = Arc::new(feedback);
+        self.feedback_changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Takes up what was said since; `read` is what was read last. What cannot be read changes nothing.
+    pub(super) fn reread_feedback(&self, data_dir: &Path, read: &mut Option<Vec<u8>>) {
+        let bytes = match feedback::read_file(&*self.environment.fs, data_dir) {
+            Ok(Some(bytes)) if read.as_ref() != Some(&bytes) => bytes,
+            Ok(_) => return,
+            Err(error) => return self.note_failure(&error.to_string()),
+        };
+        match feedback::decode_file(data_dir, &bytes) {
+            Ok(feedback) if feedback != *self.feedback() => self.set_feedback(feedback),
+            Ok(_) => {}
+            Err(error) => self.note_failure(&error.to_string()),
+        }
+        *read = Some(bytes);
     }
 
     pub(super) fn lanes(&self) -> MutexGuard<'_, Lanes> {

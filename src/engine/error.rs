@@ -16,6 +16,14 @@ pub enum EngineError {
     /// A mask of the configuration does not compile.
     #[error(transparent)]
     Mask(#[from] MaskError),
+    /// A rule of the configuration does not compile.
+    #[error("rule {name:?}: {source}")]
+    Rule {
+        /// Its name.
+        name: String,
+        /// What is wrong with its pattern.
+        source: Box<regex::Error>,
+    },
     /// All 255 lanes are taken.
     #[error("all 255 lanes of this engine are taken: give one back before taking another")]
     TooManyLanes,

@@ -9,6 +9,7 @@ use super::learned::Learned;
 use super::log::Log;
 use super::open::Inner;
 use super::picture::{Delta, FoldedEvents, LaneState, Unseen};
+use super::sampler::{RARE_NATS, Sampler};
 use super::sections;
 use super::texts::Texts;
 use super::timer::Every;
@@ -19,7 +20,10 @@ use crate::detect::severity::Severity;
 use crate::detect::silence::TICK_SECS;
 use crate::detect::value::{Quantity, Values};
 use crate::detect::{Input, Scored};
-use crate::event::{DetectorKind, EventId, Measure, Observation, State, StreamKey, TemplateId, Timestamp, Verdict};
+use crate::event::{
+    DetectorKind, EventId, Measure, Observation, REASONS, Reason, Ruling, State, StreamKey, TemplateId, Timestamp,
+    Verdict,
+};
 use crate::storage::wal::{Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent};
 use crate::template::explain::Explanation;
 use crate::template::{LaneMatcher, Match, Slot};
@@ -53,6 +57,9 @@ const NATS_OF_A_MILLION: f64 = 6.0 * std::f64::consts::LN_10;
 
 /// Flag in the log: the event was an anomaly.
 pub(super) const FLAG_ANOMALY: u8 = 1;
+
+/// Flag in the log: the user wants no alert of it.
+pub(super) const FLAG_MUTED: u8 = 2;
 
 /// An event of oddline's own.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,13 +97,20 @@ pub struct Lane {
     next_look: Timestamp,
     newest: Timestamp,
     synthetic: Vec<Synthetic>,
+    /// Some templates are never or always an anomaly.
+    has_rules: bool,
+    sampler: Option<Sampler>,
+    /// Changes of the feedback that this lane heeds.
+    feedback_heeded: u64,
+    /// The rule that the event at hand meets by its fields.
+    field_rule: Option<u16>,
 }
 
 impl Lane {
     pub(super) fn new(inner: Arc<Inner>, parked: ParkedLane) -> Self {
         let (state, matcher) = Self::take_state(&inner, parked.number);
         let log = inner.writer.as_ref().map(|writer| Self::take_log(&inner, writer, &state, parked.log));
-        Self {
+        let mut lane = Self {
             number: parked.number,
             matcher,
             next_event: log.as_ref().map_or(parked.next_event, |log| log.encoder.next_event()),
@@ -114,8 +128,22 @@ impl Lane {
             next_look: Timestamp::default(),
             newest: Timestamp(i64::MIN),
             synthetic: Vec::new(),
+            sampler: inner.core.config.sampling.map(Sampler::new),
+            has_rules: false,
+            feedback_heeded: 0,
+            field_rule: None,
             inner,
-        }
+        };
+        lane.heed();
+        lane
+    }
+
+    /// Looks at every template again, by the rules and by what the user has said by now.
+    fn heed(&mut self) {
+        let core = &self.inner.core;
+        self.feedback_heeded = core.feedback_changes();
+        self.has_rules = !core.rules.is_empty() || !core.feedback().is_empty();
+        self.learned.look_again();
     }
 
     fn take_state(inner: &Inner, number: u8) -> (LaneState, LaneMatcher) {
@@ -143,6 +171,16 @@ impl Lane {
         Log::new(WalEncoder::new(header))
     }
 
+    /// As [`Self::observe`], for an event that meets rule number `rule` of the configuration by its fields.
+    ///
+    /// The first of all rules that an event meets decides; rules about templates are known here.
+    pub fn observe_ruled(&mut self, observation: &Observation<'_>, rule: Option<u16>) -> Verdict {
+        self.field_rule = rule;
+        let verdict = self.observe(observation);
+        self.field_rule = None;
+        verdict
+    }
+
     /// Scores an event, then learns it. Never fails, never waits for another thread when the template is known.
     pub fn observe(&mut self, observation: &Observation<'_>) -> Verdict {
         let found = match self.matcher.find(observation.message) {
@@ -154,8 +192,12 @@ impl Lane {
         }
         let severity = self.learned.severity(found.slot).unwrap_or_else(|| self.look_at(found.slot));
         let severity = observation.level.map_or(severity, |level| severity.with_level(level));
-        let input = self.input(observation, &found, severity);
-        let scored = self.learned.observe(&input);
+        let ruling = self.ruling(found.slot);
+        let input = self.input(observation, &found, severity, ruling);
+        let mut scored = self.learned.observe(&input);
+        if let Some(ruling) = ruling {
+            overrule(&mut scored, ruling);
+        }
         self.last = Some(found);
         let event_id = self.event_id(observation.timestamp);
         self.record(observation, &found, &scored, &input);
@@ -163,16 +205,28 @@ impl Lane {
             self.look(observation.timestamp);
         }
         let measure = self.measure(observation.message, &scored);
-        Verdict { measure, ..self.verdict(&scored, found.id, event_id) }
+        let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
+        Verdict { measure, ruling, sample_ratio, ..self.verdict(&scored, found.id, event_id) }
+    }
+
+    /// What overrides the score of an event of the slot's template, which was looked at.
+    #[inline]
+    fn ruling(&self, slot: Slot) -> Option<Ruling> {
+        if !self.has_rules && self.field_rule.is_none() {
+            return None;
+        }
+        let by_field = self.field_rule.and_then(|rule| self.inner.core.rules.ruling(rule));
+        by_field.into_iter().chain(self.learned.ruling(slot)).min_by_key(|ruling| ruling.order())
     }
 
     /// What the detectors see of an event. The words asked for depend on what was learned, and a replay has them from the log.
-    fn input(&self, observation: &Observation<'_>, found: &Match, severity: Severity) -> Input {
+    fn input(&self, observation: &Observation<'_>, found: &Match, severity: Severity, ruling: Option<Ruling>) -> Input {
         let slot = found.slot.index();
         let texts = self.matcher.skeleton().variables(observation.message);
         let values = Values::of(texts, self.learned.model.wanted_words(slot));
         let (timestamp, stream) = (observation.timestamp, observation.stream);
-        Input { slot, timestamp, stream, severity, values, ..Input::default() }
+        let is_muted = ruling.is_some_and(|ruling| !ruling.is_always());
+        Input { slot, timestamp, stream, severity, values, is_muted, ..Input::default() }
     }
 
     /// What a rate or numeric reason rests on, in the line's own units; the stronger one.
@@ -202,6 +256,9 @@ impl Lane {
         self.next_look = Timestamp(now.0.saturating_add(TICK_SECS * 1_000_000));
         let Some((silent, scored)) = self.learned.model.tick(now) else { return };
         let Some(template) = self.learned.id_of(silent.slot as u32) else { return };
+        if self.is_muted(Slot(silent.slot as u32)) {
+            return;
+        }
         let Some(template_text) = self.template_text(template) else { return };
         let event_id = self.event_id_beside(now);
         let measure =
@@ -210,8 +267,19 @@ impl Lane {
         if self.synthetic.len() < MOST_SYNTHETIC {
             let verdict = Verdict { measure: Some(measure), ..self.verdict(&scored, template, event_id) };
             let stream = silent.stream.unwrap_or_default();
+            if let Some(sampler) = &mut self.sampler {
+                sampler.alert(stream, now);
+            }
             self.synthetic.push(Synthetic { verdict, timestamp: now, stream, template_text });
         }
+    }
+
+    /// Whether the user wants no alert of the slot's template.
+    fn is_muted(&mut self, slot: Slot) -> bool {
+        if self.has_rules && self.learned.severity(slot).is_none() {
+            self.look_at(slot);
+        }
+        self.ruling(slot).is_some_and(|ruling| !ruling.is_always())
     }
 
     /// The id of an event of oddline's own: that of the event before it, a moment later.
@@ -236,6 +304,8 @@ impl Lane {
             evidence: scored.evidence,
             reasons: scored.reasons,
             measure: None,
+            ruling: None,
+            sample_ratio: self.sampler.as_ref().map(|_| 1.0),
             template,
             event_id,
         }
@@ -296,7 +366,7 @@ impl Lane {
         let inner = Arc::clone(&self.inner);
         let store = inner.core.store();
         self.learned.sync(&store);
-        self.learned.learn_severity(slot, &store)
+        self.learned.look_at(slot, &store, &inner.core.rules, &inner.core.feedback())
     }
 
     fn record(&mut self, observation: &Observation<'_>, found: &Match, scored: &Scored, input: &Input) {
@@ -312,7 +382,7 @@ impl Lane {
                 statistic: f32::from_bits(scored.statistic.to_bits() & 0xffff_0000),
                 stream: observation.stream,
                 severity: input.severity.code(),
-                flags: if scored.is_anomaly { FLAG_ANOMALY } else { 0 },
+                flags: flags(scored, input),
                 values: input.values.to_bytes(),
             };
             log.encoder.event(found.slot.0, &event);
@@ -382,6 +452,9 @@ impl Lane {
     fn fold(&mut self) {
         let inner = Arc::clone(&self.inner);
         let core = &inner.core;
+        if self.feedback_heeded != core.feedback_changes() {
+            self.heed();
+        }
         self.learned.sync(&core.store());
         let (unseen, seen) = if self.is_published && self.unfolded.events == 0 {
             let picture = core.picture();
@@ -409,6 +482,7 @@ impl Lane {
             Unseen::Missed => {
                 if let Some(state) = inner.core.picture().current(self.number, &store) {
                     self.learned = state.learned.clone();
+                    self.learned.look_again();
                     self.deltas_seen = state.deltas_seen;
                     self.is_published = false;
                 }
@@ -528,6 +602,32 @@ impl Lane {
     pub fn close(mut self) -> Result<(), EngineError> {
         self.commit()
     }
+}
+
+/// Puts what the user said over what the score says.
+#[cold]
+fn overrule(scored: &mut Scored, ruling: Ruling) {
+    scored.suppressed = false;
+    scored.is_anomaly = ruling.is_always();
+    if ruling.is_always() {
+        let before = scored.reasons;
+        let weaker = |place: usize| place.checked_sub(1).and_then(|place| before.get(place).copied().flatten());
+        scored.reasons =
+            std::array::from_fn::<_, REASONS, _>(|place| if place == 0 { Some(Reason::Rule) } else { weaker(place) });
+    }
+}
+
+fn sample(sampler: &mut Sampler, input: &Input, scored: &Scored) -> f64 {
+    if scored.is_anomaly {
+        sampler.alert(input.stream, input.timestamp);
+    }
+    let rarity = scored.evidence.get(DetectorKind::Rarity as usize).copied().unwrap_or(0.0);
+    sampler.ratio(input.slot, input.stream, input.timestamp, scored.is_anomaly || rarity >= RARE_NATS)
+}
+
+fn flags(scored: &Scored, input: &Input) -> u8 {
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    flag(scored.is_anomaly, FLAG_ANOMALY) | flag(input.is_muted, FLAG_MUTED)
 }
 
 impl Drop for Lane {

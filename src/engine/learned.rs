@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::feedback::Feedback;
 use super::picture::Delta;
+use super::ruling::TemplateRules;
 use crate::detect::severity::Severity;
 use crate::detect::{Input, Model, ModelOptions, Scored};
-use crate::event::TemplateId;
+use crate::event::{Ruling, TemplateId};
 use crate::template::{Change, Slot, TemplateStore};
 
 /// A lane's model, and what it knows of the slots the model counts by.
@@ -21,7 +23,14 @@ pub(super) struct Learned {
 #[derive(Debug, Clone, Copy, Default)]
 struct SlotInfo {
     id: TemplateId,
-    severity: Option<Severity>,
+    looked_at: Option<LookedAt>,
+}
+
+/// What a template's text and id say, once somebody looked.
+#[derive(Debug, Clone, Copy)]
+struct LookedAt {
+    severity: Severity,
+    ruling: Option<Ruling>,
 }
 
 impl Learned {
@@ -80,7 +89,7 @@ impl Learned {
                 self.model.merge(from.index(), into.index());
                 self.clear_slot(from);
                 if let Some(info) = self.slots.get_mut(into.index()) {
-                    info.severity = None;
+                    info.looked_at = None;
                 }
             }
             Change::Evicted(slot) => {
@@ -117,23 +126,42 @@ impl Learned {
         if let Some(info) = self.slots.get_mut(slot.index())
             && info.id != id
         {
-            *info = SlotInfo { id, severity: None };
+            *info = SlotInfo { id, looked_at: None };
         }
     }
 
     /// The severity of a slot's template, when it was looked at already.
     #[inline]
     pub(super) fn severity(&self, slot: Slot) -> Option<Severity> {
-        self.slots.get(slot.index()).and_then(|info| info.severity)
+        self.slots.get(slot.index()).and_then(|info| info.looked_at).map(|looked| looked.severity)
     }
 
-    /// Looks at the slot's template.
-    pub(super) fn learn_severity(&mut self, slot: Slot, store: &TemplateStore) -> Severity {
-        let severity = store.by_slot(slot).map_or(Severity::NONE, |template| Severity::of_template(&template.text));
+    /// What is said of a slot's template besides its score, when it was looked at already.
+    #[inline]
+    pub(super) fn ruling(&self, slot: Slot) -> Option<Ruling> {
+        self.slots.get(slot.index()).and_then(|info| info.looked_at).and_then(|looked| looked.ruling)
+    }
+
+    /// Looks at the slot's template: severity and ruling.
+    pub(super) fn look_at(
+        &mut self,
+        slot: Slot,
+        store: &TemplateStore,
+        rules: &TemplateRules,
+        feedback: &Feedback,
+    ) -> Severity {
+        let template = store.by_slot(slot);
+        let severity = template.map_or(Severity::NONE, |template| Severity::of_template(&template.text));
+        let ruling = template.and_then(|template| rules.of(template).or_else(|| feedback.of(template)));
         if let Some(info) = self.slots.get_mut(slot.index()) {
-            info.severity = Some(severity);
+            info.looked_at = Some(LookedAt { severity, ruling });
         }
         severity
+    }
+
+    /// Has every template looked at again: what is said of them has changed.
+    pub(super) fn look_again(&mut self) {
+        self.slots.iter_mut().for_each(|info| info.looked_at = None);
     }
 
     #[inline]

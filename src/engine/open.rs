@@ -9,10 +9,12 @@ use serde::Serialize;
 
 use super::core::{Core, Lanes, ParkedLane, model_options};
 use super::error::EngineError;
-use super::lane::{FLAG_ANOMALY, Lane};
+use super::feedback::{self, Feedback, FeedbackError};
+use super::lane::{FLAG_ANOMALY, FLAG_MUTED, Lane};
 use super::learned::Learned;
 use super::picture::{Delta, FoldedEvents, LaneState, Picture};
 use super::registry::Closing;
+use super::ruling::TemplateRules;
 use super::stats::{Stats, TemplateSummary};
 use super::writer::{Command, Start, Writer};
 use super::{registry, sections, seed};
@@ -104,7 +106,7 @@ impl Engine {
     /// ([`Config::validate`]).
     ///
     /// # Errors
-    /// When the data dir is in use, cannot be used, or is of a newer version; when a mask does not compile.
+    /// When the data dir is in use, cannot be used, or is of a newer version; when a mask or a rule does not compile.
     pub fn open(config: &Config, environment: Environment) -> Result<Self, EngineError> {
         Self::open_announced(config, environment, None)
     }
@@ -118,7 +120,7 @@ impl Engine {
         let options = template_options(config)?;
         let mut inner = match config.data_dir.clone() {
             Some(dir) => Self::restored(dir, config, environment, options)?,
-            None => Self::in_memory(config, environment, options),
+            None => Self::in_memory(config, environment, options)?,
         };
         inner._closing = closing;
         Ok(Self::from_inner(Arc::new(inner)))
@@ -136,15 +138,17 @@ impl Engine {
                 let fs = Arc::new(Untouched(environment.fs));
                 Self::recovered(&dir, config, Environment { fs, ..environment }, options)?.0
             }
-            None => Self::in_memory(config, environment, options),
+            None => Self::in_memory(config, environment, options)?,
         };
         Ok(Self::from_inner(Arc::new(inner)))
     }
 
-    fn in_memory(config: &Config, environment: Environment, options: TemplateOptions) -> Inner {
+    fn in_memory(config: &Config, environment: Environment, options: TemplateOptions) -> Result<Inner, EngineError> {
+        let rules = TemplateRules::new(config)?;
         let Recovered { store, picture, lanes, .. } = Recovery::new(config, options).in_memory();
-        let core = Core::new(config.clone(), environment, 0, store, picture, lanes);
-        Inner { core: Arc::new(core), writer: None, recovery: RecoveryReport::default(), _lock: None, _closing: None }
+        let core = Core::new(config.clone(), environment, 0, rules, store, picture, lanes);
+        let core = Arc::new(core);
+        Ok(Inner { core, writer: None, recovery: RecoveryReport::default(), _lock: None, _closing: None })
     }
 
     /// An engine as restored, without a thread that writes, and what that thread is to start from.
@@ -154,10 +158,12 @@ impl Engine {
         environment: Environment,
         options: TemplateOptions,
     ) -> Result<(Inner, Start), EngineError> {
+        let rules = TemplateRules::new(config)?;
         let lock = DataDirLock::acquire(dir, environment.clock.now())?;
-        let Recovered { run, store, picture, lanes, start, report } =
+        let Recovered { run, feedback, store, picture, lanes, start, report } =
             Recovery::run(dir, config, options, &*environment.fs)?;
-        let core = Core::new(config.clone(), environment, run, store, picture, lanes);
+        let core = Core::new(config.clone(), environment, run, rules, store, picture, lanes);
+        core.set_feedback(feedback);
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
         let core = Arc::new(core);
@@ -277,6 +283,7 @@ pub fn template_options(config: &Config) -> Result<TemplateOptions, EngineError>
 
 struct Recovered {
     run: u32,
+    feedback: Feedback,
     store: TemplateStore,
     picture: Picture,
     lanes: Lanes,
@@ -294,6 +301,7 @@ struct Recovery<'a> {
     replayed: Vec<Arc<Delta>>,
     /// Tails that were cut off when templates were learned.
     torn_tails: BTreeMap<u8, Vec<wal::TornTail>>,
+    feedback: Feedback,
     report: RecoveryReport,
 }
 
@@ -306,6 +314,7 @@ impl<'a> Recovery<'a> {
             states: BTreeMap::new(),
             replayed: Vec::new(),
             torn_tails: BTreeMap::new(),
+            feedback: Feedback::default(),
             report: RecoveryReport::default(),
         }
     }
@@ -315,7 +324,8 @@ impl<'a> Recovery<'a> {
         self.plant_seeds();
         let lanes = self.park(0);
         let start = Start::default();
-        Recovered { run: 0, store: self.store, picture: self.picture, lanes, start, report: self.report }
+        let feedback = Feedback::default();
+        Recovered { run: 0, feedback, store: self.store, picture: self.picture, lanes, start, report: self.report }
     }
 
     fn plant_seeds(&mut self) {
@@ -371,8 +381,18 @@ impl<'a> Recovery<'a> {
         let run = last_run.map_or(0, |last| last.wrapping_add(1));
         recovery.picture.tidy(&recovery.store);
         let lanes = recovery.park(run);
+        recovery.read_feedback(fs, dir);
+        let feedback = recovery.feedback;
         let start = Start { next_checkpoint: read.next_sequence, covered, leftovers };
-        Ok(Recovered { run, store: recovery.store, picture: recovery.picture, lanes, start, report: recovery.report })
+        Ok(Recovered {
+            run,
+            feedback,
+            store: recovery.store,
+            picture: recovery.picture,
+            lanes,
+            start,
+            report: recovery.report,
+        })
     }
 
     /// Takes a checkpoint in; one that does not fit (other options, damage its checksums do not show) is reported and left.
@@ -383,6 +403,7 @@ impl<'a> Recovery<'a> {
                 self.report.checkpoint_templates = restored.store.len() as u64;
                 self.store = restored.store;
                 self.picture = restored.picture;
+                self.feedback = restored.feedback;
                 self.states = restored.lanes.into_iter().map(|state| (state.number, state)).collect();
                 Some(restored.run)
             }
@@ -390,6 +411,16 @@ impl<'a> Recovery<'a> {
                 self.report.damaged_checkpoints.push(format!("checkpoint {}: {error}", checkpoint.sequence));
                 None
             }
+        }
+    }
+
+    /// The file counts, and the checkpoint's copy where it cannot be read.
+    fn read_feedback(&mut self, fs: &dyn FileSystem, dir: &Path) {
+        let read = feedback::read_file(fs, dir).map_err(FeedbackError::from);
+        match read.and_then(|bytes| bytes.map(|bytes| feedback::decode_file(dir, &bytes)).transpose()) {
+            Ok(Some(feedback)) => self.feedback = feedback,
+            Ok(None) => {}
+            Err(error) => self.report.damaged_checkpoints.push(format!("feedback: {error}")),
         }
     }
 
@@ -468,6 +499,7 @@ fn replay_event(store: &mut TemplateStore, learned: &mut Learned, event: &WalEve
         stream: event.stream,
         severity: Severity::from_code(event.severity),
         values: Values::from_bytes(event.values),
+        is_muted: event.flags & FLAG_MUTED != 0,
         ..Input::default()
     });
     true

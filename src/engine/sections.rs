@@ -5,11 +5,13 @@
 //! | `engine` | run `u32`, ready `u8` |
 //! | `templates` | see [`TemplateStore::checkpoint`] |
 //! | `picture` | events `u64`, incidents `u64`, count `u32`, then of each template id `u64`, count `u64`, first and last seen `i64` |
+//! | `feedback` | what the user said, see [`feedback`](super::feedback); only when there is any |
 //! | `lane-<hex>` | position (12 bytes), next segment `u64`, then [`Model::checkpoint`](crate::detect::Model::checkpoint) |
 
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
+use super::feedback::{self, Feedback};
 use super::learned::Learned;
 use super::picture::{LaneState, Picture, TemplateCount};
 use crate::config::Config;
@@ -20,7 +22,7 @@ use crate::storage::wal::{Position, SegmentSequence};
 use crate::template::{ImageError, TemplateOptions, TemplateStore};
 
 const ENGINE: &str = "engine";
-const TEMPLATES: &str = "templates";
+pub(super) const TEMPLATES: &str = "templates";
 const PICTURE: &str = "picture";
 const LANE: &str = "lane-";
 
@@ -34,6 +36,8 @@ pub(super) enum SectionError {
     State { name: String, source: StateError },
     #[error("section {TEMPLATES}: {0}")]
     Templates(#[from] ImageError),
+    #[error("section feedback: {0}")]
+    Feedback(#[from] serde_json::Error),
 }
 
 /// A checkpoint to be written: named sections, and the positions it covers.
@@ -51,6 +55,7 @@ pub(super) struct Restored {
     pub(super) store: TemplateStore,
     pub(super) picture: Picture,
     pub(super) lanes: Vec<LaneState>,
+    pub(super) feedback: Feedback,
 }
 
 /// Everything of `core` as it is now; of the lanes, what they last published.
@@ -69,6 +74,10 @@ pub(super) fn compose(core: &Core) -> Sections {
         named.push((PICTURE.to_owned(), picture_bytes(&picture)));
         picture.compose(&store)
     };
+    let said = core.feedback();
+    if !said.is_empty() {
+        named.push((feedback::SECTION.to_owned(), said.to_bytes()));
+    }
     let mut model_bytes = 0;
     for lane in &lanes {
         let bytes = lane_bytes(lane);
@@ -126,7 +135,8 @@ pub(super) fn restore(
             lanes.push(read_lane(number, bytes, config, &store).map_err(state(name))?);
         }
     }
-    Ok(Restored { run, store, picture, lanes })
+    let feedback = checkpoint.section(feedback::SECTION).map(Feedback::from_bytes).transpose()?.unwrap_or_default();
+    Ok(Restored { run, store, picture, lanes, feedback })
 }
 
 fn read_lane(number: u8, bytes: &[u8], config: &Config, store: &TemplateStore) -> Result<LaneState, StateError> {

@@ -149,6 +149,8 @@ struct Worker {
     resting_bytes: u64,
     started: Instant,
     clock_watch: ClockWatch,
+    /// The file of what the user said, as it was read last.
+    feedback: Option<Vec<u8>>,
 }
 
 impl Worker {
@@ -170,6 +172,7 @@ impl Worker {
             resting_bytes: 0,
             started: Instant::now(),
             clock_watch: ClockWatch::default(),
+            feedback: None,
             core,
         }
     }
@@ -375,6 +378,7 @@ impl Worker {
     }
 
     fn checkpoint(&mut self, sections: &Sections) {
+        self.core.reread_feedback(&self.dir, &mut self.feedback);
         // Two lanes may compose at the same time and come in the other order.
         if sections.order <= self.written {
             return;
@@ -429,6 +433,7 @@ impl Worker {
     }
 
     fn upkeep(&mut self) {
+        self.core.reread_feedback(&self.dir, &mut self.feedback);
         if let Err(error) = self.expire() {
             self.core.note_failure(&error.to_string());
         }

@@ -19,9 +19,10 @@ use serde::Serialize;
 
 use super::enrichment::Enrichment;
 use super::event::{Event, Input, Layout, LayoutError, Written};
+use super::ruled::FieldRules;
 use crate::config::{Config, ConfigError, Fields, TimeSource};
 use crate::engine::{Engine, EngineError, Environment, Explanation, Lane, Stats, Synthetic};
-use crate::event::{Observation, State, StreamKey, Timestamp, Verdict};
+use crate::event::{Observation, Ruling, State, StreamKey, Timestamp, Verdict};
 
 /// Seconds between two attempts to open a data dir that could not be opened.
 pub const RETRY_SECS: i64 = 10;
@@ -151,6 +152,7 @@ pub struct ComponentStats {
 struct Shared {
     config: Config,
     layout: Arc<Layout>,
+    rules: FieldRules,
     environment: Environment,
     engine: Mutex<Option<Engine>>,
     last_error: Mutex<Option<String>>,
@@ -196,6 +198,7 @@ impl Component {
         config.validate()?;
         let shared = Shared {
             layout: Arc::new(Layout::new(&config)?),
+            rules: FieldRules::new(&config),
             config,
             environment,
             engine: Mutex::default(),
@@ -279,12 +282,13 @@ impl Component {
             }),
         };
         let level = layout.level.as_ref().and_then(|_| event.read(Input::Level)).map(super::Scalar::into_text);
-        let verdict = lane.observe(&Observation {
+        let observation = Observation {
             message: &message,
             timestamp,
             stream: stream(event, layout.partition.len()),
             level: level.as_deref().and_then(|level| std::str::from_utf8(level).ok()),
-        });
+        };
+        let verdict = lane.observe_ruled(&observation, self.shared.rules.first_met(event));
         let wants_template = layout.detail != Fields::Minimal || layout.template_field.is_some();
         let wants_parameters = layout.parameters && layout.detail != Fields::Minimal;
         Some(Scored {
@@ -299,11 +303,14 @@ impl Component {
     fn write(&self, event: &mut impl Event, scored: Option<Scored>) -> Outcome {
         let detail = self.shared.layout.detail;
         let Some(scored) = scored else {
-            let written = event.write(&Enrichment::unscored(detail, self.state()));
+            let enrichment = Enrichment::unscored(detail, self.state());
+            let is_sampled = self.shared.config.sampling.is_some();
+            let written = event.write(&if is_sampled { enrichment.kept() } else { enrichment });
             return Outcome { verdict: None, timestamp: None, written };
         };
         let enrichment = Enrichment::new(detail, &scored.verdict, scored.template.as_deref())
-            .with_parameters(scored.parameters.as_deref());
+            .with_parameters(scored.parameters.as_deref())
+            .with_rule(scored.verdict.ruling.and_then(|ruling| self.shared.ruled_by(ruling)));
         Outcome { verdict: Some(scored.verdict), timestamp: Some(scored.timestamp), written: event.write(&enrichment) }
     }
 
@@ -418,6 +425,15 @@ impl Shared {
         let lane = open.lane()?;
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(lane)
+    }
+
+    /// The name of who overrode a score.
+    fn ruled_by(&self, ruling: Ruling) -> Option<&str> {
+        match ruling.number() {
+            Some(number) => self.config.rules.get(usize::from(number)).map(|rule| rule.name.as_str()),
+            None if ruling.is_always() => Some("feedback:flag"),
+            None => Some("feedback:accept"),
+        }
     }
 
     /// A clock that was set back since does not delay the next attempt.

@@ -37,6 +37,10 @@ fn case(name: &'static str, config: Json, event: Json) -> Case {
     Case { name, config, rest: event.clone(), event, target: Some("/anomaly"), scored: true }
 }
 
+fn ruled(field: &str, value: &str, action: &str) -> Json {
+    json!({"rules": [{"name": "mine", "match": {"field": field, "value": value}, "do": action}]})
+}
+
 fn cases() -> Vec<Case> {
     let plain = || json!({"message": "user 17 logged in from 10.0.0.1", "host": "web-1", "size": 12, "ok": true, "tags": ["a", "b"], "nested": {"deep": {"er": 1.5}}});
     let with = |mut event: Json, key: &str, value: Json| {
@@ -49,6 +53,11 @@ fn cases() -> Vec<Case> {
         case("full fields", json!({"fields": "full"}), plain()),
         case("full fields with parameters", json!({"fields": "full", "parameters": true}), plain()),
         case("standard fields with parameters", json!({"parameters": true}), plain()),
+        case("sampling", json!({"sampling": {"keep_per_minute": 1}}), plain()),
+        case("sampling with minimal fields", json!({"sampling": {}, "fields": "minimal"}), plain()),
+        case("a rule about a text", ruled("host", "web-1", "always"), plain()),
+        case("a rule about a number by path", ruled("nested.deep.er", "1.5", "always"), plain()),
+        case("a rule about a flag", ruled("ok", "true", "always"), plain()),
         case("an empty message", json!({}), json!({"message": ""})),
         case(
             "a message of control characters",
@@ -240,6 +249,9 @@ fn check_fields(fields: &Json, case: &Case, writes_empty_lists: bool) -> Result<
 fn applies(field: &Field, case: &Case) -> bool {
     match field.id {
         FieldId::Template | FieldId::TemplateId | FieldId::EventId => case.scored,
+        FieldId::SampleRatio => !case.config["sampling"].is_null(),
+        // The rules of cases are met.
+        FieldId::Rule => case.scored && !case.config["rules"].is_null(),
         FieldId::Parameters => case.scored && case.config["parameters"] == json!(true),
         _ => true,
     }

@@ -41,6 +41,8 @@ pub struct Enrichment<'a> {
     event_id: Option<EventId>,
     measure: Option<Measure>,
     parameters: Option<&'a [Cow<'a, str>]>,
+    rule: Option<&'a str>,
+    sample_ratio: Option<f64>,
 }
 
 fn rounded(number: f64) -> f64 {
@@ -70,6 +72,8 @@ impl<'a> Enrichment<'a> {
             event_id: None,
             measure: None,
             parameters: None,
+            rule: None,
+            sample_ratio: None,
         }
     }
 
@@ -86,6 +90,7 @@ impl<'a> Enrichment<'a> {
             template: template.map(|text| (verdict.template, text)),
             event_id: Some(verdict.event_id),
             measure: verdict.measure,
+            sample_ratio: verdict.sample_ratio,
             ..Self::unscored(detail, verdict.state)
         }
     }
@@ -94,6 +99,18 @@ impl<'a> Enrichment<'a> {
     #[must_use]
     pub fn with_parameters(self, parameters: Option<&'a [Cow<'a, str>]>) -> Self {
         Self { parameters, ..self }
+    }
+
+    /// Adds the name of the rule that decided.
+    #[must_use]
+    pub fn with_rule(self, rule: Option<&'a str>) -> Self {
+        Self { rule, ..self }
+    }
+
+    /// With the ratio of an event that was not scored: all of them are worth keeping.
+    #[must_use]
+    pub fn kept(self) -> Self {
+        Self { sample_ratio: Some(1.0), ..self }
     }
 
     /// Marks the event as oddline's own.
@@ -148,6 +165,17 @@ impl<'a> Enrichment<'a> {
             FieldId::Observed => {
                 if let Some(measure) = self.measure {
                     write(Value::Number(signed(measure.observed())));
+                }
+            }
+            FieldId::Rule => {
+                if let Some(rule) = self.rule {
+                    write(Value::Text(rule));
+                }
+            }
+            FieldId::SampleRatio => {
+                if let Some(ratio) = self.sample_ratio {
+                    // Rounded up: a ratio of 0 would drop what is to be seen now and then.
+                    write(Value::Number(rounded(ratio).max(1.0 / SCALE)));
                 }
             }
             FieldId::EventId => {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::enrichment::Enrichment;
 use super::path::{Path, PathError};
 use super::timestamp;
-use crate::config::{Config, Fields, OnExisting, TimeSource};
+use crate::config::{Config, Fields, OnExisting, RuleMatch, TimeSource};
 use crate::event::Timestamp;
 
 /// What scoring reads of an event.
@@ -19,6 +19,8 @@ pub enum Input {
     Level,
     /// One of `partition_by`, by its position there.
     Partition(usize),
+    /// One of the fields that `rules` look at, by its position in [`Layout::ruled`].
+    Ruled(usize),
 }
 
 /// A value as the event holds it. Null, lists and maps are no scalars: reading one gives nothing.
@@ -89,6 +91,8 @@ pub struct Layout {
     pub level: Option<Path>,
     /// What parts the input into streams.
     pub partition: Vec<Path>,
+    /// What rules look at, each once.
+    pub ruled: Vec<Path>,
     /// Where the fields go.
     pub target: Path,
     /// The one key at the top of the event that gets the template's text as well.
@@ -136,6 +140,7 @@ impl Layout {
             timestamp: path("timestamp_field", &config.timestamp_field)?,
             level: config.level_field.as_deref().map(|text| path("level_field", text)).transpose()?,
             partition: config.partition_by.iter().map(|text| path("partition_by", text)).collect::<Result<_, _>>()?,
+            ruled: ruled_fields(config).into_iter().map(|text| path("rules", text)).collect::<Result<_, _>>()?,
             target: path("target", &config.target)?,
             template_field: config.template_field.clone(),
             on_existing: config.on_existing,
@@ -171,6 +176,7 @@ impl Layout {
             .into_iter()
             .chain(self.level.iter().map(|path| ("level_field", path)))
             .chain(self.partition.iter().map(|path| ("partition_by", path)))
+            .chain(self.ruled.iter().map(|path| ("rules", path)))
     }
 
     /// The path `input` is read from; nothing for a level or a partition that is not configured.
@@ -180,8 +186,22 @@ impl Layout {
             Input::Timestamp => Some(&self.timestamp),
             Input::Level => self.level.as_ref(),
             Input::Partition(index) => self.partition.get(index),
+            Input::Ruled(index) => self.ruled.get(index),
         }
     }
+}
+
+/// The fields that rules look at, each once, in the order they first appear.
+pub(super) fn ruled_fields(config: &Config) -> Vec<&str> {
+    let mut fields = Vec::new();
+    for rule in &config.rules {
+        if let RuleMatch::Field { field, .. } = &rule.matches
+            && !fields.contains(&field.as_str())
+        {
+            fields.push(field.as_str());
+        }
+    }
+    fields
 }
 
 /// The name an existing field gets under `on_existing: rename`: `anomaly_original`, and when an event has that

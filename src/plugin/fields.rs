@@ -36,6 +36,10 @@ pub enum FieldId {
     EventId,
     /// Made by oddline.
     Synthetic,
+    /// The rule that decided.
+    Rule,
+    /// How much is worth keeping.
+    SampleRatio,
 }
 
 /// Type of a field.
@@ -88,7 +92,7 @@ const fn field(id: FieldId, name: &'static str, kind: Kind, when: When, meaning:
 }
 
 /// Every field, in the order they are written.
-pub static FIELDS: [Field; 13] = [
+pub static FIELDS: [Field; 15] = [
     field(
         FieldId::Score,
         "score",
@@ -101,7 +105,7 @@ pub static FIELDS: [Field; 13] = [
         "is_anomaly",
         Kind::Flag,
         When::Minimal,
-        "the event is within `alert_budget`, learning is over, and it is not `suppressed`",
+        "the event is within `alert_budget`, learning is over, and it is not `suppressed`; `rules` and feedback go over it",
     ),
     field(FieldId::Reasons, "reasons", Kind::Texts, When::Minimal, "why, strongest first"),
     field(
@@ -177,6 +181,26 @@ pub static FIELDS: [Field; 13] = [
         When::Notable,
         "the event is oddline's own, not one of the input",
     ),
+    Field {
+        condition: "when one of `rules` or feedback decided",
+        ..field(
+            FieldId::Rule,
+            "rule",
+            Kind::Text,
+            When::Notable,
+            "name of the rule that made it an anomaly, or kept it from being one; `feedback:flag` or `feedback:accept` for what was said by these commands",
+        )
+    },
+    Field {
+        condition: "with `sampling`",
+        ..field(
+            FieldId::SampleRatio,
+            "sample_ratio",
+            Kind::Share,
+            When::Minimal,
+            "the share of events like this one that is worth keeping, above 0; Vector's `sample` transform takes it as `ratio_field`",
+        )
+    },
 ];
 
 impl When {
@@ -248,7 +272,11 @@ impl Field {
 /// JSON Schema of the object under the target.
 pub fn json_schema() -> Json {
     let properties: Map<String, Json> = FIELDS.iter().map(|field| (field.name.to_owned(), field.schema())).collect();
-    let required: Vec<_> = FIELDS.iter().filter(|field| field.when == When::Minimal).map(|field| field.name).collect();
+    let required: Vec<_> = FIELDS
+        .iter()
+        .filter(|field| field.when == When::Minimal && field.condition.is_empty())
+        .map(|field| field.name)
+        .collect();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "oddline fields",

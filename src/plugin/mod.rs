@@ -13,6 +13,8 @@ pub mod fields;
 pub mod json;
 pub mod manifest;
 pub mod path;
+mod ruled;
+pub mod sample;
 pub mod timestamp;
 
 pub use component::{Component, ComponentError, ComponentStats, Counts, Outcome, Panicked, guard};

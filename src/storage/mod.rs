@@ -4,6 +4,7 @@
 //! <data dir>/
 //!   LOCK                                   lock.rs        one process at a time
 //!   state/<sequence:016x>.checkpoint       checkpoint.rs  everything learned, newest two
+//!   feedback/                              what the user said, with a LOCK of its own; see engine::feedback
 //!   wal/<lane:02x>/<sequence:016x>.wal     wal/           what happened since the checkpoint
 //!   chunks/<YYYYMMDDTHH>/<lane:02x>-<sequence:016x>.chunk   chunk.rs, chunk_dir.rs, retention.rs
 //! ```

@@ -54,7 +54,7 @@ fn json(value: &Value, depth: usize) -> Result<Json> {
             Number::from_f64(*number).map(Json::Number).ok_or_else(|| refused("a finite number", value))
         }
         Value::String(text) => Ok(Json::String(text.to_str()?.to_owned())),
-        // An empty table is a list: no key takes an empty map.
+        // An empty table is a list: a key that takes an empty map takes an empty list for it.
         Value::Table(table) if table.raw_len() > 0 || table.is_empty() => {
             let items = table.sequence_values::<Value>().map(|item| json(&item?, depth + 1));
             Ok(Json::Array(items.collect::<Result<_>>()?))

@@ -132,7 +132,7 @@ impl Event for TextEvent<'_> {
     fn read(&self, input: Input) -> Option<Scalar<'_>> {
         match input {
             Input::Message => Some(Scalar::Text(Cow::Borrowed(self.line))),
-            Input::Timestamp | Input::Level | Input::Partition(_) => None,
+            Input::Timestamp | Input::Level | Input::Partition(_) | Input::Ruled(_) => None,
         }
     }
 

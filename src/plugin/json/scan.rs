@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use crate::config::EventRule;
 use crate::plugin::event::{Input, Layout};
 use crate::plugin::path::Path;
 
@@ -16,11 +17,16 @@ const KEPT_DEPTH: usize = 1_024;
 /// The most partition paths; `partition_by` has the same bound.
 const MAX_PARTITIONS: usize = 16;
 
-/// Slots: bits 0 to 19 values by path, 20 to 39 the same by the one key with dots, from 40 the steps of the target.
-const FLAT: usize = 20;
-const TARGET: usize = 40;
-const TEMPLATE: usize = 60;
-const SLOTS: usize = 61;
+/// The most fields rules look at.
+const MAX_RULED: usize = EventRule::MOST_FIELDS;
+
+/// Slots, a bit each: values by path, the same by the one key with dots, the steps of the target, the template field.
+type Bits = u128;
+const RULED: usize = 3 + MAX_PARTITIONS + 1;
+const FLAT: usize = RULED + MAX_RULED + 1;
+const TARGET: usize = 2 * FLAT;
+const TEMPLATE: usize = TARGET + 20;
+const SLOTS: usize = TEMPLATE + 1;
 
 /// A place where a value can be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +47,11 @@ impl Slot {
             Input::Timestamp => 1,
             Input::Level => 2,
             Input::Partition(index) => 3 + if index < MAX_PARTITIONS { index } else { MAX_PARTITIONS },
+            Input::Ruled(index) => RULED + if index < MAX_RULED { index } else { MAX_RULED },
         })
     }
 
-    const fn bit(self) -> u64 {
+    const fn bit(self) -> Bits {
         1 << self.0
     }
 }
@@ -81,9 +88,9 @@ pub(crate) struct NotAnObject(pub(crate) usize);
 struct Node {
     children: Vec<(Box<[u8]>, u16)>,
     /// Slots its value is for.
-    slots: u64,
+    slots: Bits,
     /// Those, and those of every node below: a second member of the name replaces them all.
-    below: u64,
+    below: Bits,
 }
 
 /// No node: nothing below is asked for.
@@ -101,7 +108,8 @@ impl Wanted {
         let mut wanted = Self { nodes: vec![Node::default()] };
         let inputs = [Input::Message, Input::Timestamp, Input::Level]
             .into_iter()
-            .chain((0..layout.partition.len().min(MAX_PARTITIONS)).map(Input::Partition));
+            .chain((0..layout.partition.len().min(MAX_PARTITIONS)).map(Input::Partition))
+            .chain((0..layout.ruled.len().min(MAX_RULED)).map(Input::Ruled));
         for input in inputs {
             if let Some(path) = layout.path(input) {
                 wanted.input(Slot::input(input), path);
@@ -151,7 +159,7 @@ impl Wanted {
 /// What a pass over a line found, and the memory it needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Scan {
-    found: u64,
+    found: Bits,
     values: [Span; SLOTS],
     /// Where the object's `{` stands.
     pub(crate) start: usize,

@@ -1,0 +1,142 @@
+//! `oddline accept`, `oddline flag` and `oddline feedback`: what the user says of templates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use oddline::clock::{Clock, SystemClock};
+use oddline::config::Config;
+use oddline::engine::feedback::{FeedbackFile, Opinion, Said, template_of, template_text};
+use oddline::event::{EventId, TemplateId, Timestamp};
+use oddline::plugin::timestamp;
+use oddline::storage::{FileSystem, RealFs};
+
+use super::error::CliError;
+use super::output::{self, OutputFormat};
+use super::report_text::cut;
+use super::settings::{self, EngineArgs};
+
+/// Flags of `oddline accept` and `oddline flag`.
+#[derive(Debug, Args)]
+#[command(after_help = SAY_EXAMPLES)]
+pub(crate) struct SayArgs {
+    /// Template ids (16 hex digits) or event ids, as in the fields `template_id` and `event_id`.
+    #[arg(required = true, value_name = "TEMPLATE_ID|EVENT_ID")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+const SAY_EXAMPLES: &str = "\
+`accept` says that a template is normal: its events are scored and learned, and are no anomalies. `flag` says that it is to be told \
+every time: its events are anomalies with the reason `rule`. What was said last counts; `rules` in the configuration go over it. It is kept in the data dir; \
+a process that uses the data dir takes it up within about ten seconds, and nothing needs to be stopped. An event id is looked up in the history of the data dir.
+
+Examples:
+  oddline accept 6336270e787cf47f --data-dir /var/lib/oddline
+  oddline flag 019aa3c0f1e2-00000103-0000000a3f --data-dir /var/lib/oddline
+  oddline feedback list --data-dir /var/lib/oddline --format json";
+
+/// Flags of `oddline feedback`.
+#[derive(Debug, Args)]
+pub(crate) struct FeedbackArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List what was said, in the order it was said.
+    List {
+        #[command(flatten)]
+        engine: EngineArgs,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t)]
+        format: OutputFormat,
+    },
+    /// Take back what was said.
+    Remove {
+        /// Template ids (16 hex digits).
+        #[arg(required = true, value_name = "TEMPLATE_ID")]
+        ids: Vec<String>,
+        #[command(flatten)]
+        engine: EngineArgs,
+    },
+}
+
+/// Runs `accept` or `flag`.
+pub(crate) fn say(args: &SayArgs, opinion: Opinion) -> Result<(), CliError> {
+    let config = settings::checked(settings::load(&args.engine)?)?;
+    let dir = settings::existing_data_dir(&config)?;
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
+    let said: Vec<Said> =
+        args.ids.iter().map(|id| resolve(&*fs, dir, &config, id, opinion)).collect::<Result<_, _>>()?;
+    FeedbackFile::edit(fs, dir, SystemClock.now(), |feedback| -> Result<(), CliError> {
+        Ok(said.iter().try_for_each(|said| feedback.say(said.clone()))?)
+    })?;
+    output::print(&said.iter().map(line).collect::<String>())
+}
+
+/// Runs `feedback`.
+pub(crate) fn run(args: &FeedbackArgs) -> Result<(), CliError> {
+    match &args.action {
+        Action::List { engine, format } => list(&data_dir(engine)?, *format),
+        Action::Remove { ids, engine } => remove(&data_dir(engine)?, ids),
+    }
+}
+
+fn data_dir(engine: &EngineArgs) -> Result<PathBuf, CliError> {
+    let config = settings::checked(settings::load(engine)?)?;
+    settings::existing_data_dir(&config).map(Path::to_owned)
+}
+
+fn list(dir: &Path, format: OutputFormat) -> Result<(), CliError> {
+    let file = FeedbackFile::read(Arc::new(RealFs), dir)?;
+    let said = file.feedback().said();
+    match format {
+        OutputFormat::Json => output::print_json(&said),
+        OutputFormat::Text if said.is_empty() => output::print("nothing was said yet"),
+        OutputFormat::Text => output::print(&said.iter().map(line).collect::<String>()),
+    }
+}
+
+fn remove(dir: &Path, ids: &[String]) -> Result<(), CliError> {
+    FeedbackFile::edit(Arc::new(RealFs), dir, SystemClock.now(), |feedback| {
+        ids.iter().try_for_each(|id| {
+            if feedback.remove(&id.to_lowercase()) { Ok(()) } else { Err(CliError::NothingSaid { id: id.clone() }) }
+        })
+    })
+}
+
+fn line(said: &Said) -> String {
+    let opinion = match said.opinion {
+        Opinion::Accept => "accept",
+        Opinion::Flag => "flag",
+    };
+    let when = timestamp::format(Timestamp::from_millis(said.said_at_ms));
+    let text = said.template.as_deref().map_or_else(|| "(not in the newest checkpoint)".to_owned(), cut);
+    format!("{opinion:<6}  {}  {when}  {text}\n", said.template_id)
+}
+
+fn resolve(fs: &dyn FileSystem, dir: &Path, config: &Config, text: &str, opinion: Opinion) -> Result<Said, CliError> {
+    let (template, event_id) = match text.parse::<EventId>() {
+        Ok(event) => {
+            let found = template_of(fs, dir, event)?;
+            (found.ok_or_else(|| CliError::UnknownEvent { id: text.to_owned() })?, Some(event.to_string()))
+        }
+        Err(_) => (template_id(text)?, None),
+    };
+    Ok(Said {
+        template_id: template.to_string(),
+        opinion,
+        template: template_text(fs, dir, config, template)?,
+        event_id,
+        said_at_ms: SystemClock.now().as_millis(),
+    })
+}
+
+fn template_id(text: &str) -> Result<TemplateId, CliError> {
+    let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = if is_hex { u64::from_str_radix(text, 16).ok() } else { None };
+    id.map(TemplateId).ok_or_else(|| CliError::NotAnId { text: text.to_owned() })
+}

@@ -1,0 +1,350 @@
+//! What the user said of templates: "this is normal" and "tell me every time".
+//!
+//! `<data dir>/feedback/feedback` is a file of the checkpoints' container ([`checkpoint`]) with one section, `feedback`: a JSON list of
+//! [`Said`]. It is replaced as a whole ([`atomic`]) by who holds the lock of its directory, which is not that of the data dir: an engine may
+//! be running. An engine reads it when it opens, and again every ten seconds and at each checkpoint, and keeps a copy in its checkpoints,
+//! which counts when the file is not there.
+//!
+//! Limits: 10,000 templates. Rules of the configuration go over feedback.
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::EngineError;
+use super::open::template_options;
+use super::sections;
+use crate::config::Config;
+use crate::event::{EventId, Ruling, TemplateId, Timestamp};
+use crate::storage::wal::{self, Record};
+use crate::storage::{DataDirLock, FileSystem, StorageError, atomic, checkpoint, chunk_dir};
+use crate::template::{StoredTemplate, TemplateStore};
+
+/// Templates at most.
+pub const MOST: usize = 10_000;
+
+const DIR: &str = "feedback";
+const FILE: &str = "feedback";
+
+/// Name of the section that holds it, in its own file and in checkpoints.
+pub(super) const SECTION: &str = "feedback";
+
+/// Bits of an event id's run.
+const RUN_BITS: u32 = 0xff_ffff;
+
+/// What to do with a template's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Opinion {
+    /// This is normal: never an anomaly.
+    Accept,
+    /// Tell every time: always an anomaly.
+    Flag,
+}
+
+/// What was said of one template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    /// The template's id, 16 hex digits.
+    pub template_id: String,
+    /// What was said.
+    pub opinion: Opinion,
+    /// Its text when it was said, if it was known.
+    pub template: Option<String>,
+    /// The event it was said of, if it was said of one.
+    pub event_id: Option<String>,
+    /// When, milliseconds since the Unix epoch.
+    pub said_at_ms: i64,
+}
+
+/// Everything said, in the order it was said; of a template the last counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Feedback {
+    said: Vec<Said>,
+    rulings: HashMap<TemplateId, Ruling>,
+}
+
+/// Feedback cannot be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FeedbackError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The engine's own state cannot be read, or the directory is locked.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The file is whole and yet not what it should be.
+    #[error("feedback in {}: {source}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// As many as can be kept.
+    #[error("feedback on {MOST} templates is kept already: remove some (oddline feedback remove)")]
+    Full,
+}
+
+impl Feedback {
+    fn of_said(said: Vec<Said>) -> Self {
+        let ruling = |said: &Said| {
+            let id = u64::from_str_radix(&said.template_id, 16).ok()?;
+            Some((TemplateId(id), Ruling::feedback(said.opinion == Opinion::Flag)))
+        };
+        let rulings = said.iter().filter_map(ruling).collect();
+        Self { said, rulings }
+    }
+
+    /// Reads the bytes of a section.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes).map(Self::of_said)
+    }
+
+    /// The bytes of a section.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        // Texts, numbers and lists of them cannot fail to be written.
+        serde_json::to_vec(&self.said).unwrap_or_default()
+    }
+
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.said.is_empty()
+    }
+
+    /// What was said, in order.
+    pub fn said(&self) -> &[Said] {
+        &self.said
+    }
+
+    /// What was said of the template, or of one that was merged into it.
+    pub(super) fn of(&self, template: &StoredTemplate) -> Option<Ruling> {
+        std::iter::once(&template.id).chain(&template.aliases).find_map(|id| self.rulings.get(id)).copied()
+    }
+
+    /// Notes what was said, in place of what was said of the template before.
+    ///
+    /// # Errors
+    /// When [`MOST`] templates are known.
+    pub fn say(&mut self, said: Said) -> Result<(), FeedbackError> {
+        self.remove(&said.template_id);
+        if self.said.len() >= MOST {
+            return Err(FeedbackError::Full);
+        }
+        let mut all = std::mem::take(&mut self.said);
+        all.push(said);
+        *self = Self::of_said(all);
+        Ok(())
+    }
+
+    /// Takes back what was said of a template; false when nothing was.
+    pub fn remove(&mut self, template_id: &str) -> bool {
+        let before = self.said.len();
+        let mut all = std::mem::take(&mut self.said);
+        all.retain(|said| said.template_id != template_id);
+        *self = Self::of_said(all);
+        self.said.len() < before
+    }
+}
+
+/// The bytes of the file; `None` when there is none.
+pub(super) fn read_file(fs: &dyn FileSystem, data_dir: &Path) -> Result<Option<Vec<u8>>, StorageError> {
+    let path = data_dir.join(DIR).join(FILE);
+    match fs.read(&path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(source) => Err(StorageError::io("read", &path)(source)),
+    }
+}
+
+/// What the bytes of the file say.
+pub(super) fn decode_file(data_dir: &Path, bytes: &[u8]) -> Result<Feedback, FeedbackError> {
+    let path = data_dir.join(DIR).join(FILE);
+    let file = checkpoint::decode(&path, bytes)?;
+    let section = file.section(SECTION).unwrap_or(b"[]");
+    Feedback::from_bytes(section).map_err(|source| FeedbackError::Content { path, source })
+}
+
+/// The feedback of a data dir, for a command beside the engine that may be running on it.
+#[derive(Debug)]
+pub struct FeedbackFile {
+    fs: Arc<dyn FileSystem>,
+    feedback: Feedback,
+}
+
+impl FeedbackFile {
+    /// Reads the file, or where there is none the newest checkpoint.
+    ///
+    /// # Errors
+    /// When neither can be read.
+    pub fn read(fs: Arc<dyn FileSystem>, data_dir: &Path) -> Result<Self, FeedbackError> {
+        let feedback = match read_file(&*fs, data_dir)? {
+            Some(bytes) => decode_file(data_dir, &bytes)?,
+            None => Self::of_checkpoint(&*fs, data_dir)?,
+        };
+        Ok(Self { fs, feedback })
+    }
+
+    fn of_checkpoint(fs: &dyn FileSystem, data_dir: &Path) -> Result<Feedback, FeedbackError> {
+        let newest = checkpoint::read_newest(fs, &data_dir.join("state"))?.checkpoint;
+        let section = newest.as_ref().and_then(|checkpoint| checkpoint.section(SECTION)).unwrap_or(b"[]");
+        let path = data_dir.join("state");
+        Feedback::from_bytes(section).map_err(|source| FeedbackError::Content { path, source })
+    }
+
+    /// What was said.
+    pub fn feedback(&self) -> &Feedback {
+        &self.feedback
+    }
+
+    /// Reads, lets `edit` change what was said, and writes it; durable when it returns. One at a time: the directory is locked meanwhile.
+    ///
+    /// # Errors
+    /// When it is locked, cannot be read or written, or `edit` fails.
+    pub fn edit<T, E: From<FeedbackError>>(
+        fs: Arc<dyn FileSystem>,
+        data_dir: &Path,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Feedback) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let dir = data_dir.join(DIR);
+        let lock = DataDirLock::acquire(&dir, now).map_err(|error| FeedbackError::from(EngineError::from(error)))?;
+        let mut file = Self::read(fs, data_dir)?;
+        let result = edit(&mut file.feedback)?;
+        file.write(&dir, now)?;
+        drop(lock);
+        Ok(result)
+    }
+
+    fn write(&self, dir: &Path, now: Timestamp) -> Result<(), FeedbackError> {
+        let bytes = checkpoint::encode(0, now, &[(SECTION, &self.feedback.to_bytes())])?;
+        self.fs.create_dir_all(dir).map_err(StorageError::io("create directory", dir))?;
+        atomic::write(&*self.fs, dir, FILE, &bytes)?;
+        Ok(())
+    }
+}
+
+/// The text of a template as of the newest checkpoint; `None` when it holds no such template.
+///
+/// # Errors
+/// When the checkpoint cannot be read.
+pub fn template_text(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    config: &Config,
+    id: TemplateId,
+) -> Result<Option<String>, FeedbackError> {
+    let Some(newest) = checkpoint::read_newest(fs, &data_dir.join("state")).map_err(FeedbackError::from)?.checkpoint
+    else {
+        return Ok(None);
+    };
+    let Some(section) = newest.section(sections::TEMPLATES) else { return Ok(None) };
+    let store = TemplateStore::restore(template_options(config)?, section).ok();
+    Ok(store.and_then(|store| store.by_id(id).map(|template| String::from_utf8_lossy(&template.text).into_owned())))
+}
+
+/// The template of an event in the write-ahead log or the chunks; `None` when neither has it: it is older than what is kept, or not written yet.
+/// What is damaged is passed over.
+///
+/// # Errors
+/// When the directories cannot be read.
+pub fn template_of(fs: &dyn FileSystem, data_dir: &Path, event: EventId) -> Result<Option<TemplateId>, FeedbackError> {
+    let found = match in_log(fs, &data_dir.join("wal"), event)? {
+        None => in_chunks(fs, &data_dir.join("chunks"), event)?,
+        found => found,
+    };
+    Ok(found)
+}
+
+fn in_log(fs: &dyn FileSystem, wal_dir: &Path, event: EventId) -> Result<Option<TemplateId>, StorageError> {
+    if !wal::lanes(fs, wal_dir)?.contains(&event.lane) {
+        return Ok(None);
+    }
+    let mut found = None;
+    for sequence in wal::segments(fs, wal_dir, event.lane)? {
+        let read = wal::read_segment(fs, wal_dir, event.lane, sequence, &mut |at, record| {
+            if let Record::Event(logged) = record
+                && at.event_number == event.number
+                && at.position.run & RUN_BITS == event.run
+            {
+                found = Some(logged.template);
+            }
+        });
+        match read {
+            Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, "a segment is passed over"),
+            Ok(_) => {}
+        }
+        if found.is_some() {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn in_chunks(fs: &dyn FileSystem, chunks_dir: &Path, event: EventId) -> Result<Option<TemplateId>, StorageError> {
+    for hour in chunk_dir::hours(fs, chunks_dir)?.into_iter().rev() {
+        for file in chunk_dir::chunks_of(fs, chunks_dir, hour)?.into_iter().filter(|file| file.lane == event.lane) {
+            let chunk = match chunk_dir::read(fs, &file.path) {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    tracing::warn!(%error, "a chunk is passed over");
+                    continue;
+                }
+            };
+            if chunk.id.run & RUN_BITS != event.run {
+                continue;
+            }
+            let place = event.number.checked_sub(chunk.id.first_event).and_then(|place| usize::try_from(place).ok());
+            let is_it =
+                |found: &&wal::WalEvent| u64::try_from(found.timestamp.as_millis()).unwrap_or(0) == event.millis;
+            // In a chunk of a damaged segment the numbers are not those of the places.
+            if let Some(found) = place.and_then(|place| chunk.events.get(place)).filter(is_it) {
+                return Ok(Some(found.template));
+            }
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(id: u64, opinion: Opinion) -> Said {
+        Said { template_id: TemplateId(id).to_string(), opinion, template: None, event_id: None, said_at_ms: 7 }
+    }
+
+    #[test]
+    fn the_last_word_on_a_template_counts_and_can_be_taken_back() {
+        let mut feedback = Feedback::default();
+        feedback.say(said(1, Opinion::Accept)).unwrap();
+        feedback.say(said(2, Opinion::Accept)).unwrap();
+        feedback.say(said(1, Opinion::Flag)).unwrap();
+        assert_eq!(feedback.said(), [said(2, Opinion::Accept), said(1, Opinion::Flag)]);
+        assert_eq!(feedback.rulings.get(&TemplateId(1)), Some(&Ruling::feedback(true)));
+        assert_eq!(Feedback::from_bytes(&feedback.to_bytes()).unwrap(), feedback);
+        assert!(feedback.remove(&TemplateId(1).to_string()) && !feedback.remove(&TemplateId(1).to_string()));
+        assert_eq!(feedback.rulings.len(), 1);
+    }
+
+    #[test]
+    fn the_section_is_json_that_others_can_read() {
+        let feedback = Feedback::of_said(vec![said(0xab, Opinion::Flag)]);
+        let expected =
+            r#"[{"template_id":"00000000000000ab","opinion":"flag","template":null,"event_id":null,"said_at_ms":7}]"#;
+        assert_eq!(String::from_utf8(feedback.to_bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn more_than_can_be_kept_is_refused_and_what_is_kept_stays() {
+        let mut feedback = Feedback::of_said((0..MOST as u64).map(|n| said(n, Opinion::Accept)).collect());
+        assert!(matches!(feedback.say(said(u64::MAX, Opinion::Flag)), Err(FeedbackError::Full)));
+        feedback.say(said(5, Opinion::Flag)).unwrap();
+        assert_eq!(feedback.said().len(), MOST);
+    }
+}
