@@ -8,6 +8,7 @@
 //! The sums over the histogram are refreshed every [`TailShape::refresh_events`] and more often at first, so that an event
 //! costs two array reads.
 
+use super::logarithm::{exp_of_minus, ln};
 use super::{StateError, StateReader};
 
 /// Width of a histogram bin, nats.
@@ -98,14 +99,17 @@ impl Calibration {
     }
 
     /// The probability whose [`nats`](Self::nats) these are, in (0, 1].
+    #[inline]
     pub fn probability(nats: f32) -> f64 {
-        (-f64::from(nats)).exp().clamp(f64::MIN_POSITIVE, 1.0)
+        exp_of_minus(nats).clamp(f64::MIN_POSITIVE, 1.0)
     }
 
     /// Takes a statistic in.
+    #[inline]
     pub fn learn(&mut self, statistic: f32) {
         self.weight *= self.growth;
-        self.add(bin(statistic), self.weight);
+        // What most detectors say of most events is nothing.
+        self.add(if statistic == 0.0 { 0 } else { bin(statistic) }, self.weight);
         self.events += 1;
         if self.events >= self.next_refresh {
             self.refresh();
@@ -118,6 +122,7 @@ impl Calibration {
         self.events += u64::from(events);
     }
 
+    #[inline]
     fn add(&mut self, bin: usize, amount: f64) {
         if let Some(mass) = self.bins.get_mut(bin) {
             *mass += amount;
@@ -126,6 +131,7 @@ impl Calibration {
         }
     }
 
+    #[cold]
     fn refresh(&mut self) {
         if self.weight >= RESCALE_AT {
             let by = 1.0 / self.weight;
@@ -176,7 +182,8 @@ impl Tail {
         let mut above = 0.0;
         let mut moment = 0.0;
         let mut fitted = false;
-        for (bin, mass) in bins.iter().enumerate().rev() {
+        let part = 1.0 / (total + weight);
+        for (bin, (mass, nats)) in bins.iter().zip(&mut self.nats).enumerate().rev() {
             // Mean of (T − lower end of this bin) over what lies at or above it, from the bin above's.
             moment += above + mass * 0.5;
             above += mass;
@@ -185,10 +192,12 @@ impl Tail {
                 self.from = bin;
                 self.mean_excess = ((moment / above.max(weight)) as f32 * BIN_WIDTH).max(shape.least_excess);
             }
-            if fitted && let Some(nats) = self.nats.get_mut(bin) {
-                *nats = -((((above + weight) / (total + weight)) as f32).min(1.0)).ln();
+            if fitted {
+                *nats = ((above + weight) * part) as f32;
             }
         }
+        // All at once, which takes a processor half as long as one at a time.
+        self.nats.iter_mut().take(self.from + 1).for_each(|nats| *nats = (-ln(*nats)).max(0.0));
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! Values are known by eight bits of hash: of a set of four, one new value in 64 goes unnoticed.
 
+use super::logarithm::ln;
 use super::runs::Runs;
 use super::value::{self, SLOTS};
 use super::{Detector, Input, StateError, StateReader};
@@ -60,7 +61,7 @@ impl Wildcard {
         if self.events < LEAST_EVENTS || self.length == 0 || quiet < QUIET_PART * events {
             return 0.0;
         }
-        (events / (f32::from(self.length) + 1.0)).ln().max(0.0)
+        ln(events / (f32::from(self.length) + 1.0)).max(0.0)
     }
 }
 

@@ -30,7 +30,9 @@
 
 pub mod calibration;
 pub mod categorical;
+mod extremes;
 pub mod hold;
+mod logarithm;
 mod model;
 pub mod numeric;
 pub mod rarity;

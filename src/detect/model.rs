@@ -34,6 +34,10 @@ const VALUE_CAP: f32 = 20.0;
 /// Evidence below this is nothing to be remembered as recent, nats.
 const LEAST_RECENT: f32 = 0.05;
 
+/// Of [`Model::checkpoint`]; counted up whenever its bytes, or what they mean, change.
+const FORMAT: u32 = 2;
+const WHAT_FORMAT: &str = "format of the model";
+
 /// log2 of the streams whose recent evidence is remembered.
 const STREAM_BITS: u32 = 12;
 
@@ -183,6 +187,8 @@ struct RecentOfStream {
 #[derive(Debug, Clone)]
 pub struct Model {
     options: ModelOptions,
+    /// What each detector's evidence is multiplied by.
+    weights: [f32; DETECTORS],
     rarity: Rarity,
     rate: Rate,
     numeric: Numeric,
@@ -226,7 +232,10 @@ impl Calibrations {
 impl Model {
     /// Nothing learned yet.
     pub fn new(options: ModelOptions) -> Self {
+        let mut weights = options.weights.0;
+        weights[DetectorKind::Rarity as usize] *= RARITY_WEIGHT;
         Self {
+            weights,
             rarity: Rarity::new(options.half_life_events),
             rate: Rate::default(),
             numeric: Numeric::default(),
@@ -258,7 +267,8 @@ impl Model {
     pub fn observe(&mut self, input: &Input) -> Scored {
         let is_new = self.rarity.is_new(input.slot);
         let evidence = self.evidence(input);
-        let (statistic, leader) = self.combine(&evidence.calibrated);
+        let weighted = self.weighted(&evidence.calibrated);
+        let (statistic, leader) = combine(&weighted);
         let nats = self.calibration.nats(statistic);
         let p_value = Calibration::probability(nats);
         let state = self.state_at(input.timestamp);
@@ -268,7 +278,7 @@ impl Model {
         let is_fresh = self.calibrate(input, &evidence, nats, leader);
         let counts = if is_odd { !suppressed } else { is_fresh && !input.is_muted };
         self.learn(if counts { statistic } else { 0.0 });
-        let reasons = self.reasons(&evidence.calibrated, is_new);
+        let reasons = reasons(&weighted, is_new);
         Scored {
             evidence: evidence.calibrated,
             statistic,
@@ -284,14 +294,15 @@ impl Model {
     }
 
     fn evidence(&mut self, input: &Input) -> Evidence {
+        let coming = self.sequence.expect(input);
         let mut raw = [0.0; DETECTORS];
         raw[DetectorKind::Rarity as usize] = self.rarity.observe(input);
-        let sequence = self.sequence.observe(input);
+        let numeric = self.numeric.observe(input);
+        let categorical = self.categorical.observe(input);
+        self.silence.observe(input);
+        let sequence = coming.map_or(0.0, |coming| self.sequence.take(&coming));
         let input = Input { surprise: self.sequence.surprise(), ..*input };
         let rate = self.rate.observe(&input);
-        let numeric = self.numeric.observe(&input);
-        let categorical = self.categorical.observe(&input);
-        self.silence.observe(&input);
         self.count(&input);
         raw[DetectorKind::Rate as usize] = rate;
         raw[DetectorKind::Numeric as usize] = numeric;
@@ -300,53 +311,22 @@ impl Model {
         raw[DetectorKind::Severity as usize] = input.severity.nats();
         let mut calibrated = raw;
         let of = &self.calibrations;
-        calibrated[DetectorKind::Rate as usize] = of.rate.nats(rate).min(RATE_CAP * rate);
-        calibrated[DetectorKind::Numeric as usize] = numeric.min(VALUE_CAP).min(of.numeric.nats(numeric) + 1.0);
-        calibrated[DetectorKind::Categorical as usize] =
-            categorical.min(VALUE_CAP).min(of.categorical.nats(categorical) + 1.0);
+        if rate > 0.0 {
+            calibrated[DetectorKind::Rate as usize] = of.rate.nats(rate).min(RATE_CAP * rate);
+        }
+        let capped = |value: f32, nats: f32| value.min(VALUE_CAP).min(nats + 1.0);
+        if numeric > 0.0 {
+            calibrated[DetectorKind::Numeric as usize] = capped(numeric, of.numeric.nats(numeric));
+        }
+        if categorical > 0.0 {
+            calibrated[DetectorKind::Categorical as usize] = capped(categorical, of.categorical.nats(categorical));
+        }
         calibrated[DetectorKind::Sequence as usize] = of.sequence.nats(sequence);
         Evidence { raw, calibrated }
     }
 
-    fn weighted(&self, kind: DetectorKind, evidence: &[f32; DETECTORS]) -> f32 {
-        let own = if kind == DetectorKind::Rarity { RARITY_WEIGHT } else { 1.0 };
-        evidence[kind as usize] * self.options.weights.0[kind as usize] * own
-    }
-
-    /// T, and the detector that leads it.
-    fn combine(&self, evidence: &[f32; DETECTORS]) -> (f32, DetectorKind) {
-        let mut strongest = 0.0;
-        let mut leader = DetectorKind::Rarity;
-        let mut sum = 0.0;
-        for kind in DetectorKind::ALL {
-            let weighted = self.weighted(kind, evidence);
-            sum += weighted;
-            if weighted > strongest && kind != DetectorKind::Severity {
-                (strongest, leader) = (weighted, kind);
-            }
-        }
-        (strongest + self.weighted(DetectorKind::Severity, evidence) + SUM_WEIGHT * sum, leader)
-    }
-
-    fn reasons(&self, evidence: &[f32; DETECTORS], is_new: bool) -> [Option<Reason>; REASONS] {
-        let mut found = [(0.0, None); DETECTORS];
-        let mut count = 0;
-        for kind in DetectorKind::ALL {
-            let weighted = self.weighted(kind, evidence);
-            let (least, reason) = reason_of(kind, is_new);
-            if weighted < least || (weighted <= 0.0 && !is_new) {
-                continue;
-            }
-            // Insertion keeps the order of the detectors among equals.
-            let mut at = count;
-            while at > 0 && found[at - 1].0 < weighted {
-                found[at] = found[at - 1];
-                at -= 1;
-            }
-            found[at] = (weighted, Some(reason));
-            count += 1;
-        }
-        std::array::from_fn(|place| found[place].1)
+    fn weighted(&self, evidence: &[f32; DETECTORS]) -> [f32; DETECTORS] {
+        std::array::from_fn(|kind| evidence[kind] * self.weights[kind])
     }
 
     fn state_at(&mut self, now: Timestamp) -> State {
@@ -416,7 +396,8 @@ impl Model {
         let silent = self.silence.look(now).filter(|_| self.is_ready)?;
         let mut evidence = [0.0; DETECTORS];
         evidence[DetectorKind::Silence as usize] = silent.evidence;
-        let statistic = self.weighted(DetectorKind::Silence, &evidence);
+        let weighted = self.weighted(&evidence);
+        let statistic = weighted[DetectorKind::Silence as usize];
         let p_value = Calibration::probability(statistic);
         if statistic < TOLD_AT || p_value > self.options.alert_budget {
             return None;
@@ -430,7 +411,7 @@ impl Model {
             is_anomaly: !suppressed,
             suppressed,
             state: State::Ready,
-            reasons: self.reasons(&evidence, false),
+            reasons: reasons(&weighted, false),
             excess: None,
             outlier: None,
         };
@@ -525,6 +506,7 @@ impl Model {
 
     /// Appends everything learned, bit for bit.
     pub fn checkpoint(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&FORMAT.to_le_bytes());
         out.extend_from_slice(&self.first_event.map_or(i64::MIN, |time| time.0).to_le_bytes());
         out.extend_from_slice(&u32::from(self.is_ready).to_le_bytes());
         self.rarity.checkpoint(out);
@@ -552,6 +534,11 @@ impl Model {
     /// When the bytes are cut short or hold impossible values; nothing is changed then.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), StateError> {
         let from = &mut StateReader::new(bytes);
+        let format = from.u32(WHAT_FORMAT)?;
+        if format != FORMAT {
+            let (expected, found) = (FORMAT.to_string(), format.to_string());
+            return Err(StateError::Impossible { what: WHAT_FORMAT, expected, found });
+        }
         let mut restored = Self::new(self.options);
         let first = from.i64("time of the first event")?;
         restored.first_event = (first != i64::MIN).then_some(Timestamp(first));
@@ -583,17 +570,67 @@ impl Model {
     }
 }
 
-/// The reason a detector gives, and the weighted evidence from which on it does.
-fn reason_of(kind: DetectorKind, is_new: bool) -> (f32, Reason) {
+/// T of weighted evidence, and the detector that leads it.
+fn combine(weighted: &[f32; DETECTORS]) -> (f32, DetectorKind) {
+    let mut strongest = 0.0;
+    let mut leader = DetectorKind::Rarity;
+    let mut sum = 0.0;
+    for (kind, weighted) in DetectorKind::ALL.into_iter().zip(*weighted) {
+        sum += weighted;
+        if weighted > strongest && kind != DetectorKind::Severity {
+            (strongest, leader) = (weighted, kind);
+        }
+    }
+    (strongest + weighted[DetectorKind::Severity as usize] + SUM_WEIGHT * sum, leader)
+}
+
+/// The weighted evidence from which on a detector gives its reason.
+const REASONS_AT: [f32; DETECTORS] = {
+    let mut least = [CALIBRATED_REASON_AT; DETECTORS];
+    least[DetectorKind::Rarity as usize] = REASON_AT;
+    least[DetectorKind::Severity as usize] = REASON_AT;
+    least
+};
+
+/// Reasons of weighted evidence, strongest first; among equals in the order of the detectors.
+fn reasons(weighted: &[f32; DETECTORS], is_new: bool) -> [Option<Reason>; REASONS] {
+    let mut reasons = [None; REASONS];
+    let given = |(kind, weighted): (usize, &f32)| u32::from(*weighted >= REASONS_AT[kind] && *weighted > 0.0) << kind;
+    // Most events give none or one.
+    let mut left = weighted.iter().enumerate().map(given).fold(u32::from(is_new), |bits, bit| bits | bit);
+    for reason in &mut reasons {
+        let Some(kind) = strongest_of(left, weighted) else { break };
+        *reason = Some(reason_of(kind, is_new));
+        left &= !(1 << kind as u32);
+    }
+    reasons
+}
+
+/// The detector with the most evidence of those whose bits are set.
+fn strongest_of(bits: u32, weighted: &[f32; DETECTORS]) -> Option<DetectorKind> {
+    let mut left = bits;
+    let mut strongest: Option<(f32, DetectorKind)> = None;
+    while left != 0 {
+        let at = left.trailing_zeros() as usize;
+        left &= left - 1;
+        let (Some(weighted), Some(kind)) = (weighted.get(at), DetectorKind::ALL.get(at)) else { break };
+        if strongest.is_none_or(|(most, _)| *weighted > most) {
+            strongest = Some((*weighted, *kind));
+        }
+    }
+    strongest.map(|(_, kind)| kind)
+}
+
+fn reason_of(kind: DetectorKind, is_new: bool) -> Reason {
     match kind {
-        DetectorKind::Rarity if is_new => (0.0, Reason::NewTemplate),
-        DetectorKind::Rarity => (REASON_AT, Reason::RareTemplate),
-        DetectorKind::Rate => (CALIBRATED_REASON_AT, Reason::RateSpike),
-        DetectorKind::Numeric => (CALIBRATED_REASON_AT, Reason::NumericOutlier),
-        DetectorKind::Categorical => (CALIBRATED_REASON_AT, Reason::NewValue),
-        DetectorKind::Sequence => (CALIBRATED_REASON_AT, Reason::UnusualOrder),
-        DetectorKind::Severity => (REASON_AT, Reason::Severity),
-        DetectorKind::Silence => (CALIBRATED_REASON_AT, Reason::Silence),
+        DetectorKind::Rarity if is_new => Reason::NewTemplate,
+        DetectorKind::Rarity => Reason::RareTemplate,
+        DetectorKind::Rate => Reason::RateSpike,
+        DetectorKind::Numeric => Reason::NumericOutlier,
+        DetectorKind::Categorical => Reason::NewValue,
+        DetectorKind::Sequence => Reason::UnusualOrder,
+        DetectorKind::Severity => Reason::Severity,
+        DetectorKind::Silence => Reason::Silence,
     }
 }
 
@@ -681,7 +718,7 @@ mod tests {
         }
         assert_eq!(other.events(), 0);
         let mut huge = bytes.clone();
-        huge[44..48].copy_from_slice(&u32::MAX.to_le_bytes());
+        huge[48..52].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(other.restore(&huge).unwrap_err().to_string().contains("rarity counts"));
     }
 

@@ -5,6 +5,8 @@
 //! no surprise. Evidence of a number beyond the range: most of −ln of that share, and one and a half nats a step beyond, measured in mean distances.
 //! A number below the range has to be twice as far and counts half: smaller is rarely worse.
 
+use super::extremes::{larger, smaller};
+use super::logarithm::ln;
 use super::runs::Runs;
 use super::value::{self, SLOTS};
 use super::{Detector, Input, StateError, StateReader};
@@ -68,12 +70,12 @@ impl Wildcard {
     #[inline]
     fn evidence(&self, number: f32) -> f32 {
         let (above, below) = (number - self.high, (self.low - number) * BELOW);
-        let beyond = above.max(below);
+        let beyond = larger(above, below);
         if beyond <= 1.0 || self.numbers < LEAST_NUMBERS {
             return 0.0;
         }
         let share = (self.outside + 1.0) / (self.numbers + 2.0);
-        let evidence = SHARE_WEIGHT * -share.ln() + STEP_NATS * (beyond - 1.0) / (self.distance + 1.0);
+        let evidence = SHARE_WEIGHT * -ln(share) + STEP_NATS * (beyond - 1.0) / (self.distance + 1.0);
         if above > 0.0 { evidence } else { evidence * BELOW }
     }
 
@@ -87,11 +89,11 @@ impl Wildcard {
             self.outside = self.outside * KEPT + f32::from(u8::from(is_outside));
         }
         self.numbers = self.numbers * KEPT + 1.0;
-        let weight = (1.0 / self.numbers).max(LEAST_WEIGHT);
+        let weight = larger(1.0 / self.numbers, LEAST_WEIGHT);
         self.mean += (number - self.mean) * weight;
         self.distance += ((number - self.mean).abs() - self.distance) * weight;
-        self.high = number.max(self.high - (self.high - self.mean.max(number)) * SHRINK);
-        self.low = number.min(self.low + (self.mean.min(number) - self.low) * SHRINK);
+        self.high = larger(number, self.high - (self.high - larger(self.mean, number)) * SHRINK);
+        self.low = smaller(number, self.low + (smaller(self.mean, number) - self.low) * SHRINK);
     }
 
     /// As if the numbers of `other` had been seen too.

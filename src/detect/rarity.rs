@@ -9,6 +9,7 @@
 //! when it has grown by 2^256 everything is scaled back. "This rare or rarer" is a prefix sum over buckets of a quarter
 //! octave (Fenwick, Software: Practice and Experience 24, 1994): 12 additions.
 
+use super::logarithm::ln;
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;
 
@@ -120,7 +121,7 @@ impl Rarity {
             self.mass_through(bucket(count)).max(count) + SEEN_BEFORE * self.weight
         };
         let share = rarer / (self.total + self.weight) + self.novelty * NOVELTY_PART;
-        if share < 1.0 { -(share as f32).ln() } else { 0.0 }
+        if share < 1.0 { -ln(share as f32) } else { 0.0 }
     }
 
     fn learn(&mut self, slot: usize) {

@@ -14,6 +14,7 @@
 //! that: the input was away, or the clock jumped, and windows in which nothing could come are not empty ones. A clock set back goes on from where
 //! it was.
 
+use super::logarithm::ln;
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;
 
@@ -115,10 +116,10 @@ impl Window {
     #[inline]
     fn evidence(&self, share: f32) -> (f32, f32) {
         let count = self.running + self.before * (1.0 - share);
-        let mean = (self.sum + 0.5) / (self.windows + 1.0);
-        if self.windows < LEAST_WINDOWS || count <= mean {
+        if self.windows < LEAST_WINDOWS || count * (self.windows + 1.0) <= self.sum + 0.5 {
             return (0.0, count);
         }
+        let mean = (self.sum + 0.5) / (self.windows + 1.0);
         let variance = self.variance(mean);
         // The bound is no more than that of a normal distribution: below a nat nothing is left after the slack.
         if (count - mean) * (count - mean) <= 2.0 * variance {
@@ -126,7 +127,7 @@ impl Window {
         }
         let freedom = self.windows * FREEDOM;
         let bound = rate_function(count, mean, variance);
-        (freedom * (bound / freedom).ln_1p() - 1.0, count)
+        (freedom * ln(1.0 + bound / freedom) - 1.0, count)
     }
 
     fn variance(&self, mean: f32) -> f32 {
@@ -142,7 +143,7 @@ impl Window {
 /// Cramér's rate function of the negative binomial distribution; Poisson's when the variance is no more than the mean.
 fn rate_function(count: f32, mean: f32, variance: f32) -> f32 {
     let size = if variance > mean * 1.01 { mean * mean / (variance - mean) } else { mean * 100.0 };
-    (count * (count / mean).ln() - (count + size) * ((count + size) / (mean + size)).ln()).max(0.0)
+    (count * ln(count / mean) - (count + size) * ln((count + size) / (mean + size))).max(0.0)
 }
 
 impl Default for Rate {
@@ -201,10 +202,11 @@ impl Rate {
 fn places(micros: i64) -> [(i64, f32); WINDOWS] {
     const SHORT: i64 = WINDOW_SECS[0] as i64 * 1_000_000;
     const RATIO: i64 = (WINDOW_SECS[1] / WINDOW_SECS[0]) as i64;
-    let (short, rest) = (micros.div_euclid(SHORT), micros.rem_euclid(SHORT));
-    let share = rest as f32 / SHORT as f32;
+    // Remainders by multiplication, which costs less than a second division; at the ends of time it wraps, and back again.
+    let short = micros.div_euclid(SHORT);
+    let share = micros.wrapping_sub(short.wrapping_mul(SHORT)) as f32 / SHORT as f32;
     let long = short.div_euclid(RATIO);
-    [(short, share), (long, (short.rem_euclid(RATIO) as f32 + share) / RATIO as f32)]
+    [(short, share), (long, ((short - long * RATIO) as f32 + share) / RATIO as f32)]
 }
 
 impl Detector for Rate {

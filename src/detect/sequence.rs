@@ -11,8 +11,10 @@
 //! Contexts seen less than [`LEAST_CONTEXT`] times, and the first [`LEAST_EVENTS`] events, give no evidence. Counts live in a fixed table
 //! (`table`), streams in another (`streams`): what has not been seen for long makes room.
 
-use super::streams::Streams;
-use super::table::{Table, hash};
+use super::extremes::{larger, smaller};
+use super::logarithm::ln;
+use super::streams::{Place, Streams};
+use super::table::{Key, Table, hash};
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;
 
@@ -62,12 +64,23 @@ struct Stream {
     last: u64,
     before: u64,
     sum: f32,
+    /// Count of `last` coming after `before`, without the last time.
+    context: f32,
 }
 
 impl Default for Stream {
     fn default() -> Self {
-        Self { last: NOBODY, before: NOBODY, sum: 0.0 }
+        Self { last: NOBODY, before: NOBODY, sum: 0.0, context: 0.0 }
     }
+}
+
+/// An event before it is taken in: what it is called, its stream, and where its counts are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coming {
+    name: u64,
+    place: Place,
+    stream: Stream,
+    keys: [Key; 3],
 }
 
 /// A mean with decaying weights.
@@ -114,9 +127,7 @@ pub struct Sequence {
 }
 
 const PAIR: u64 = 1;
-const SKIP: u64 = 2;
-const CONTEXT: u64 = 3;
-const TRIPLE: u64 = 4;
+const TRIPLE: u64 = 2;
 
 impl Sequence {
     /// Nothing seen yet.
@@ -156,26 +167,61 @@ impl Sequence {
         u64::from(generation) << 32 | u64::from(slot as u32)
     }
 
-    /// Chance of `name` after `before` and `last`; learns that it came.
-    fn follow(&mut self, before: u64, last: u64, name: u64) -> f32 {
+    /// Where the counts are of `name` after the last, after the one before it, and after both.
+    #[inline]
+    fn keys(&self, stream: &Stream, name: u64) -> [Key; 3] {
+        let (last, before) = (stream.last, stream.before);
+        let triple = hash(TRIPLE, hash(PAIR, before, last), name);
+        [hash(PAIR, last, name), hash(PAIR, before, name), triple].map(|hash| self.counts.key(hash))
+    }
+
+    /// Looks up where an event belongs. Its counts are far away in memory: they are on their way while other detectors work.
+    #[inline]
+    pub(super) fn expect(&mut self, input: &Input) -> Option<Coming> {
+        let name = self.name(input.slot);
+        let place = self.streams.place(hash(0, input.stream.0, 0));
+        let stream = self.streams.get_mut(place).copied()?;
+        let keys = self.keys(&stream, name);
+        keys.into_iter().for_each(|key| self.counts.touch(key));
+        Some(Coming { name, place, stream, keys })
+    }
+
+    /// Evidence of the event last expected; takes it in.
+    pub(super) fn take(&mut self, coming: &Coming) -> f32 {
+        let Coming { name, place, stream, .. } = *coming;
+        let is_known = self.events > LEAST_EVENTS && self.template(stream.last).followed > LEAST_CONTEXT * self.weight;
+        let (foretold, context) = self.follow(coming);
+        self.excess = self.excess(stream.last, -ln(foretold));
+        let step = (self.excess - EVENT_SLACK).clamp(LEAST_STEP, MOST_STEP);
+        let sum = (stream.sum * SUM_KEPT + step).max(0.0);
+        if let Some(entry) = self.streams.get_mut(place) {
+            *entry = Stream { last: name, before: stream.last, sum, context };
+        }
+        self.count(stream.last, name);
+        if is_known && step > 0.0 { (sum - SUM_SLACK).max(0.0) } else { 0.0 }
+    }
+
+    /// Chance of `name` as the stream's next, and how often it came after the last; learns that it came.
+    fn follow(&mut self, coming: &Coming) -> (f32, f32) {
+        let Coming { name, stream, keys: [after_last, after_before, triple], .. } = *coming;
+        let (last, before) = (stream.last, stream.before);
         let counts = &mut self.counts;
-        let pair = counts.key(hash(PAIR, last, name));
-        let skip = counts.key(hash(SKIP, before, name));
-        let of_two = hash(CONTEXT, before, last);
-        let (context, triple) = (counts.key(of_two), counts.key(hash(TRIPLE, of_two, name)));
         // Read before anything is added: two of the keys may be one.
-        let skipped = counts.get(counts.key(hash(SKIP, last, name)));
-        let slipped = counts.get(counts.key(hash(PAIR, before, name)));
-        let [pair, _, context, triple] = [pair, skip, context, triple].map(|key| counts.add(key, self.weight));
+        let skipped = counts.get(after_last.beside());
+        let slipped = counts.get(after_before);
+        let pair = counts.add(after_last, self.weight);
+        counts.add(after_before.beside(), self.weight);
+        let triple = counts.add(triple, self.weight);
         let backing = BACKING * self.weight;
         let followed = self.template(last).followed + backing;
         let share = (self.template(name).events + 0.5 * self.weight) / (self.total + self.weight);
         let by_one = (pair + backing * share) / followed;
-        let by_two = (triple + backing * by_one) / (context + backing);
+        let by_two = (triple + backing * by_one) / (stream.context + backing);
         let without_last = slipped / (self.template(before).followed + backing);
         let with_a_gap = skipped / followed;
         // Evicted counts can leave a share above one.
-        by_two.max(without_last).max(with_a_gap).clamp(f32::MIN_POSITIVE, 1.0)
+        let strongest = larger(by_two, larger(without_last, with_a_gap));
+        (smaller(larger(strongest, f32::MIN_POSITIVE), 1.0), pair)
     }
 
     /// Surprisal beyond the context's average; learns it.
@@ -216,6 +262,7 @@ impl Sequence {
             template.events *= by;
             template.followed *= by;
         }
+        self.streams.iter_mut().for_each(|stream| stream.context *= by);
     }
 }
 
@@ -223,19 +270,7 @@ impl Detector for Sequence {
     const KIND: DetectorKind = DetectorKind::Sequence;
 
     fn observe(&mut self, input: &Input) -> f32 {
-        let name = self.name(input.slot);
-        let key = hash(0, input.stream.0, 0);
-        let Some(stream) = self.streams.of(key).copied() else { return 0.0 };
-        let is_known = self.events > LEAST_EVENTS && self.template(stream.last).followed > LEAST_CONTEXT * self.weight;
-        let foretold = self.follow(stream.before, stream.last, name);
-        self.excess = self.excess(stream.last, -foretold.ln());
-        let step = (self.excess - EVENT_SLACK).clamp(LEAST_STEP, MOST_STEP);
-        let sum = (stream.sum * SUM_KEPT + step).max(0.0);
-        self.count(stream.last, name);
-        if let Some(entry) = self.streams.of(key) {
-            *entry = Stream { last: name, before: stream.last, sum };
-        }
-        if is_known && step > 0.0 { (sum - SUM_SLACK).max(0.0) } else { 0.0 }
+        self.expect(input).map_or(0.0, |coming| self.take(&coming))
     }
 
     fn merge(&mut self, from: usize, _into: usize) {
@@ -266,6 +301,7 @@ impl Detector for Sequence {
             out.extend_from_slice(&stream.last.to_le_bytes());
             out.extend_from_slice(&stream.before.to_le_bytes());
             out.extend_from_slice(&stream.sum.to_le_bytes());
+            out.extend_from_slice(&stream.context.to_le_bytes());
         });
     }
 
@@ -285,8 +321,10 @@ impl Detector for Sequence {
             });
         }
         restored.counts.restore(from, "counts of transitions")?;
-        restored.streams.restore(from, "streams", 20, |from| {
-            Ok(Stream { last: from.u64("stream")?, before: from.u64("stream")?, sum: from.f32("stream")? })
+        let what = "streams";
+        restored.streams.restore(from, what, 24, |from| {
+            let (last, before) = (from.u64(what)?, from.u64(what)?);
+            Ok(Stream { last, before, sum: from.f32(what)?, context: from.f32(what)? })
         })?;
         *self = restored;
         Ok(())

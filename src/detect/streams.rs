@@ -12,6 +12,13 @@ struct Cell<T> {
     state: T,
 }
 
+/// Where a key's state is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    bucket: usize,
+    way: usize,
+}
+
 /// State by key.
 #[derive(Debug, Clone)]
 pub(super) struct Streams<T> {
@@ -28,19 +35,30 @@ impl<T: Copy + Default> Streams<T> {
     /// The state of a key, which must be a good hash; a new one when it is not here.
     #[inline]
     pub(super) fn of(&mut self, key: u64) -> Option<&mut T> {
+        let place = self.place(key);
+        self.get_mut(place)
+    }
+
+    /// Where the state of a key is until the next key is asked for.
+    #[inline]
+    pub(super) fn place(&mut self, key: u64) -> Place {
         self.asked += 1;
-        let asked = self.asked;
         let at = key as usize & (self.buckets.len() - 1);
-        let bucket = self.buckets.get_mut(at)?;
+        let Some(bucket) = self.buckets.get_mut(at) else { return Place { bucket: 0, way: 0 } };
         let found = bucket.iter().position(|cell| cell.key == key && cell.asked > 0);
         let way = found.unwrap_or_else(|| {
             let oldest = (0..WAYS).min_by_key(|way| bucket[*way].asked).unwrap_or(0);
             bucket[oldest] = Cell { key, ..Cell::default() };
             oldest
         });
-        let cell = bucket.get_mut(way)?;
-        cell.asked = asked;
-        Some(&mut cell.state)
+        bucket[way % WAYS].asked = self.asked;
+        Place { bucket: at, way }
+    }
+
+    /// The state at a place.
+    #[inline]
+    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
+        self.buckets.get_mut(place.bucket)?.get_mut(place.way).map(|cell| &mut cell.state)
     }
 
     /// Every state that is here.

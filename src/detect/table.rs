@@ -5,16 +5,40 @@ use super::{StateError, StateReader};
 /// Cells a bucket has: half a cache line.
 const WAYS: usize = 4;
 
+/// Which cell is meant is worked out without branches: it is never foreseeable.
 #[derive(Debug, Clone, Copy, Default)]
-struct Cell {
-    key: u32,
-    count: f32,
+#[repr(align(32))]
+struct Bucket {
+    /// 0: empty.
+    keys: [u32; WAYS],
+    counts: [f32; WAYS],
+}
+
+impl Bucket {
+    /// The cell of a key and its count; without the key, the cell of the smallest and 0.
+    #[inline]
+    fn find(&self, key: u32) -> (usize, f32) {
+        let bits = self.keys.iter().enumerate().fold(0, |bits, (way, at)| bits | u32::from(*at == key) << way);
+        let is_here = bits != 0;
+        let way = if is_here { bits.trailing_zeros() as usize } else { self.smallest() };
+        let mask = u32::from(is_here).wrapping_neg();
+        (way, f32::from_bits(self.counts[way % WAYS].to_bits() & mask))
+    }
+
+    /// The first of the smallest counts.
+    #[inline]
+    fn smallest(&self) -> usize {
+        let [a, b, c, d] = self.counts;
+        let (left, right) = (usize::from(b < a), 2 + usize::from(d < c));
+        let (low, high) = (if b < a { b } else { a }, if d < c { d } else { c });
+        if high < low { right } else { left }
+    }
 }
 
 /// Counts by key. Two keys are mixed up when they share bucket and 32 bits of hash.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
-    buckets: Box<[[Cell; WAYS]]>,
+    buckets: Box<[Bucket]>,
     shift: u32,
 }
 
@@ -25,11 +49,19 @@ pub(super) struct Key {
     key: u32,
 }
 
+impl Key {
+    /// A second count beside a key's own: in the same bucket, so that to look at both is hardly more than to look at one.
+    #[inline]
+    pub(super) fn beside(self) -> Self {
+        Self { key: self.key ^ 2, ..self }
+    }
+}
+
 impl Table {
     /// Room for `2^bits` keys.
     pub(super) fn new(bits: u32) -> Self {
         let buckets = 1usize << (bits.max(2) - 2);
-        Self { buckets: vec![[Cell::default(); WAYS]; buckets].into(), shift: 64 - buckets.trailing_zeros() }
+        Self { buckets: vec![Bucket::default(); buckets].into(), shift: 64 - buckets.trailing_zeros() }
     }
 
     /// The place of a hash, all of whose bits are good.
@@ -38,57 +70,55 @@ impl Table {
         Key { bucket: hash.checked_shr(self.shift).unwrap_or(0) as usize, key: hash as u32 | 1 }
     }
 
+    /// Reads the place of a key, so that it is in the cache when its count is asked for some hundred instructions later.
+    #[inline]
+    pub(super) fn touch(&self, at: Key) {
+        std::hint::black_box(self.buckets.get(at.bucket).map_or(0, |bucket| bucket.keys[0]));
+    }
+
     /// The count of a key, 0 when it is not here.
     #[inline]
     pub(super) fn get(&self, at: Key) -> f32 {
-        let cells = self.buckets.get(at.bucket).copied().unwrap_or_default();
-        cells.iter().fold(0.0, |found, cell| if cell.key == at.key { cell.count } else { found })
+        self.buckets.get(at.bucket).map_or(0.0, |bucket| bucket.find(at.key).1)
     }
 
     /// Adds to the count of a key, in the place of the smallest when it is not here; returns what it was.
     #[inline]
     pub(super) fn add(&mut self, at: Key, amount: f32) -> f32 {
-        let Some(cells) = self.buckets.get_mut(at.bucket) else { return 0.0 };
-        if let Some(cell) = cells.iter_mut().find(|cell| cell.key == at.key) {
-            let before = cell.count;
-            cell.count += amount;
-            return before;
-        }
-        let mut smallest = 0;
-        for way in 1..WAYS {
-            if cells[way].count < cells[smallest].count {
-                smallest = way;
-            }
-        }
-        cells[smallest] = Cell { key: at.key, count: amount };
-        0.0
+        let Some(bucket) = self.buckets.get_mut(at.bucket) else { return 0.0 };
+        let (way, before) = bucket.find(at.key);
+        bucket.keys[way % WAYS] = at.key;
+        bucket.counts[way % WAYS] = before + amount;
+        before
     }
 
     /// Multiplies all counts.
     pub(super) fn scale(&mut self, by: f32) {
-        self.buckets.iter_mut().flatten().for_each(|cell| cell.count *= by);
+        self.buckets.iter_mut().flat_map(|bucket| &mut bucket.counts).for_each(|count| *count *= by);
     }
 
     /// Appends what is not empty, with its place.
     pub(super) fn checkpoint(&self, out: &mut Vec<u8>) {
-        let used = self.buckets.iter().flatten().enumerate().filter(|(_, cell)| cell.key != 0);
+        let cells = self.buckets.iter().flat_map(|bucket| bucket.keys.iter().zip(&bucket.counts));
+        let used = cells.enumerate().filter(|(_, (key, _))| **key != 0);
         out.extend_from_slice(&(used.clone().count() as u32).to_le_bytes());
-        for (place, cell) in used {
+        for (place, (key, count)) in used {
             out.extend_from_slice(&(place as u32).to_le_bytes());
-            out.extend_from_slice(&cell.key.to_le_bytes());
-            out.extend_from_slice(&cell.count.to_le_bytes());
+            out.extend_from_slice(&key.to_le_bytes());
+            out.extend_from_slice(&count.to_le_bytes());
         }
     }
 
     /// Takes in what [`Self::checkpoint`] of a table of this size wrote.
     pub(super) fn restore(&mut self, from: &mut StateReader<'_>, what: &'static str) -> Result<(), StateError> {
-        self.buckets.fill([Cell::default(); WAYS]);
+        self.buckets.fill(Bucket::default());
         let cells = self.buckets.len() * WAYS;
         for _ in 0..from.length(what, cells, 12)? {
             let place = from.index(what, cells)?;
-            let cell = Cell { key: from.u32(what)?, count: from.f32(what)? };
-            if let Some(entry) = self.buckets.get_mut(place / WAYS).and_then(|bucket| bucket.get_mut(place % WAYS)) {
-                *entry = cell;
+            let (key, count) = (from.u32(what)?, from.f32(what)?);
+            if let Some(bucket) = self.buckets.get_mut(place / WAYS) {
+                bucket.keys[place % WAYS] = key;
+                bucket.counts[place % WAYS] = count;
             }
         }
         Ok(())

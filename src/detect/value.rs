@@ -13,6 +13,9 @@ pub const SLOTS: usize = 8;
 /// Longer texts are no numbers, and only their beginning is hashed.
 const MOST_BYTES: usize = 32;
 
+/// Digits of a number that surely fits 32 bits.
+const MOST_SHORT: usize = 9;
+
 /// The longest unit with a blank before it, in bytes.
 const LONGEST_UNIT: usize = 8;
 
@@ -27,44 +30,48 @@ pub struct Unit {
     scale: f64,
 }
 
-const fn unit(name: &'static str, scale: f64) -> Unit {
-    Unit { name, scale }
-}
-
 const KIB: f64 = 1024.0;
 
-static UNITS: [Unit; 30] = [
-    unit("", 1.0),
-    unit("%", 1.0),
-    unit("ns", 1e-3),
-    unit("us", 1.0),
-    unit("µs", 1.0),
-    unit("ms", 1e3),
-    unit("s", 1e6),
-    unit("sec", 1e6),
-    unit("secs", 1e6),
-    unit("seconds", 1e6),
-    unit("m", 6e7),
-    unit("min", 6e7),
-    unit("h", 3.6e9),
-    unit("d", 8.64e10),
-    unit("B", 1.0),
-    unit("bytes", 1.0),
-    unit("k", KIB),
-    unit("K", KIB),
-    unit("kB", KIB),
-    unit("KB", KIB),
-    unit("KiB", KIB),
-    unit("M", KIB * KIB),
-    unit("MB", KIB * KIB),
-    unit("MiB", KIB * KIB),
-    unit("G", KIB * KIB * KIB),
-    unit("GB", KIB * KIB * KIB),
-    unit("GiB", KIB * KIB * KIB),
-    unit("T", KIB * KIB * KIB * KIB),
-    unit("TB", KIB * KIB * KIB * KIB),
-    unit("TiB", KIB * KIB * KIB * KIB),
-];
+impl Unit {
+    const NONE: Self = Self { name: "", scale: 1.0 };
+
+    #[inline]
+    fn of(name: &[u8]) -> Option<Self> {
+        let (name, scale) = match name {
+            b"%" => ("%", 1.0),
+            b"ns" => ("ns", 1e-3),
+            b"us" => ("us", 1.0),
+            b"\xc2\xb5s" => ("µs", 1.0),
+            b"ms" => ("ms", 1e3),
+            b"s" => ("s", 1e6),
+            b"sec" => ("sec", 1e6),
+            b"secs" => ("secs", 1e6),
+            b"seconds" => ("seconds", 1e6),
+            b"m" => ("m", 6e7),
+            b"min" => ("min", 6e7),
+            b"h" => ("h", 3.6e9),
+            b"d" => ("d", 8.64e10),
+            b"B" => ("B", 1.0),
+            b"bytes" => ("bytes", 1.0),
+            b"k" => ("k", KIB),
+            b"K" => ("K", KIB),
+            b"kB" => ("kB", KIB),
+            b"KB" => ("KB", KIB),
+            b"KiB" => ("KiB", KIB),
+            b"M" => ("M", KIB * KIB),
+            b"MB" => ("MB", KIB * KIB),
+            b"MiB" => ("MiB", KIB * KIB),
+            b"G" => ("G", KIB * KIB * KIB),
+            b"GB" => ("GB", KIB * KIB * KIB),
+            b"GiB" => ("GiB", KIB * KIB * KIB),
+            b"T" => ("T", KIB * KIB * KIB * KIB),
+            b"TB" => ("TB", KIB * KIB * KIB * KIB),
+            b"TiB" => ("TiB", KIB * KIB * KIB * KIB),
+            _ => return None,
+        };
+        Some(Self { name, scale })
+    }
+}
 
 /// A number with its unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,10 +100,7 @@ impl Quantity {
 
     /// Half-octave of the amount, 1 and up; the sign does not count.
     pub fn code(&self) -> u8 {
-        // A half added makes zero the neighbour of small amounts instead of infinitely far from them.
-        let amount = (self.number.abs() * self.unit.scale + 0.5) as f32;
-        let half_octaves = (amount.to_bits() >> 22) as i32 - (127 << 1);
-        (half_octaves + CODE_OF_ONE).clamp(1, 255) as u8
+        code_of_amount(self.number.abs() * self.unit.scale)
     }
 
     /// The least amount a code stands for, in this quantity's unit.
@@ -104,6 +108,13 @@ impl Quantity {
         let base = f64::from((code - CODE_OF_ONE as f32) * 0.5).exp2() - 0.5;
         base.max(0.0) / self.unit.scale
     }
+}
+
+#[inline]
+fn code_of_amount(amount: f64) -> u8 {
+    // A half added makes zero the neighbour of small amounts instead of infinitely far from them.
+    let bits = ((amount + 0.5) as f32).to_bits();
+    ((bits >> 22) as i32 - (127 << 1) + CODE_OF_ONE).clamp(1, 255) as u8
 }
 
 static TENS: [f64; 19] =
@@ -124,13 +135,13 @@ fn digits(text: &[u8]) -> Option<((u64, usize), &[u8])> {
 }
 
 fn unit_of(text: &[u8]) -> Option<Unit> {
-    let Some(first) = text.first() else { return UNITS.first().copied() };
+    let Some(first) = text.first() else { return Some(Unit::NONE) };
     // Most of what follows a digit is more of an address or a time.
     if text.len() > LONGEST_UNIT || matches!(first, b'.' | b':' | b'-' | b'/' | b'0'..=b'9') {
         return None;
     }
     let name = text.trim_ascii_start();
-    UNITS.iter().find(|unit| unit.name.as_bytes() == name).copied()
+    if name.is_empty() { Some(Unit::NONE) } else { Unit::of(name) }
 }
 
 /// How many of the wildcards have something: up to the last that is not 0.
@@ -155,7 +166,7 @@ impl Values {
         let mut values = Self::default();
         let cells = values.numbers.iter_mut().zip(&mut values.words);
         for (place, (text, (number, word))) in texts.zip(cells).enumerate() {
-            *number = Quantity::parse(text).map_or(0, |quantity| quantity.code());
+            *number = number_of(text);
             if wanted >> place & 1 != 0 {
                 *word = word_of(text);
             }
@@ -180,6 +191,33 @@ impl Values {
         values.words.copy_from_slice(words);
         values
     }
+}
+
+/// The code of a text, 0 when it is no number. What most variables are, words and whole numbers, is told by a look.
+#[inline]
+fn number_of(text: &[u8]) -> u8 {
+    match text.first() {
+        Some(b'0'..=b'9') if text.len() <= MOST_SHORT => match short_number(text) {
+            Some(whole) => code_of_amount(f64::from(whole)),
+            None => Quantity::parse(text).map_or(0, |quantity| quantity.code()),
+        },
+        Some(b'0'..=b'9' | b'+' | b'-') => Quantity::parse(text).map_or(0, |quantity| quantity.code()),
+        _ => 0,
+    }
+}
+
+/// A whole number of [`MOST_SHORT`] digits at the most.
+#[inline]
+fn short_number(text: &[u8]) -> Option<u32> {
+    let mut value = 0u32;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.wrapping_mul(10).wrapping_add(u32::from(digit));
+    }
+    Some(value)
 }
 
 /// Never 0; FNV-1a, whose result must not depend on the process since it is logged.
