@@ -45,7 +45,6 @@ fn everything() -> Config {
         categorical_weight: 3.0,
         sequence_weight: 0.75,
         silence_weight: 1.5,
-        window_secs: 7,
         message_field: "log".to_owned(),
         timestamp_field: "time \"when\" 🕐".to_owned(),
         level_field: Some("log.level".to_owned()),
@@ -134,8 +133,8 @@ fn a_byte_order_mark_is_no_part_of_the_first_key() {
 
 #[test]
 fn line_ends_of_other_systems_are_accepted_and_counted() {
-    assert_eq!(yaml("hold_secs: 7\r\nwindow_secs: 8\r\n").unwrap().window_secs, 8);
-    assert_eq!(yaml("hold_secs: 7\r\n\r\nwindow_secs: 0\r\n").unwrap_err().line(), Some(3));
+    assert_eq!(yaml("hold_secs: 7\r\ncheckpoint_interval_secs: 8\r\n").unwrap().checkpoint_interval_secs, 8);
+    assert_eq!(yaml("hold_secs: 7\r\n\r\ncheckpoint_interval_secs: 0\r\n").unwrap_err().line(), Some(3));
 }
 
 #[test]
@@ -188,8 +187,8 @@ fn a_value_out_of_range_names_key_line_value_and_range() {
         "oddline.yaml:3: alert_budget: 0.5 is out of range: expected a number from 0.000001 to 0.1 (share of events)"
     );
     assert_eq!(
-        message("window_secs: 0"),
-        "oddline.yaml:1: window_secs: 0 is out of range: expected a whole number from 1 to 3600 (seconds)"
+        message("checkpoint_interval_secs: 0"),
+        "oddline.yaml:1: checkpoint_interval_secs: 0 is out of range: expected a whole number from 1 to 86400 (seconds)"
     );
     assert_eq!(
         message("fields: ful"),
@@ -213,11 +212,15 @@ fn lines_are_right_in_every_format() {
 #[test]
 fn faults_are_reported_in_the_order_of_the_file() {
     for (format, text) in [
-        (Format::Toml, "window_secs = 0\nalert_budget = 7\n"),
-        (Format::Yaml, "window_secs: 0\nalert_budget: 7\n"),
-        (Format::Json, "{\"window_secs\": 0,\n\"alert_budget\": 7}"),
+        (Format::Toml, "checkpoint_interval_secs = 0\nalert_budget = 7\n"),
+        (Format::Yaml, "checkpoint_interval_secs: 0\nalert_budget: 7\n"),
+        (Format::Json, "{\"checkpoint_interval_secs\": 0,\n\"alert_budget\": 7}"),
     ] {
-        assert_eq!(Config::from_str(text, format, "test").unwrap_err().key(), Some("window_secs"), "{format:?}");
+        assert_eq!(
+            Config::from_str(text, format, "test").unwrap_err().key(),
+            Some("checkpoint_interval_secs"),
+            "{format:?}"
+        );
     }
 }
 
@@ -479,8 +482,8 @@ fn masks_name_their_fault() {
 #[test]
 fn a_key_twice_is_refused_with_both_lines() {
     for (format, text) in [
-        (Format::Yaml, "hold_secs: 1\nwindow_secs: 2\nhold_secs: 1\n"),
-        (Format::Json, "{\"hold_secs\": 1,\n\"window_secs\": 2,\n\"hold_secs\": 1}"),
+        (Format::Yaml, "hold_secs: 1\ncheckpoint_interval_secs: 2\nhold_secs: 1\n"),
+        (Format::Json, "{\"hold_secs\": 1,\n\"checkpoint_interval_secs\": 2,\n\"hold_secs\": 1}"),
     ] {
         let error = Config::from_str(text, format, "test").unwrap_err();
         assert_eq!(error.to_string(), "test:3: key \"hold_secs\" is set twice, first on line 1");

@@ -295,8 +295,6 @@ settings! {
     sequence_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
     /// Weight of a regular template's silence. 0: it is not told.
     silence_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
-    /// Length of a window: the events that are counted, sealed and stored together.
-    window_secs: u64 = 10, Kind::Integer { min: 1, max: 3_600 }, unit "seconds";
     /// Where the message is in the event.
     message_field: String = "message".to_owned(), Kind::Text(Shape::FieldPath), unit "";
     /// Where the timestamp is in the event. Used with `time: event`.
