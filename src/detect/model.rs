@@ -35,7 +35,7 @@ const VALUE_CAP: f32 = 20.0;
 const LEAST_RECENT: f32 = 0.05;
 
 /// Of [`Model::checkpoint`]; counted up whenever its bytes, or what they mean, change.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const WHAT_FORMAT: &str = "format of the model";
 
 /// log2 of the streams whose recent evidence is remembered.
@@ -183,6 +183,26 @@ struct RecentOfStream {
     combined: Recent,
 }
 
+/// A gap between two events counts for one part in so many of the learning time at most.
+const LONGEST_PART: i64 = 10;
+
+/// How long there was something to learn from: by the events' times, of which a few may be anywhere.
+#[derive(Debug, Clone, Copy, Default)]
+struct LearningTime {
+    elapsed_micros: i64,
+    last: Option<Timestamp>,
+}
+
+impl LearningTime {
+    /// Adds the time since the event before, `most_micros` of it at most: one event from the far future does not end the
+    /// learning, and one from the past costs nothing.
+    fn pass(&mut self, now: Timestamp, most_micros: i64) {
+        let gap = self.last.map_or(0, |last| now.0.saturating_sub(last.0));
+        self.elapsed_micros = self.elapsed_micros.saturating_add(gap.clamp(0, most_micros));
+        self.last = Some(now);
+    }
+}
+
 /// What one lane learned.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -200,7 +220,7 @@ pub struct Model {
     hold: Hold,
     templates: Vec<RecentOfTemplate>,
     streams: Streams<RecentOfStream>,
-    first_event: Option<Timestamp>,
+    learned: LearningTime,
     newest: Timestamp,
     is_ready: bool,
     seen_counts: Tally,
@@ -247,7 +267,7 @@ impl Model {
             hold: Hold::new(options.hold_secs),
             templates: Vec::new(),
             streams: Streams::new(STREAM_BITS),
-            first_event: None,
+            learned: LearningTime::default(),
             newest: Timestamp::default(),
             is_ready: false,
             seen_counts: Tally::default(),
@@ -333,9 +353,10 @@ impl Model {
         if self.is_ready {
             return State::Ready;
         }
-        let first = *self.first_event.get_or_insert(now);
-        self.is_ready = self.calibration.events() >= self.options.learning_events
-            || now.seconds_since(first) >= self.options.learning_secs as f64;
+        let micros = i64::try_from(self.options.learning_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        self.learned.pass(now, micros / LONGEST_PART);
+        self.is_ready =
+            self.calibration.events() >= self.options.learning_events || self.learned.elapsed_micros >= micros;
         if self.is_ready { State::Ready } else { State::Learning }
     }
 
@@ -507,7 +528,8 @@ impl Model {
     /// Appends everything learned, bit for bit.
     pub fn checkpoint(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&FORMAT.to_le_bytes());
-        out.extend_from_slice(&self.first_event.map_or(i64::MIN, |time| time.0).to_le_bytes());
+        out.extend_from_slice(&self.learned.last.map_or(i64::MIN, |time| time.0).to_le_bytes());
+        out.extend_from_slice(&self.learned.elapsed_micros.to_le_bytes());
         out.extend_from_slice(&u32::from(self.is_ready).to_le_bytes());
         self.rarity.checkpoint(out);
         self.rate.checkpoint(out);
@@ -540,8 +562,9 @@ impl Model {
             return Err(StateError::Impossible { what: WHAT_FORMAT, expected, found });
         }
         let mut restored = Self::new(self.options);
-        let first = from.i64("time of the first event")?;
-        restored.first_event = (first != i64::MIN).then_some(Timestamp(first));
+        let last = from.i64("time of the last event while learning")?;
+        restored.learned.last = (last != i64::MIN).then_some(Timestamp(last));
+        restored.learned.elapsed_micros = from.i64("time spent learning")?;
         restored.is_ready = from.u32("ready")? != 0;
         restored.rarity.restore(from)?;
         restored.rate.restore(from)?;
@@ -684,6 +707,18 @@ mod tests {
     }
 
     #[test]
+    fn one_event_from_the_future_does_not_end_the_learning_and_a_quiet_stream_ends_it_in_time() {
+        let mut model = Model::new(OPTIONS);
+        routine(&mut model, 0..100);
+        model.observe(&input(40_000_000_000, 3));
+        routine(&mut model, 100..200);
+        assert_eq!(model.state(), State::Learning);
+        let mut quiet = Model::new(OPTIONS);
+        (0..=11).for_each(|n| _ = quiet.observe(&input(n * 100_000, 1)));
+        assert_eq!(quiet.state(), State::Ready, "an event every 100 s, for 1,100 s");
+    }
+
+    #[test]
     fn nothing_alerts_while_learning() {
         let mut model = Model::new(OPTIONS);
         routine(&mut model, 0..1_000);
@@ -718,7 +753,7 @@ mod tests {
         }
         assert_eq!(other.events(), 0);
         let mut huge = bytes.clone();
-        huge[48..52].copy_from_slice(&u32::MAX.to_le_bytes());
+        huge[56..60].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(other.restore(&huge).unwrap_err().to_string().contains("rarity counts"));
     }
 
