@@ -273,7 +273,8 @@ settings! {
     alert_budget: f64 = 0.001, Kind::Number { min: 1e-6, max: 0.1 }, unit "share of events";
     /// No alerts before this many events. Learning ends when either this or `learning_secs` is reached.
     learning_events: u64 = 10_000, Kind::Integer { min: 0, max: BILLION }, unit "events";
-    /// No alerts before this much time. Learning ends when either this or `learning_events` is reached.
+    /// No alerts before this much time, of which a gap between two events is at most a tenth. Learning ends when either this or
+    /// `learning_events` is reached.
     learning_secs: u64 = 1_000, Kind::Integer { min: 0, max: 31_536_000 }, unit "seconds";
     /// Repeats of an alert within this time are marked `suppressed` instead of raised again. 0: never.
     hold_secs: u64 = 60, Kind::Integer { min: 0, max: 86_400 }, unit "seconds";
