@@ -72,14 +72,15 @@ impl UserMasks {
     pub(super) fn ranges(&self, message: &[u8]) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = Vec::new();
         for pattern in &self.patterns {
-            for hit in pattern.find_iter(message) {
-                let range = hit.range();
-                if !range.is_empty() && !found.iter().any(|f| f.start < range.end && range.start < f.end) {
-                    found.push(range);
-                }
-            }
+            // Hits of one pattern never overlap; those of the patterns before are in order.
+            let is_free = |range: &Range<usize>| {
+                let next = found.get(found.partition_point(|before| before.end <= range.start));
+                !range.is_empty() && next.is_none_or(|next| next.start >= range.end)
+            };
+            let hits: Vec<_> = pattern.find_iter(message).map(|hit| hit.range()).filter(is_free).collect();
+            found.extend(hits);
+            found.sort_unstable_by_key(|range| range.start);
         }
-        found.sort_unstable_by_key(|range| range.start);
         found
     }
 }

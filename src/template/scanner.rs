@@ -177,14 +177,18 @@ impl Scanner<'_> {
 
     /// A token that user masks may reach into or beyond: it ends where neither a token nor a match goes on.
     fn forced_token(&mut self, start: usize, mut end: usize) -> usize {
-        let touching = |range: &&Range<usize>, end: usize| range.start < end && range.end > start;
-        while let Some(beyond) = self.forced.iter().find(|range| touching(range, end) && range.end > end) {
-            end = self.token_end(beyond.end).0;
+        let first = self.forced.partition_point(|range| range.end <= start);
+        let mut last = first;
+        while let Some(range) = self.forced.get(last).filter(|range| range.start < end) {
+            if range.end > end {
+                end = self.token_end(range.end).0;
+            }
+            last += 1;
         }
-        let (forced, rules) = (self.forced, self.masking.rules);
+        let (forced, rules) = (self.forced.get(first..last).unwrap_or_default(), self.masking.rules);
         self.push_token(start..end, |message, variables| {
             let mut at = start;
-            for range in forced.iter().filter(|range| touching(range, end)) {
+            for range in forced {
                 mask::mask_token(message, at..range.start.max(at), u8::MAX, rules, variables);
                 variables.push(Variable::new(range.start.max(start)..range.end, Rule::UserMask));
                 at = range.end;

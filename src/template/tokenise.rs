@@ -277,6 +277,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_with_millions_of_user_mask_hits_is_scanned_in_one_pass() {
+        let user = UserMasks::new([("digit", "[0-9]"), ("chain", "b c")]).unwrap();
+        let masking = Masking { user, ..Masking::default() };
+        let mut skeleton = Skeleton::new();
+        for (line, tokens) in [("1-".repeat(1_000_000), 1), ("1 ".repeat(1_000_000), 129), ("cb ".repeat(1_000_000), 1)]
+        {
+            skeleton.scan(line.as_bytes(), &masking);
+            assert_eq!(skeleton.len(), tokens);
+        }
+    }
+
+    #[test]
     fn user_masks_join_what_blanks_separate() {
         let masks = UserMasks::new([("order", "ord [a-z]+"), ("all", "zz.*")]).unwrap();
         let line = b"take (ord abc), then stop zz top";
