@@ -8,6 +8,7 @@ use std::hint::black_box;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, Divan};
+use oddline::detect::budget::AlertBudget;
 use oddline::detect::categorical::Categorical;
 use oddline::detect::numeric::Numeric;
 use oddline::detect::rarity::Rarity;
@@ -63,7 +64,7 @@ fn run(bencher: Bencher, mut observe: impl FnMut(&Input)) {
 #[divan::bench]
 fn all(bencher: Bencher) {
     let mut model = Model::new(ModelOptions {
-        alert_budget: 0.001,
+        alert_budget: AlertBudget::Share(0.001),
         learning_events: 10_000,
         learning_secs: 1_000,
         hold_secs: 60,

@@ -343,7 +343,7 @@ pub struct Verdict {
     pub score: f64,
     /// Probability of an event at least this odd under what was learned, in (0, 1].
     pub p_value: f64,
-    /// `p_value ≤ alert_budget`, past the learning period, and not `suppressed`; or as `ruling` says.
+    /// `p_value` within `alert_budget`, as led by how many alerts there were; past the learning period, and not `suppressed`; or as `ruling` says.
     pub is_anomaly: bool,
     /// A repeat within the hold time of an alert already raised.
     pub suppressed: bool,

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use oddline::config::{
-    BuiltinMask, Config, ConfigError, Durability, EventRule, FIELDS, Field, Fields, Format, Kind, Mask, OnExisting,
-    RuleAction, RuleMatch, Sampling, TimeSource, Wildcards,
+    AlertBudget, BuiltinMask, Config, ConfigError, Durability, EventRule, FIELDS, Field, Fields, Format, Kind, Mask,
+    OnExisting, Per, RuleAction, RuleMatch, Sampling, TimeSource, Wildcards,
 };
 
 const FORMATS: [Format; 3] = [Format::Yaml, Format::Toml, Format::Json];
@@ -32,7 +32,7 @@ fn one_key(format: Format, key: &str, value: &str) -> String {
 fn everything() -> Config {
     Config {
         data_dir: Some(PathBuf::from("/var/lib/oddline")),
-        alert_budget: 0.01,
+        alert_budget: AlertBudget::Rate { alerts: 5, per: Per::Hour },
         learning_events: 1,
         learning_secs: 2,
         hold_secs: 3,
@@ -184,8 +184,11 @@ fn an_unknown_key_names_its_line_and_the_nearest_known_key() {
 fn a_value_out_of_range_names_key_line_value_and_range() {
     assert_eq!(
         message("hold_secs: 7\n\nalert_budget: 0.5\n"),
-        "oddline.yaml:3: alert_budget: 0.5 is out of range: expected a number from 0.000001 to 0.1 (share of events)"
+        "oddline.yaml:3: alert_budget: 0.5 is out of range: expected a number from 0.000001 to 0.1 (share of events), or 1 to 999999 alerts per minute, hour or day, written as in \"5/hour\""
     );
+    assert!(message("alert_budget: 5/week").starts_with(
+        "oddline.yaml:1: alert_budget: expected a number from 0.000001 to 0.1 (share of events), or 1 to "
+    ));
     assert_eq!(
         message("checkpoint_interval_secs: 0"),
         "oddline.yaml:1: checkpoint_interval_secs: 0 is out of range: expected a whole number from 1 to 86400 (seconds)"
@@ -308,8 +311,8 @@ type Change = fn(&mut Config);
 #[test]
 fn a_struct_is_checked_as_a_file_is() {
     let wrong: [(&str, Change); 9] = [
-        ("alert_budget", |config| config.alert_budget = f64::NAN),
-        ("alert_budget", |config| config.alert_budget = -0.1),
+        ("alert_budget", |config| config.alert_budget = f64::NAN.into()),
+        ("alert_budget", |config| config.alert_budget = (-0.1).into()),
         ("severity_weight", |config| config.severity_weight = f64::INFINITY),
         ("message_field", |config| config.message_field.clear()),
         ("data_dir", |config| config.data_dir = Some(PathBuf::new())),

@@ -3,12 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use oddline::config::{Config, ConfigError, Format, TimeSource};
+use oddline::detect::budget::AlertBudget;
 use oddline::detect::{Input, Model, ModelOptions, Scored, Weights};
 use oddline::event::{Measure, Observation, Reason, StreamKey, Timestamp, Verdict};
 use oddline::{Engine, Environment, Lane};
 
 const OPTIONS: ModelOptions = ModelOptions {
-    alert_budget: 0.001,
+    alert_budget: AlertBudget::Share(0.001),
     learning_events: 10_000,
     learning_secs: 1_000,
     hold_secs: 60,
@@ -116,8 +117,12 @@ fn budgets_and_half_lives_without_a_meaning_are_refused_and_a_model_survives_the
         assert!(error.to_string().contains(range), "{text}: {error}");
     }
     for budget in [0.0, 1.0, f64::NAN] {
-        let odd =
-            ModelOptions { alert_budget: budget, half_life_events: 0, calibration_half_life_events: 0, ..OPTIONS };
+        let odd = ModelOptions {
+            alert_budget: budget.into(),
+            half_life_events: 0,
+            calibration_half_life_events: 0,
+            ..OPTIONS
+        };
         let scored = observe(&mut Model::new(odd), 0..20_000, |n| routine(n, 0));
         assert!(scored.iter().all(|scored| scored.p_value > 0.0), "{budget}");
     }

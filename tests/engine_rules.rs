@@ -18,7 +18,7 @@ fn regex(pattern: &str) -> RuleMatch {
 }
 
 fn with(rules: Vec<EventRule>) -> Bed {
-    Bed::with(Config { rules, alert_budget: 0.01, ..Config::default() })
+    Bed::with(Config { rules, alert_budget: 0.01.into(), ..Config::default() })
 }
 
 fn at(second: i64) -> Timestamp {

@@ -31,7 +31,12 @@ struct Tally {
 }
 
 fn lane(alert_budget: f64, sampling: Sampling) -> Lane {
-    let config = Config { alert_budget, sampling: Some(sampling), time: TimeSource::Event, ..Config::default() };
+    let config = Config {
+        alert_budget: alert_budget.into(),
+        sampling: Some(sampling),
+        time: TimeSource::Event,
+        ..Config::default()
+    };
     Engine::open(&config, Environment::system()).unwrap().lane().unwrap()
 }
 

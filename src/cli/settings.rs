@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use oddline::config::{Config, Fields, RuleMatch, TimeSource};
+use oddline::config::{AlertBudget, Config, Fields, RuleMatch, TimeSource};
 
 use super::error::CliError;
 use super::reader::LineFormat;
@@ -35,9 +35,9 @@ pub(crate) struct EventArgs {
     /// Fields of a JSON event that tell streams apart, such as host,service; lines of text are one stream.
     #[arg(long, value_name = "PATHS", value_delimiter = ',')]
     partition_by: Option<Vec<String>>,
-    /// Share of events that may be called anomalies: 0.001 is one in a thousand.
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
-    alert_budget: Option<f64>,
+    /// What may be called an anomaly: a share of events (0.001 is one in a thousand) or alerts in time (5/hour).
+    #[arg(long, value_name = "BUDGET", allow_negative_numbers = true)]
+    alert_budget: Option<AlertBudget>,
 }
 
 /// Flags about what is written.
@@ -152,15 +152,15 @@ mod tests {
         let path = dir.path().join("oddline.yaml");
         std::fs::write(&path, "message_field: msg\nalert_budget: 0.01\n").unwrap();
         let mut config = load(&EngineArgs { config: Some(path), data_dir: Some("d".into()) }).unwrap();
-        EventArgs { alert_budget: Some(0.002), ..EventArgs::default() }.apply(&mut config);
-        assert_eq!((config.message_field.as_str(), config.alert_budget), ("msg", 0.002));
+        EventArgs { alert_budget: Some(AlertBudget::Share(0.002)), ..EventArgs::default() }.apply(&mut config);
+        assert_eq!((config.message_field.as_str(), config.alert_budget), ("msg", AlertBudget::Share(0.002)));
         assert_eq!(config.data_dir, Some("d".into()));
     }
 
     #[test]
     fn a_flag_out_of_range_is_wrong_usage() {
         let mut config = Config::default();
-        EventArgs { alert_budget: Some(7.0), ..EventArgs::default() }.apply(&mut config);
+        EventArgs { alert_budget: Some(AlertBudget::Share(7.0)), ..EventArgs::default() }.apply(&mut config);
         let error = checked(config).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("alert_budget"), "{error}");

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::budget::AlertBudget;
 use super::error::{ConfigError, Place};
 use super::nearest::nearest;
 use super::rule::{EventRule, RuleAction, RuleMatch};
@@ -58,6 +59,9 @@ impl Check<'_> {
                 .map_or_else(wrong_type, |number| within((i128::from(*min)..=i128::from(*max)).contains(&number))),
             (Kind::Number { min, max }, value) => {
                 f64::from_value(value).map_or_else(wrong_type, |number| within((*min..=*max).contains(&number)))
+            }
+            (Kind::Budget, value) => {
+                AlertBudget::from_value(value).map_or_else(wrong_type, |budget| within(budget.is_accepted()))
             }
             (Kind::Choice(words), Value::Text(text)) => within(words.contains(&text.as_str())),
             (Kind::Text(shape) | Kind::OptionalText(shape), Value::Text(text)) => within(shape.accepts(text)),

@@ -6,6 +6,7 @@
 //! A key that is not known, a value of the wrong type and a value out of range are errors that name
 //! file, line and key, what was found and what is accepted.
 
+mod budget;
 mod check;
 mod choice;
 mod error;
@@ -21,6 +22,7 @@ mod toml;
 mod value;
 mod yaml;
 
+pub use budget::{AlertBudget, ParseBudgetError, Per};
 pub use choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, UnknownChoice, Wildcards};
 pub use error::{ConfigError, Place};
 pub use load::Format;

@@ -66,7 +66,7 @@ fn object<'s>(schema: &'s mut Value, path: &[&str]) -> Option<&'s mut Map<String
 fn describe(property: &mut Map<String, Value>, field: &Field) {
     property.insert("description".to_owned(), json!(field.description));
     match field.kind {
-        Kind::Flag | Kind::Choice(_) | Kind::Sampling => {}
+        Kind::Flag | Kind::Choice(_) | Kind::Sampling | Kind::Budget => {}
         Kind::Integer { min, max } => bounds(property, json!(min), json!(max)),
         Kind::Number { min, max } => bounds(property, json!(min), json!(max)),
         Kind::Text(shape) | Kind::OptionalText(shape) => text(property, shape),

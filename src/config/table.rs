@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::budget::AlertBudget;
 use super::choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, Wildcards};
 use super::rule::{EventRule, RuleAction, RuleMatch};
 use super::sampling::Sampling;
@@ -142,6 +143,8 @@ pub enum Kind {
         /// The most accepted.
         max_items: usize,
     },
+    /// An [`AlertBudget`].
+    Budget,
     /// A [`Sampling`] or nothing.
     Sampling,
     /// A list of [`EventRule`]s.
@@ -166,6 +169,7 @@ impl Kind {
             Self::Masks { max_items } => {
                 format!("a list of at most {max_items} masks, each with {}", Mask::KEYS.join(" and "))
             }
+            Self::Budget => AlertBudget::accepted(),
             Self::Sampling => {
                 let ((fewest, most), (least, all)) = (Sampling::KEEP_BOUNDS, Sampling::RATIO_BOUNDS);
                 format!(
@@ -269,8 +273,9 @@ macro_rules! settings {
 settings! {
     /// Directory for everything learned, so that it survives a restart. Unset: kept in memory only.
     data_dir: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/var/lib/oddline".into());
-    /// The share of events that may be called anomalies: the threshold on the p-value.
-    alert_budget: f64 = 0.001, Kind::Number { min: 1e-6, max: 0.1 }, unit "share of events";
+    /// How much may be called an anomaly: a share of events, or alerts in a stretch of time (`"5/hour"`, each scoring thread; by the events' time, as far
+    /// as there is something to alert of). The threshold on the p-value is this share, led by how many alerts there were.
+    alert_budget: AlertBudget = AlertBudget::Share(0.001), Kind::Budget, unit "";
     /// No alerts before this many events. Learning ends when either this or `learning_secs` is reached.
     learning_events: u64 = 10_000, Kind::Integer { min: 0, max: BILLION }, unit "events";
     /// No alerts before this much time, of which a gap between two events is at most a tenth. Learning ends when either this or

@@ -28,6 +28,7 @@
 //! added at the current weight, so what was learned elsewhere counts as having just happened. What the table calls a lane's own is learned
 //! by each lane from its own events: a stream should stay with a lane.
 
+pub mod budget;
 pub mod calibration;
 pub mod categorical;
 mod extremes;

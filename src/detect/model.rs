@@ -1,5 +1,6 @@
 //! Everything one lane learned, and the combined score.
 
+use super::budget::{AlertBudget, Threshold};
 use super::calibration::{self, BINS, Calibration, TailShape};
 use super::categorical::Categorical;
 use super::hold::Hold;
@@ -35,7 +36,7 @@ const VALUE_CAP: f32 = 20.0;
 const LEAST_RECENT: f32 = 0.05;
 
 /// Of [`Model::checkpoint`]; counted up whenever its bytes, or what they mean, change.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const WHAT_FORMAT: &str = "format of the model";
 
 /// log2 of the streams whose recent evidence is remembered.
@@ -56,8 +57,8 @@ impl Default for Weights {
 /// How a model scores.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ModelOptions {
-    /// Share of events that may alert.
-    pub alert_budget: f64,
+    /// What may alert.
+    pub alert_budget: AlertBudget,
     /// Learning ends after this many events …
     pub learning_events: u64,
     /// … or this many seconds, whichever is first.
@@ -217,6 +218,7 @@ pub struct Model {
     silence: Silence,
     calibrations: Calibrations,
     calibration: Calibration,
+    threshold: Threshold,
     hold: Hold,
     templates: Vec<RecentOfTemplate>,
     streams: Streams<RecentOfStream>,
@@ -264,6 +266,7 @@ impl Model {
             silence: Silence::default(),
             calibrations: Calibrations::new(options.calibration_half_life_events),
             calibration: Calibration::new(options.calibration_half_life_events, TailShape::COMBINED),
+            threshold: Threshold::new(options.alert_budget, options.calibration_half_life_events),
             hold: Hold::new(options.hold_secs),
             templates: Vec::new(),
             streams: Streams::new(STREAM_BITS),
@@ -292,19 +295,24 @@ impl Model {
         let nats = self.calibration.nats(statistic);
         let p_value = Calibration::probability(nats);
         let state = self.state_at(input.timestamp);
-        let is_odd = state == State::Ready && p_value <= self.options.alert_budget;
-        let is_odd = is_odd && !input.is_muted;
+        self.threshold.pass(input.timestamp);
+        let may_alert = state == State::Ready && !input.is_muted;
+        let is_odd = may_alert && self.threshold.is_odd(nats);
         let suppressed = is_odd && self.hold.is_repeat(key(leader, input), input.timestamp, nats);
         let is_fresh = self.calibrate(input, &evidence, nats, leader);
         let counts = if is_odd { !suppressed } else { is_fresh && !input.is_muted };
         self.learn(if counts { statistic } else { 0.0 });
+        let is_anomaly = is_odd && !suppressed && self.threshold.is_over(nats);
+        if state == State::Ready {
+            self.threshold.learn(is_anomaly);
+        }
         let reasons = reasons(&weighted, is_new);
         Scored {
             evidence: evidence.calibrated,
             statistic,
             nats,
             p_value,
-            is_anomaly: is_odd && !suppressed,
+            is_anomaly,
             suppressed,
             state,
             reasons,
@@ -420,7 +428,7 @@ impl Model {
         let weighted = self.weighted(&evidence);
         let statistic = weighted[DetectorKind::Silence as usize];
         let p_value = Calibration::probability(statistic);
-        if statistic < TOLD_AT || p_value > self.options.alert_budget {
+        if statistic < TOLD_AT || statistic < self.threshold.limit() {
             return None;
         }
         let suppressed = self.hold.is_repeat(silence_key(silent.slot), now, statistic);
@@ -539,6 +547,7 @@ impl Model {
         self.silence.checkpoint(out);
         self.calibrations.all().into_iter().for_each(|calibration| calibration.checkpoint(out));
         self.calibration.checkpoint(out);
+        self.threshold.checkpoint(out);
         self.hold.checkpoint(out);
         out.extend_from_slice(&(self.templates.len() as u32).to_le_bytes());
         for recent in &self.templates {
@@ -576,6 +585,7 @@ impl Model {
             calibration.restore(from)?;
         }
         restored.calibration.restore(from)?;
+        restored.threshold.restore(from)?;
         restored.hold.restore(from)?;
         for _ in 0..from.length("recent evidence", super::MOST_TEMPLATES, 4 * Recent::BYTES)? {
             restored.templates.push(RecentOfTemplate {
@@ -676,7 +686,7 @@ mod tests {
     use super::*;
 
     const OPTIONS: ModelOptions = ModelOptions {
-        alert_budget: 0.001,
+        alert_budget: AlertBudget::Share(0.001),
         learning_events: 2_000,
         learning_secs: 1_000,
         hold_secs: 60,

@@ -12,7 +12,8 @@ use super::log::Log;
 use super::open::Environment;
 use super::picture::Picture;
 use super::ruling::TemplateRules;
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::detect::budget::AlertBudget;
 use crate::detect::{ModelOptions, Weights};
 use crate::template::TemplateStore;
 
@@ -197,13 +198,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(super) fn model_options(config: &Config) -> ModelOptions {
     ModelOptions {
-        alert_budget: config.alert_budget,
+        alert_budget: budget(config.alert_budget),
         learning_events: config.learning_events,
         learning_secs: config.learning_secs,
         hold_secs: config.hold_secs,
         half_life_events: config.half_life_events,
         calibration_half_life_events: config.calibration_half_life_events,
         weights: weights(config),
+    }
+}
+
+fn budget(budget: config::AlertBudget) -> AlertBudget {
+    match (budget, budget.alerts_per_hour()) {
+        (config::AlertBudget::Share(share), _) => AlertBudget::Share(share),
+        (_, alerts) => AlertBudget::PerHour(alerts.unwrap_or(0.0)),
     }
 }
 

@@ -187,7 +187,7 @@ fn metrics_of(streams: &[Stream], answers: &[Vec<Answer>]) -> Metrics {
 
 fn budgets(config: &Config, quiet: &[Stream]) -> io::Result<Vec<Budget>> {
     let of = |budget: f64| {
-        let answers = score_all(&Config { alert_budget: budget, ..config.clone() }, quiet)?;
+        let answers = score_all(&Config { alert_budget: budget.into(), ..config.clone() }, quiet)?;
         let each: Vec<_> =
             quiet.iter().zip(&answers).map(|(stream, answers)| Metrics::of(&stream.records, answers)).collect();
         let ratios = each.iter().map(|metrics| metrics.alert_rate() / budget).collect();
