@@ -161,6 +161,8 @@ pub enum Reason {
     RareTemplate,
     /// Too many of a template at once.
     RateSpike,
+    /// Too few of a template.
+    RateDrop,
     /// A regular template stopped.
     Silence,
     /// A number far from what its place held before.
@@ -177,10 +179,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order of the field table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NewTemplate,
         Self::RareTemplate,
         Self::RateSpike,
+        Self::RateDrop,
         Self::Silence,
         Self::NumericOutlier,
         Self::NewValue,
@@ -195,6 +198,7 @@ impl Reason {
             Self::NewTemplate => "new_template",
             Self::RareTemplate => "rare_template",
             Self::RateSpike => "rate_spike",
+            Self::RateDrop => "rate_drop",
             Self::Silence => "silence",
             Self::NumericOutlier => "numeric_outlier",
             Self::NewValue => "new_value",
@@ -282,10 +286,12 @@ pub enum Measure {
     Rate {
         /// Seen.
         observed: f64,
-        /// Seldom more than this.
+        /// Seldom more than this, or less.
         expected: f64,
         /// Length of the window.
         window_secs: u32,
+        /// There were too few.
+        is_drop: bool,
     },
     /// A number in the message.
     Amount {
@@ -319,7 +325,12 @@ impl Measure {
     /// What would have been usual, in words: `≤ 14 per 10 s`, `12 to 40 ms`.
     pub fn expected(&self) -> String {
         match self {
-            Self::Rate { expected, window_secs, .. } => format!("≤ {} per {window_secs} s", short(expected.ceil())),
+            Self::Rate { expected, window_secs, is_drop: false, .. } => {
+                format!("≤ {} per {window_secs} s", short(expected.ceil()))
+            }
+            Self::Rate { expected, window_secs, is_drop: true, .. } => {
+                format!("≥ {} per {window_secs} s", short(expected.floor()))
+            }
             Self::Amount { low, high, unit, .. } => {
                 format!("{} to {} {unit}", short(*low), short(*high)).trim_ascii_end().to_owned()
             }
@@ -377,7 +388,9 @@ mod tests {
 
     #[test]
     fn what_was_expected_is_told_in_few_digits() {
-        let rate = Measure::Rate { observed: 212.0, expected: 13.2, window_secs: 10 };
+        let rate = Measure::Rate { observed: 212.0, expected: 13.2, window_secs: 10, is_drop: false };
+        let drop = Measure::Rate { observed: 2.0, expected: 13.2, window_secs: 10, is_drop: true };
+        assert_eq!((drop.observed(), drop.expected().as_str()), (2.0, "≥ 13 per 10 s"));
         assert_eq!((rate.expected().as_str(), rate.observed()), ("≤ 14 per 10 s", 212.0));
         let amount = Measure::Amount { observed: 9.0e4, low: 0.51234, high: 1234.5, unit: "ms" };
         assert_eq!(amount.expected(), "0.512 to 1234 ms");

@@ -234,7 +234,7 @@ fn is_of_type(kind: Kind, value: &str) -> bool {
     match kind {
         Kind::Flag => value == "true",
         Kind::Integer { .. } => value == "7",
-        Kind::Number { .. } => value == "7" || value == "7.5",
+        Kind::Number { .. } | Kind::Budget => value == "7" || value == "7.5",
         Kind::Choice(_) | Kind::Text(_) | Kind::OptionalText(_) => value.starts_with('"'),
         Kind::Sampling => value.starts_with('{'),
         Kind::Texts { .. } | Kind::Choices(_) => value == "[\"a\"]",
@@ -282,6 +282,7 @@ fn edges(field: &Field) -> Option<([String; 2], [String; 2])> {
             let (below, above) = (min.next_down(), max.next_up());
             Some(([format!("{min:?}"), format!("{max:?}")], [format!("{below:?}"), format!("{above:?}")]))
         }
+        Kind::Budget => Some((["1e-6", "\"999999/day\""].map(str::to_owned), ["9e-7", "0.11"].map(str::to_owned))),
         _ => None,
     }
 }

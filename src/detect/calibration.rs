@@ -38,20 +38,45 @@ impl TailShape {
 
 const RESCALE_AT: f64 = 1e60;
 
-/// Decayed histogram of the statistic.
-#[derive(Debug, Clone)]
-pub struct Calibration {
-    shape: TailShape,
+/// Bins a nat.
+const BINS_A_NAT: f32 = 1.0 / BIN_WIDTH;
+
+/// How much an event weighs, and when the sums are taken next.
+#[derive(Debug, Clone, PartialEq)]
+struct Pace {
     growth: f64,
     weight: f64,
-    /// Of all bins.
+    /// Of all events.
     total: f64,
-    bins: Box<[f64]>,
-    /// No bin above this one has anything.
-    highest: usize,
     events: u64,
     next_refresh: u64,
+}
+
+/// Masses by bin, and what was found in them last. What is in no other bin is in the first: what most detectors say of most events is nothing, and
+/// costs nothing here.
+#[derive(Debug, Clone)]
+struct Histogram {
+    shape: TailShape,
+    bins: Box<[f64]>,
+    /// Of all bins but the first.
+    rest: f64,
+    /// No bin above this one has anything.
+    highest: usize,
     tail: Tail,
+}
+
+/// Decayed histogram of one statistic.
+#[derive(Debug, Clone)]
+pub struct Calibration {
+    pace: Pace,
+    histogram: Histogram,
+}
+
+/// Decayed histograms of several that are learned together, event by event.
+#[derive(Debug, Clone)]
+pub(super) struct Calibrations<const N: usize> {
+    pace: Pace,
+    histograms: [Histogram; N],
 }
 
 /// What the last refresh found.
@@ -65,30 +90,59 @@ struct Tail {
     mean_excess: f32,
 }
 
-impl Calibration {
-    /// Nothing seen yet: every p-value is 1.
-    pub fn new(half_life_events: u64, shape: TailShape) -> Self {
-        Self {
-            shape,
-            growth: (1.0 / half_life_events.max(1) as f64).exp2(),
-            weight: 1.0,
-            total: 0.0,
-            bins: vec![0.0; BINS].into(),
-            highest: 0,
-            events: 0,
-            next_refresh: 1,
-            tail: Tail { nats: vec![0.0; BINS].into(), from: BINS - 1, mean_excess: 1.0 },
-        }
+impl Pace {
+    fn new(half_life_events: u64) -> Self {
+        let growth = (1.0 / half_life_events.max(1) as f64).exp2();
+        Self { growth, weight: 1.0, total: 0.0, events: 0, next_refresh: 1 }
     }
 
-    /// Events learned, ever.
-    pub fn events(&self) -> u64 {
-        self.events
-    }
-
-    /// −ln of the probability of a statistic at least this large: nats, ≥ 0.
+    /// An event more; whether the sums are to be taken.
     #[inline]
-    pub fn nats(&self, statistic: f32) -> f32 {
+    fn step(&mut self) -> bool {
+        self.weight *= self.growth;
+        self.total += self.weight;
+        self.events += 1;
+        self.events >= self.next_refresh
+    }
+
+    /// What everything is to be scaled by before the sums are taken, and when they are taken next.
+    fn refresh(&mut self, shape: TailShape) -> f64 {
+        self.next_refresh = self.events + (self.events / 16).clamp(1, shape.refresh_events);
+        if self.weight < RESCALE_AT {
+            return 1.0;
+        }
+        let by = 1.0 / self.weight;
+        self.total *= by;
+        self.weight = 1.0;
+        by
+    }
+
+    fn checkpoint(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.weight.to_le_bytes());
+        out.extend_from_slice(&self.total.to_le_bytes());
+        out.extend_from_slice(&self.events.to_le_bytes());
+        out.extend_from_slice(&self.next_refresh.to_le_bytes());
+    }
+
+    fn restore(&self, from: &mut StateReader<'_>) -> Result<Self, StateError> {
+        Ok(Self {
+            growth: self.growth,
+            weight: from.amount("calibration weight")?.max(f64::MIN_POSITIVE),
+            total: from.amount("calibration total")?,
+            events: from.u64("calibration events")?,
+            next_refresh: from.u64("calibration refresh")?,
+        })
+    }
+}
+
+impl Histogram {
+    fn new(shape: TailShape) -> Self {
+        let tail = Tail { nats: vec![0.0; BINS].into(), from: BINS - 1, mean_excess: 1.0 };
+        Self { shape, bins: vec![0.0; BINS].into(), rest: 0.0, highest: 0, tail }
+    }
+
+    #[inline]
+    fn nats(&self, statistic: f32) -> f32 {
         let at = |bin: usize| self.tail.nats.get(bin).copied().unwrap_or(0.0);
         let bin = bin(statistic);
         if bin <= self.tail.from {
@@ -96,6 +150,66 @@ impl Calibration {
         }
         let excess = statistic.min(BINS as f32 * BIN_WIDTH) - self.tail.from as f32 * BIN_WIDTH;
         at(self.tail.from) + excess / self.tail.mean_excess
+    }
+
+    #[inline]
+    fn add(&mut self, bin: usize, amount: f64) {
+        if bin == 0 {
+            return;
+        }
+        if let Some(mass) = self.bins.get_mut(bin) {
+            *mass += amount;
+            self.rest += amount;
+            self.highest = self.highest.max(bin);
+        }
+    }
+
+    fn refresh(&mut self, pace: &Pace, scaled_by: f64) {
+        if scaled_by != 1.0 {
+            self.bins.iter_mut().for_each(|mass| *mass *= scaled_by);
+            self.rest *= scaled_by;
+        }
+        if let Some(first) = self.bins.first_mut() {
+            *first = (pace.total - self.rest).max(0.0);
+        }
+        let used = self.bins.get(..=self.highest).unwrap_or_default();
+        self.tail.refresh(used, pace.total, pace.weight, self.shape);
+    }
+
+    fn checkpoint(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.rest.to_le_bytes());
+        out.extend_from_slice(&(self.tail.from as u32).to_le_bytes());
+        out.extend_from_slice(&self.tail.mean_excess.to_le_bytes());
+        self.bins.iter().for_each(|mass| out.extend_from_slice(&mass.to_le_bytes()));
+        self.tail.nats.iter().for_each(|nats| out.extend_from_slice(&nats.to_le_bytes()));
+    }
+
+    fn restore(&self, from: &mut StateReader<'_>) -> Result<Self, StateError> {
+        let rest = from.amount("calibration mass")?;
+        let tail_from = (from.u32("calibration tail")? as usize).min(BINS - 1);
+        let mean_excess = from.f32("calibration mean excess")?.max(self.shape.least_excess);
+        let bins = (0..BINS).map(|_| from.amount("calibration bin")).collect::<Result<Box<[_]>, _>>()?;
+        let nats = (0..BINS).map(|_| from.f32("calibration nats")).collect::<Result<Box<[_]>, _>>()?;
+        let highest = bins.iter().rposition(|mass| *mass > 0.0).unwrap_or(0);
+        Ok(Self { shape: self.shape, bins, rest, highest, tail: Tail { nats, from: tail_from, mean_excess } })
+    }
+}
+
+impl Calibration {
+    /// Nothing seen yet: every p-value is 1.
+    pub fn new(half_life_events: u64, shape: TailShape) -> Self {
+        Self { pace: Pace::new(half_life_events), histogram: Histogram::new(shape) }
+    }
+
+    /// Events learned, ever.
+    pub fn events(&self) -> u64 {
+        self.pace.events
+    }
+
+    /// −ln of the probability of a statistic at least this large: nats, ≥ 0.
+    #[inline]
+    pub fn nats(&self, statistic: f32) -> f32 {
+        self.histogram.nats(statistic)
     }
 
     /// The probability whose [`nats`](Self::nats) these are, in (0, 1].
@@ -107,53 +221,31 @@ impl Calibration {
     /// Takes a statistic in.
     #[inline]
     pub fn learn(&mut self, statistic: f32) {
-        self.weight *= self.growth;
-        // What most detectors say of most events is nothing.
-        self.add(if statistic == 0.0 { 0 } else { bin(statistic) }, self.weight);
-        self.events += 1;
-        if self.events >= self.next_refresh {
+        let is_due = self.pace.step();
+        self.histogram.add(bin(statistic), self.pace.weight);
+        if is_due {
             self.refresh();
         }
     }
 
     /// Takes in `events` statistics of one bin that another lane saw.
     pub(super) fn absorb(&mut self, bin: usize, events: u32) {
-        self.add(bin, self.weight * f64::from(events));
-        self.events += u64::from(events);
-    }
-
-    #[inline]
-    fn add(&mut self, bin: usize, amount: f64) {
-        if let Some(mass) = self.bins.get_mut(bin) {
-            *mass += amount;
-            self.total += amount;
-            self.highest = self.highest.max(bin);
-        }
+        let amount = self.pace.weight * f64::from(events);
+        self.pace.total += amount;
+        self.pace.events += u64::from(events);
+        self.histogram.add(bin, amount);
     }
 
     #[cold]
     fn refresh(&mut self) {
-        if self.weight >= RESCALE_AT {
-            let by = 1.0 / self.weight;
-            self.bins.iter_mut().for_each(|mass| *mass *= by);
-            self.total *= by;
-            self.weight = 1.0;
-        }
-        let used = self.bins.get(..=self.highest).unwrap_or_default();
-        self.tail.refresh(used, self.total, self.weight, self.shape);
-        self.next_refresh = self.events + (self.events / 16).clamp(1, self.shape.refresh_events);
+        let scaled_by = self.pace.refresh(self.histogram.shape);
+        self.histogram.refresh(&self.pace, scaled_by);
     }
 
     /// Appends everything learned, bit for bit.
     pub fn checkpoint(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.weight.to_le_bytes());
-        out.extend_from_slice(&self.total.to_le_bytes());
-        out.extend_from_slice(&self.events.to_le_bytes());
-        out.extend_from_slice(&self.next_refresh.to_le_bytes());
-        out.extend_from_slice(&(self.tail.from as u32).to_le_bytes());
-        out.extend_from_slice(&self.tail.mean_excess.to_le_bytes());
-        self.bins.iter().for_each(|mass| out.extend_from_slice(&mass.to_le_bytes()));
-        self.tail.nats.iter().for_each(|nats| out.extend_from_slice(&nats.to_le_bytes()));
+        self.pace.checkpoint(out);
+        self.histogram.checkpoint(out);
     }
 
     /// Takes in what [`Self::checkpoint`] wrote.
@@ -161,18 +253,57 @@ impl Calibration {
     /// # Errors
     /// When the bytes are cut short or hold impossible values; nothing is changed then.
     pub fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        let weight = from.amount("calibration weight")?.max(f64::MIN_POSITIVE);
-        let total = from.amount("calibration total")?;
-        let events = from.u64("calibration events")?;
-        let next_refresh = from.u64("calibration refresh")?;
-        let tail_from = (from.u32("calibration tail")? as usize).min(BINS - 1);
-        let mean_excess = from.f32("calibration mean excess")?.max(self.shape.least_excess);
-        let bins = (0..BINS).map(|_| from.amount("calibration bin")).collect::<Result<Box<[_]>, _>>()?;
-        let nats = (0..BINS).map(|_| from.f32("calibration nats")).collect::<Result<Box<[_]>, _>>()?;
-        let tail = Tail { nats, from: tail_from, mean_excess };
-        let highest = bins.iter().rposition(|mass| *mass > 0.0).unwrap_or(0);
-        *self =
-            Self { shape: self.shape, growth: self.growth, weight, total, bins, highest, events, next_refresh, tail };
+        let pace = self.pace.restore(from)?;
+        *self = Self { pace, histogram: self.histogram.restore(from)? };
+        Ok(())
+    }
+}
+
+impl<const N: usize> Calibrations<N> {
+    /// Nothing seen yet.
+    pub(super) fn new(half_life_events: u64, shape: TailShape) -> Self {
+        Self { pace: Pace::new(half_life_events), histograms: std::array::from_fn(|_| Histogram::new(shape)) }
+    }
+
+    /// −ln of the probability that the statistic of this index is at least as large: nats, ≥ 0.
+    #[inline]
+    pub(super) fn nats(&self, index: usize, statistic: f32) -> f32 {
+        self.histograms.get(index).map_or(0.0, |histogram| histogram.nats(statistic))
+    }
+
+    /// Takes in a statistic for each.
+    #[inline]
+    pub(super) fn learn(&mut self, statistics: [f32; N]) {
+        let is_due = self.pace.step();
+        for (histogram, statistic) in self.histograms.iter_mut().zip(statistics) {
+            if statistic >= BIN_WIDTH {
+                histogram.add(bin(statistic), self.pace.weight);
+            }
+        }
+        if is_due {
+            self.refresh();
+        }
+    }
+
+    #[cold]
+    fn refresh(&mut self) {
+        let shape = self.histograms.first().map_or(TailShape::DETECTOR, |histogram| histogram.shape);
+        let scaled_by = self.pace.refresh(shape);
+        self.histograms.iter_mut().for_each(|histogram| histogram.refresh(&self.pace, scaled_by));
+    }
+
+    pub(super) fn checkpoint(&self, out: &mut Vec<u8>) {
+        self.pace.checkpoint(out);
+        self.histograms.iter().for_each(|histogram| histogram.checkpoint(out));
+    }
+
+    pub(super) fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        let mut restored = self.clone();
+        restored.pace = self.pace.restore(from)?;
+        for histogram in &mut restored.histograms {
+            *histogram = histogram.restore(from)?;
+        }
+        *self = restored;
         Ok(())
     }
 }
@@ -204,7 +335,7 @@ impl Tail {
 /// The histogram bin of a statistic.
 pub(super) fn bin(statistic: f32) -> usize {
     // A float to integer cast saturates, and takes NaN to 0.
-    ((statistic / BIN_WIDTH) as usize).min(BINS - 1)
+    ((statistic * BINS_A_NAT) as usize).min(BINS - 1)
 }
 
 #[cfg(test)]
@@ -248,6 +379,6 @@ mod tests {
         assert!(calibration.nats(8.0) < 0.1);
         (0..50_000).for_each(|n| calibration.learn(exponential(n) / 4.0));
         assert!(calibration.nats(8.0) > 8.0);
-        assert!(calibration.weight < RESCALE_AT * 10.0);
+        assert!(calibration.pace.weight < RESCALE_AT * 10.0);
     }
 }

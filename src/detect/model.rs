@@ -1,7 +1,7 @@
 //! Everything one lane learned, and the combined score.
 
 use super::budget::{AlertBudget, Threshold};
-use super::calibration::{self, BINS, Calibration, TailShape};
+use super::calibration::{self, BINS, Calibration, Calibrations, TailShape};
 use super::categorical::Categorical;
 use super::hold::Hold;
 use super::numeric::{Numeric, Outlier};
@@ -34,6 +34,9 @@ const VALUE_CAP: f32 = 20.0;
 
 /// Evidence below this is nothing to be remembered as recent, nats.
 const LEAST_RECENT: f32 = 0.05;
+
+/// The same of all together: more than one event in five says as much, and no budget is as large.
+const LEAST_COMBINED: f32 = 1.5;
 
 /// Of [`Model::checkpoint`]; counted up whenever its bytes, or what they mean, change.
 const FORMAT: u32 = 4;
@@ -159,14 +162,13 @@ impl Tally {
     }
 }
 
-/// The calibrations of single detectors.
-#[derive(Debug, Clone)]
-struct Calibrations {
-    rate: Calibration,
-    numeric: Calibration,
-    categorical: Calibration,
-    sequence: Calibration,
-}
+/// The detectors that are calibrated, by their place in [`Calibrations`].
+const CALIBRATED: [DetectorKind; 4] =
+    [DetectorKind::Rate, DetectorKind::Numeric, DetectorKind::Categorical, DetectorKind::Sequence];
+const RATE: usize = 0;
+const NUMERIC: usize = 1;
+const CATEGORICAL: usize = 2;
+const SEQUENCE: usize = 3;
 
 /// What a template said lately.
 #[derive(Debug, Clone, Copy, Default)]
@@ -216,7 +218,7 @@ pub struct Model {
     categorical: Categorical,
     sequence: Sequence,
     silence: Silence,
-    calibrations: Calibrations,
+    calibrations: Calibrations<{ CALIBRATED.len() }>,
     calibration: Calibration,
     threshold: Threshold,
     hold: Hold,
@@ -230,25 +232,10 @@ pub struct Model {
     seen_bins: Box<[u32]>,
 }
 
-/// What detectors say of one event, before and after calibration.
+/// What detectors say of one event: before calibration those that are calibrated, after it all.
 struct Evidence {
-    raw: [f32; DETECTORS],
+    raw: [f32; CALIBRATED.len()],
     calibrated: [f32; DETECTORS],
-}
-
-impl Calibrations {
-    fn new(half_life_events: u64) -> Self {
-        let calibration = || Calibration::new(half_life_events, TailShape::DETECTOR);
-        Self { rate: calibration(), numeric: calibration(), categorical: calibration(), sequence: calibration() }
-    }
-
-    fn all(&self) -> [&Calibration; 4] {
-        [&self.rate, &self.numeric, &self.categorical, &self.sequence]
-    }
-
-    fn all_mut(&mut self) -> [&mut Calibration; 4] {
-        [&mut self.rate, &mut self.numeric, &mut self.categorical, &mut self.sequence]
-    }
 }
 
 impl Model {
@@ -264,7 +251,7 @@ impl Model {
             categorical: Categorical::default(),
             sequence: Sequence::new(options.half_life_events),
             silence: Silence::default(),
-            calibrations: Calibrations::new(options.calibration_half_life_events),
+            calibrations: Calibrations::new(options.calibration_half_life_events, TailShape::DETECTOR),
             calibration: Calibration::new(options.calibration_half_life_events, TailShape::COMBINED),
             threshold: Threshold::new(options.alert_budget, options.calibration_half_life_events),
             hold: Hold::new(options.hold_secs),
@@ -306,7 +293,9 @@ impl Model {
         if state == State::Ready {
             self.threshold.learn(is_anomaly);
         }
-        let reasons = reasons(&weighted, is_new);
+        let excess = self.rate.excess();
+        let reasons = reasons(&weighted, News { is_new, is_drop: excess.is_some_and(|excess| excess.is_drop) });
+        let is_given = |reason: Reason| reasons.contains(&Some(reason));
         Scored {
             evidence: evidence.calibrated,
             statistic,
@@ -316,15 +305,15 @@ impl Model {
             suppressed,
             state,
             reasons,
-            excess: self.rate.excess().filter(|_| reasons.contains(&Some(Reason::RateSpike))),
-            outlier: self.numeric.outlier().filter(|_| reasons.contains(&Some(Reason::NumericOutlier))),
+            excess: excess.filter(|_| is_given(Reason::RateSpike) || is_given(Reason::RateDrop)),
+            outlier: self.numeric.outlier().filter(|_| is_given(Reason::NumericOutlier)),
         }
     }
 
+    #[inline]
     fn evidence(&mut self, input: &Input) -> Evidence {
         let coming = self.sequence.expect(input);
-        let mut raw = [0.0; DETECTORS];
-        raw[DetectorKind::Rarity as usize] = self.rarity.observe(input);
+        let rarity = self.rarity.observe(input);
         let numeric = self.numeric.observe(input);
         let categorical = self.categorical.observe(input);
         self.silence.observe(input);
@@ -332,25 +321,24 @@ impl Model {
         let input = Input { surprise: self.sequence.surprise(), ..*input };
         let rate = self.rate.observe(&input);
         self.count(&input);
-        raw[DetectorKind::Rate as usize] = rate;
-        raw[DetectorKind::Numeric as usize] = numeric;
-        raw[DetectorKind::Categorical as usize] = categorical;
-        raw[DetectorKind::Sequence as usize] = sequence;
-        raw[DetectorKind::Severity as usize] = input.severity.nats();
-        let mut calibrated = raw;
-        let of = &self.calibrations;
-        if rate > 0.0 {
-            calibrated[DetectorKind::Rate as usize] = of.rate.nats(rate).min(RATE_CAP * rate);
+        let raw = [rate, numeric, categorical, sequence];
+        let mut calibrated = [0.0; DETECTORS];
+        calibrated[DetectorKind::Rarity as usize] = rarity;
+        calibrated[DetectorKind::Severity as usize] = input.severity.nats();
+        if raw.iter().any(|nats| *nats > 0.0) {
+            self.calibrated(&raw, &mut calibrated);
         }
-        let capped = |value: f32, nats: f32| value.min(VALUE_CAP).min(nats + 1.0);
-        if numeric > 0.0 {
-            calibrated[DetectorKind::Numeric as usize] = capped(numeric, of.numeric.nats(numeric));
-        }
-        if categorical > 0.0 {
-            calibrated[DetectorKind::Categorical as usize] = capped(categorical, of.categorical.nats(categorical));
-        }
-        calibrated[DetectorKind::Sequence as usize] = of.sequence.nats(sequence);
         Evidence { raw, calibrated }
+    }
+
+    /// Evidence in the light of what each detector said before.
+    fn calibrated(&self, raw: &[f32; CALIBRATED.len()], calibrated: &mut [f32; DETECTORS]) {
+        let nats = |index: usize| if raw[index] > 0.0 { self.calibrations.nats(index, raw[index]) } else { 0.0 };
+        let capped = |index: usize| raw[index].min(VALUE_CAP).min(nats(index) + 1.0);
+        calibrated[DetectorKind::Rate as usize] = nats(RATE).min(RATE_CAP * raw[RATE]);
+        calibrated[DetectorKind::Numeric as usize] = capped(NUMERIC);
+        calibrated[DetectorKind::Categorical as usize] = capped(CATEGORICAL);
+        calibrated[DetectorKind::Sequence as usize] = nats(SEQUENCE);
     }
 
     fn weighted(&self, evidence: &[f32; DETECTORS]) -> [f32; DETECTORS] {
@@ -389,7 +377,17 @@ impl Model {
     }
 
     /// Lets the detectors' calibrations learn what is no repeat; whether the combined statistic is none.
+    #[inline]
     fn calibrate(&mut self, input: &Input, evidence: &Evidence, nats: f32, leader: DetectorKind) -> bool {
+        let is_recent = evidence.raw.iter().any(|nats| *nats >= LEAST_RECENT);
+        if !is_recent && nats < LEAST_COMBINED {
+            self.calibrations.learn([0.0; CALIBRATED.len()]);
+            return true;
+        }
+        self.calibrate_recent(input, evidence, nats, leader)
+    }
+
+    fn calibrate_recent(&mut self, input: &Input, evidence: &Evidence, nats: f32, leader: DetectorKind) -> bool {
         if input.slot >= self.templates.len() {
             self.templates.resize(input.slot + 1, RecentOfTemplate::default());
         }
@@ -397,24 +395,26 @@ impl Model {
         let hold = u32::try_from(self.options.hold_secs).unwrap_or(u32::MAX);
         let at = input.timestamp;
         let fresh =
-            |recent: &mut Recent, nats: f32| if nats < LEAST_RECENT { nats } else { recent.fresh(at, nats, hold) };
-        let raw = |kind: DetectorKind| evidence.raw[kind as usize];
-        let of = &mut self.calibrations;
-        of.rate.learn(fresh(&mut template.rate, raw(DetectorKind::Rate)));
-        of.numeric.learn(fresh(&mut template.numeric, raw(DetectorKind::Numeric)));
-        of.categorical.learn(fresh(&mut template.categorical, raw(DetectorKind::Categorical)));
-        let mut sequence = raw(DetectorKind::Sequence);
+            |recent: &mut Recent, nats: f32| if nats < LEAST_RECENT { 0.0 } else { recent.fresh(at, nats, hold) };
+        let [rate, numeric, categorical, sequence] = evidence.raw;
+        let mut learned = [
+            fresh(&mut template.rate, rate),
+            fresh(&mut template.numeric, numeric),
+            fresh(&mut template.categorical, categorical),
+            0.0,
+        ];
+        let is_led_by_order = leader == DetectorKind::Sequence;
         let mut is_fresh = true;
         if sequence >= LEAST_RECENT
             && let Some(stream) = self.streams.of(stream_key(input.stream))
         {
-            sequence = stream.sequence.fresh(at, sequence, hold);
-            if leader == DetectorKind::Sequence {
+            learned[SEQUENCE] = stream.sequence.fresh(at, sequence, hold);
+            if is_led_by_order {
                 is_fresh = stream.combined.fresh(at, nats, hold) > 0.0;
             }
         }
-        of.sequence.learn(sequence);
-        if leader != DetectorKind::Sequence && nats >= LEAST_RECENT {
+        self.calibrations.learn(learned);
+        if !is_led_by_order && nats >= LEAST_COMBINED {
             is_fresh = template.combined.fresh(at, nats, hold) > 0.0;
         }
         is_fresh
@@ -440,7 +440,7 @@ impl Model {
             is_anomaly: !suppressed,
             suppressed,
             state: State::Ready,
-            reasons: reasons(&weighted, false),
+            reasons: reasons(&weighted, News::default()),
             excess: None,
             outlier: None,
         };
@@ -467,7 +467,7 @@ impl Model {
         let counts: Vec<_> = self.seen_counts.take().collect();
         let weights =
             counts.iter().map(|(slot, _)| self.seen_weights.get_mut(*slot as usize).map_or(0.0, std::mem::take));
-        let ranges = |slot: &u32| self.numeric.ranges(*slot as usize).map(|(low, high, _)| (low, high)).collect();
+        let ranges = |slot: &u32| self.numeric.ranges(*slot as usize).collect();
         let bins = self.seen_bins.iter_mut().zip(0u16..).map(|(events, bin)| (bin, std::mem::take(events)));
         Outbox {
             weights: weights.collect(),
@@ -489,7 +489,7 @@ impl Model {
         for (((slot, events), weight), ranges) in templates {
             let Some(slot) = slot_of(*slot) else { continue };
             self.rarity.absorb(slot, *events);
-            self.rate.absorb(slot, outbox.newest.0, *weight);
+            self.rate.absorb(slot, outbox.newest.0, *events, *weight);
             self.numeric.absorb(slot, ranges);
         }
         for (bin, events) in &outbox.bins {
@@ -545,7 +545,7 @@ impl Model {
         self.categorical.checkpoint(out);
         self.sequence.checkpoint(out);
         self.silence.checkpoint(out);
-        self.calibrations.all().into_iter().for_each(|calibration| calibration.checkpoint(out));
+        self.calibrations.checkpoint(out);
         self.calibration.checkpoint(out);
         self.threshold.checkpoint(out);
         self.hold.checkpoint(out);
@@ -581,9 +581,7 @@ impl Model {
         restored.categorical.restore(from)?;
         restored.sequence.restore(from)?;
         restored.silence.restore(from)?;
-        for calibration in restored.calibrations.all_mut() {
-            calibration.restore(from)?;
-        }
+        restored.calibrations.restore(from)?;
         restored.calibration.restore(from)?;
         restored.threshold.restore(from)?;
         restored.hold.restore(from)?;
@@ -625,15 +623,22 @@ const REASONS_AT: [f32; DETECTORS] = {
     least
 };
 
+/// Which of a detector's reasons it is.
+#[derive(Debug, Clone, Copy, Default)]
+struct News {
+    is_new: bool,
+    is_drop: bool,
+}
+
 /// Reasons of weighted evidence, strongest first; among equals in the order of the detectors.
-fn reasons(weighted: &[f32; DETECTORS], is_new: bool) -> [Option<Reason>; REASONS] {
+fn reasons(weighted: &[f32; DETECTORS], news: News) -> [Option<Reason>; REASONS] {
     let mut reasons = [None; REASONS];
     let given = |(kind, weighted): (usize, &f32)| u32::from(*weighted >= REASONS_AT[kind] && *weighted > 0.0) << kind;
     // Most events give none or one.
-    let mut left = weighted.iter().enumerate().map(given).fold(u32::from(is_new), |bits, bit| bits | bit);
+    let mut left = weighted.iter().enumerate().map(given).fold(u32::from(news.is_new), |bits, bit| bits | bit);
     for reason in &mut reasons {
         let Some(kind) = strongest_of(left, weighted) else { break };
-        *reason = Some(reason_of(kind, is_new));
+        *reason = Some(reason_of(kind, news));
         left &= !(1 << kind as u32);
     }
     reasons
@@ -654,10 +659,11 @@ fn strongest_of(bits: u32, weighted: &[f32; DETECTORS]) -> Option<DetectorKind> 
     strongest.map(|(_, kind)| kind)
 }
 
-fn reason_of(kind: DetectorKind, is_new: bool) -> Reason {
+fn reason_of(kind: DetectorKind, news: News) -> Reason {
     match kind {
-        DetectorKind::Rarity if is_new => Reason::NewTemplate,
+        DetectorKind::Rarity if news.is_new => Reason::NewTemplate,
         DetectorKind::Rarity => Reason::RareTemplate,
+        DetectorKind::Rate if news.is_drop => Reason::RateDrop,
         DetectorKind::Rate => Reason::RateSpike,
         DetectorKind::Numeric => Reason::NumericOutlier,
         DetectorKind::Categorical => Reason::NewValue,

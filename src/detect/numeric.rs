@@ -36,15 +36,22 @@ const STEP_NATS: f32 = 1.5;
 /// What a number below the range counts.
 const BELOW: f32 = 0.5;
 
-/// What is known of a wildcard's numbers.
+/// Wildcards that are looked at together.
+const LANES: usize = 4;
+
+/// One figure of each of them.
+type Lanes = [f32; LANES];
+
+/// What is known of the numbers of a few neighbouring wildcards: one figure after the other, so that the processor works on all at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Wildcard {
-    numbers: f32,
-    outside: f32,
-    high: f32,
-    low: f32,
-    mean: f32,
-    distance: f32,
+#[repr(align(32))]
+struct Group {
+    numbers: Lanes,
+    outside: Lanes,
+    high: Lanes,
+    low: Lanes,
+    mean: Lanes,
+    distance: Lanes,
 }
 
 /// A number and the range it left.
@@ -61,50 +68,93 @@ pub struct Outlier {
 /// Ranges of every template's wildcards.
 #[derive(Debug, Clone, Default)]
 pub struct Numeric {
-    wildcards: Runs<Wildcard>,
+    groups: Runs<Group>,
     outlier: Option<Outlier>,
 }
 
-impl Wildcard {
-    /// Evidence before slack; 0 within the range.
+impl Group {
+    /// Whether a number may be far from its range; `codes` has 0 where there is none.
     #[inline]
-    fn evidence(&self, number: f32) -> f32 {
-        let (above, below) = (number - self.high, (self.low - number) * BELOW);
+    fn is_left(&self, codes: &Lanes) -> bool {
+        let one = |lane: usize| {
+            let (code, above, below) = (codes[lane], codes[lane] - self.high[lane], self.low[lane] - codes[lane]);
+            (code > 0.0) & (self.numbers[lane] >= LEAST_NUMBERS) & ((above > 1.0) | (below * BELOW > 1.0))
+        };
+        // Each is worked out, whatever the others say: there is nothing to foresee.
+        one(0) | one(1) | one(2) | one(3)
+    }
+
+    /// Evidence of a lane's number before slack; 0 within the range.
+    fn evidence(&self, lane: usize, number: f32) -> f32 {
+        let (above, below) = (number - self.high[lane], (self.low[lane] - number) * BELOW);
         let beyond = larger(above, below);
-        if beyond <= 1.0 || self.numbers < LEAST_NUMBERS {
+        if number <= 0.0 || beyond <= 1.0 || self.numbers[lane] < LEAST_NUMBERS {
             return 0.0;
         }
-        let share = (self.outside + 1.0) / (self.numbers + 2.0);
-        let evidence = SHARE_WEIGHT * -ln(share) + STEP_NATS * (beyond - 1.0) / (self.distance + 1.0);
+        let share = (self.outside[lane] + 1.0) / (self.numbers[lane] + 2.0);
+        let evidence = SHARE_WEIGHT * -ln(share) + STEP_NATS * (beyond - 1.0) / (self.distance[lane] + 1.0);
         if above > 0.0 { evidence } else { evidence * BELOW }
     }
 
+    /// The lane whose number gives the most evidence, and how much.
+    #[cold]
+    fn strongest(&self, codes: &Lanes) -> (usize, f32) {
+        let all = codes.iter().enumerate().map(|(lane, code)| (lane, self.evidence(lane, *code)));
+        all.fold((0, 0.0), |most, next| if next.1 > most.1 { next } else { most })
+    }
+
+    /// Without branches: lanes that have no number, or had none before, take what is chosen for them.
     #[inline]
-    fn learn(&mut self, number: f32) {
-        if self.numbers == 0.0 {
-            *self = Self { high: number, low: number, mean: number, ..Self::default() };
+    fn learn(&mut self, codes: &Lanes) {
+        for lane in 0..LANES {
+            let code = codes[lane];
+            let is_here = code > 0.0;
+            let is_first = self.numbers[lane] == 0.0;
+            let known = |value: f32| if is_first { code } else { value };
+            let (high, low, mean) = (known(self.high[lane]), known(self.low[lane]), known(self.mean[lane]));
+            let (numbers, outside, distance) = (self.numbers[lane], self.outside[lane], self.distance[lane]);
+            let is_outside = (code > high + 1.0) | (code < low - 2.0);
+            let left = outside * KEPT + if is_outside { 1.0 } else { 0.0 };
+            let left = if numbers >= RANGE_NUMBERS { left } else { outside };
+            let count = numbers * KEPT + 1.0;
+            let weight = larger(1.0 / count, LEAST_WEIGHT);
+            let middle = mean + (code - mean) * weight;
+            let spread = distance + ((code - middle).abs() - distance) * weight;
+            let top = larger(code, high - (high - larger(middle, code)) * SHRINK);
+            let bottom = smaller(code, low + (smaller(middle, code) - low) * SHRINK);
+            let chosen = |new: f32, old: f32| if is_here { new } else { old };
+            self.numbers[lane] = chosen(count, numbers);
+            self.outside[lane] = chosen(left, outside);
+            self.high[lane] = chosen(top, self.high[lane]);
+            self.low[lane] = chosen(bottom, self.low[lane]);
+            self.mean[lane] = chosen(middle, self.mean[lane]);
+            self.distance[lane] = chosen(spread, distance);
         }
-        let is_outside = number > self.high + 1.0 || number < self.low - 2.0;
-        if self.numbers >= RANGE_NUMBERS {
-            self.outside = self.outside * KEPT + f32::from(u8::from(is_outside));
-        }
-        self.numbers = self.numbers * KEPT + 1.0;
-        let weight = larger(1.0 / self.numbers, LEAST_WEIGHT);
-        self.mean += (number - self.mean) * weight;
-        self.distance += ((number - self.mean).abs() - self.distance) * weight;
-        self.high = larger(number, self.high - (self.high - larger(self.mean, number)) * SHRINK);
-        self.low = smaller(number, self.low + (smaller(self.mean, number) - self.low) * SHRINK);
     }
 
     /// As if the numbers of `other` had been seen too.
     fn join(&mut self, other: &Self) {
-        if self.numbers == 0.0 {
-            *self = *other;
-        } else if other.numbers > 0.0 {
-            self.high = self.high.max(other.high);
-            self.low = self.low.min(other.low);
-            self.numbers += other.numbers;
+        for lane in 0..LANES {
+            if self.numbers[lane] == 0.0 {
+                self.figures_mut()
+                    .into_iter()
+                    .zip(other.figures())
+                    .for_each(|(mine, theirs)| mine[lane] = theirs[lane]);
+            } else if other.numbers[lane] > 0.0 {
+                self.high[lane] = self.high[lane].max(other.high[lane]);
+                self.low[lane] = self.low[lane].min(other.low[lane]);
+                self.numbers[lane] += other.numbers[lane];
+            }
         }
+    }
+
+    fn figures(&self) -> [&Lanes; 6] {
+        [&self.numbers, &self.outside, &self.high, &self.low, &self.mean, &self.distance]
+    }
+
+    fn figures_mut(&mut self) -> [&mut Lanes; 6] {
+        let Self { numbers, outside, high, low, mean, distance } = self;
+        [numbers, outside, high, low, mean, distance]
     }
 }
 
@@ -114,17 +164,23 @@ impl Numeric {
         self.outlier
     }
 
-    /// The range of each wildcard of a slot: low, high and numbers seen, for the other lanes.
-    pub(super) fn ranges(&self, slot: usize) -> impl Iterator<Item = (f32, f32, f32)> + '_ {
-        self.wildcards.get(slot).iter().map(|wildcard| (wildcard.low, wildcard.high, wildcard.numbers))
+    /// The range of each wildcard of a slot, low and high, for the other lanes; where no number was seen, low is above high.
+    pub(super) fn ranges(&self, slot: usize) -> impl Iterator<Item = (f32, f32)> + '_ {
+        self.groups.get(slot).iter().flat_map(|group| {
+            (0..LANES)
+                .map(|lane| if group.numbers[lane] > 0.0 { (group.low[lane], group.high[lane]) } else { (1.0, 0.0) })
+        })
     }
 
     /// Widens the ranges of a slot by what another lane saw.
     pub(super) fn absorb(&mut self, slot: usize, ranges: &[(f32, f32)]) {
-        for (wildcard, (low, high)) in self.wildcards.of(slot, ranges.len()).iter_mut().zip(ranges) {
-            if wildcard.numbers > 0.0 && low <= high {
-                wildcard.high = wildcard.high.max(*high);
-                wildcard.low = wildcard.low.min(*low);
+        let groups = self.groups.of(slot, ranges.len().div_ceil(LANES));
+        for (group, ranges) in groups.iter_mut().zip(ranges.chunks(LANES)) {
+            for (lane, (low, high)) in ranges.iter().enumerate() {
+                if group.numbers[lane] > 0.0 && low <= high {
+                    group.high[lane] = group.high[lane].max(*high);
+                    group.low[lane] = group.low[lane].min(*low);
+                }
             }
         }
     }
@@ -133,6 +189,7 @@ impl Numeric {
 impl Detector for Numeric {
     const KIND: DetectorKind = DetectorKind::Numeric;
 
+    #[inline]
     fn observe(&mut self, input: &Input) -> f32 {
         self.outlier = None;
         let numbers = &input.values.numbers;
@@ -141,60 +198,54 @@ impl Detector for Numeric {
             return 0.0;
         }
         let mut strongest = 0.0;
-        let wildcards = self.wildcards.of(input.slot, length);
-        for (place, (wildcard, number)) in wildcards.iter_mut().zip(numbers).enumerate() {
-            if *number == 0 {
-                continue;
+        let groups = self.groups.of(input.slot, length.div_ceil(LANES));
+        for (first, (group, numbers)) in (0..).step_by(LANES).zip(groups.iter_mut().zip(numbers.chunks_exact(LANES))) {
+            let codes = std::array::from_fn(|lane| numbers.get(lane).copied().map_or(0.0, f32::from));
+            if group.is_left(&codes) {
+                let (lane, evidence) = group.strongest(&codes);
+                if evidence > strongest {
+                    strongest = evidence;
+                    self.outlier = Some(Outlier { place: first + lane, low: group.low[lane], high: group.high[lane] });
+                }
             }
-            let number = f32::from(*number);
-            let evidence = wildcard.evidence(number);
-            if evidence > strongest {
-                strongest = evidence;
-                self.outlier = Some(Outlier { place, low: wildcard.low, high: wildcard.high });
-            }
-            wildcard.learn(number);
+            group.learn(&codes);
         }
         strongest
     }
 
     fn merge(&mut self, from: usize, into: usize) {
-        let mut gone = [Wildcard::default(); SLOTS];
-        let cells = self.wildcards.get(from);
-        let length = cells.len();
-        gone.iter_mut().zip(cells).for_each(|(gone, cell)| *gone = *cell);
-        self.wildcards.forget(from);
+        let mut gone = [Group::default(); SLOTS / LANES];
+        let groups = self.groups.get(from);
+        let length = groups.len();
+        gone.iter_mut().zip(groups).for_each(|(gone, group)| *gone = *group);
+        self.groups.forget(from);
         // A wildcard the merge made would shift the places behind it: then nothing is known of them.
-        let kept = self.wildcards.of(into, length);
+        let kept = self.groups.of(into, length);
         if kept.len() == length {
-            kept.iter_mut().zip(&gone).for_each(|(cell, gone)| cell.join(gone));
+            kept.iter_mut().zip(&gone).for_each(|(group, gone)| group.join(gone));
         }
     }
 
     fn forget(&mut self, slot: usize) {
-        self.wildcards.forget(slot);
+        self.groups.forget(slot);
     }
 
     fn checkpoint(&self, out: &mut Vec<u8>) {
-        self.wildcards.checkpoint(out, |w, out| {
-            for value in [w.numbers, w.outside, w.high, w.low, w.mean, w.distance] {
-                out.extend_from_slice(&value.to_le_bytes());
-            }
+        self.groups.checkpoint(out, |group, out| {
+            group.figures().into_iter().flatten().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
         });
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         let what = "numeric ranges";
-        let wildcards = Runs::restore(from, what, 24, |from| {
-            Ok(Wildcard {
-                numbers: from.f32(what)?,
-                outside: from.f32(what)?,
-                high: from.f32(what)?,
-                low: from.f32(what)?,
-                mean: from.f32(what)?,
-                distance: from.f32(what)?,
-            })
+        let groups = Runs::restore(from, what, 24 * LANES, |from| {
+            let mut group = Group::default();
+            for value in group.figures_mut().into_iter().flatten() {
+                *value = from.f32(what)?;
+            }
+            Ok(group)
         })?;
-        *self = Self { wildcards, outlier: None };
+        *self = Self { groups, outlier: None };
         Ok(())
     }
 }

@@ -6,8 +6,8 @@
 //! `NOVELTY_EVENTS` events or so, since the novelty of a log's beginning says nothing about its later life.
 //!
 //! Decay is by inflation: instead of shrinking all counts, the weight of one event grows by 2^(1/half-life) an event;
-//! when it has grown by 2^256 everything is scaled back. "This rare or rarer" is a prefix sum over buckets of a quarter
-//! octave (Fenwick, Software: Practice and Experience 24, 1994): 12 additions.
+//! when it has grown by 2^256 everything is scaled back. "This rare or rarer" is a sum over buckets of a quarter octave; the sums are
+//! those of up to [`SUM_EVENTS`] events ago, so that an event costs a read. What came since then is a few of many.
 
 use super::logarithm::ln;
 use super::{Detector, Input, StateError, StateReader};
@@ -15,6 +15,12 @@ use crate::event::DetectorKind;
 
 /// Buckets: four an octave, from 1 on.
 const BUCKETS: usize = 2_048;
+
+/// Events between two times at which the sums are taken.
+const SUM_EVENTS: u32 = 128;
+
+/// Buckets that can come into use until then: a template's share doubles at the most.
+const ENTERED: usize = 8;
 
 /// Events added to those of the templates as rare as a known one.
 const SEEN_BEFORE: f64 = 4.0;
@@ -37,8 +43,12 @@ pub struct Rarity {
     events: f64,
     novelty: f64,
     counts: Vec<f64>,
-    /// Fenwick tree over the counts' buckets.
+    /// Of the templates in each bucket, and in it or below when the sums were last taken.
     mass: Box<[f64]>,
+    sums: Box<[f64]>,
+    /// The highest bucket that was used since everything was scaled back.
+    highest: usize,
+    unsummed: u32,
 }
 
 impl Rarity {
@@ -51,7 +61,10 @@ impl Rarity {
             events: 0.0,
             novelty: 1.0,
             counts: Vec::new(),
-            mass: vec![0.0; BUCKETS + 1].into(),
+            mass: vec![0.0; BUCKETS].into(),
+            sums: vec![0.0; BUCKETS].into(),
+            highest: 0,
+            unsummed: 0,
         }
     }
 
@@ -74,18 +87,21 @@ impl Rarity {
         self.counts.get(slot).copied().unwrap_or(0.0)
     }
 
+    #[inline]
     fn add(&mut self, slot: usize, amount: f64) {
         let before = self.count(slot);
-        self.set(slot, before + amount);
+        self.set(slot, before, before + amount);
         self.total += amount;
     }
 
-    fn set(&mut self, slot: usize, count: f64) {
+    #[inline]
+    fn set(&mut self, slot: usize, before: f64, count: f64) {
         if slot >= self.counts.len() {
             self.counts.resize(slot + 1, 0.0);
         }
-        let Some(place) = self.counts.get_mut(slot) else { return };
-        let before = std::mem::replace(place, count);
+        if let Some(place) = self.counts.get_mut(slot) {
+            *place = count;
+        }
         let (from, to) = (bucket(before), bucket(count));
         if from == to {
             self.shift(to, count - before);
@@ -95,22 +111,30 @@ impl Rarity {
         }
     }
 
+    #[inline]
     fn shift(&mut self, bucket: usize, amount: f64) {
-        let mut at = bucket + 1;
-        while let Some(node) = self.mass.get_mut(at) {
-            *node += amount;
-            at += at & at.wrapping_neg();
+        if let Some(mass) = self.mass.get_mut(bucket) {
+            *mass += amount;
         }
+        self.highest = self.highest.max(bucket);
     }
 
-    fn mass_through(&self, bucket: usize) -> f64 {
-        let mut at = bucket + 1;
+    #[cold]
+    fn sum(&mut self) {
+        self.unsummed = 0;
         let mut sum = 0.0;
-        while at > 0 {
-            sum += self.mass.get(at).copied().unwrap_or(0.0);
-            at &= at - 1;
-        }
-        sum
+        // Some more than are used: a bucket entered until the next time has what all have.
+        let used = self.mass.iter().zip(&mut self.sums).take(self.highest + 1 + ENTERED);
+        used.for_each(|(mass, below)| {
+            sum += mass.max(0.0);
+            *below = sum;
+        });
+    }
+
+    /// What the templates in this bucket or below have, as of late.
+    #[inline]
+    fn mass_through(&self, bucket: usize) -> f64 {
+        self.sums.get(bucket).copied().unwrap_or(self.total)
     }
 
     fn evidence(&self, slot: usize) -> f32 {
@@ -133,8 +157,14 @@ impl Rarity {
             self.rescale();
         }
         self.add(slot, self.weight);
+        self.unsummed += 1;
+        // Often at first, when a few events are many.
+        if self.unsummed >= SUM_EVENTS || self.events <= f64::from(SUM_EVENTS) {
+            self.sum();
+        }
     }
 
+    #[cold]
     fn rescale(&mut self) {
         let by = 1.0 / self.weight;
         self.weight = 1.0;
@@ -147,10 +177,13 @@ impl Rarity {
 
     fn rebuild(&mut self) {
         self.mass.fill(0.0);
+        self.highest = 0;
         for slot in 0..self.counts.len() {
             let count = self.count(slot);
             self.shift(bucket(count), count);
         }
+        self.sums.fill(0.0);
+        self.sum();
     }
 }
 
@@ -164,6 +197,7 @@ fn bucket(count: f64) -> usize {
 impl Detector for Rarity {
     const KIND: DetectorKind = DetectorKind::Rarity;
 
+    #[inline]
     fn observe(&mut self, input: &Input) -> f32 {
         let evidence = self.evidence(input.slot);
         self.learn(input.slot);
@@ -173,15 +207,17 @@ impl Detector for Rarity {
     fn merge(&mut self, from: usize, into: usize) {
         let moved = self.count(from);
         if moved > 0.0 {
-            self.set(from, 0.0);
-            self.set(into, self.count(into) + moved);
+            self.set(from, moved, 0.0);
+            let before = self.count(into);
+            self.set(into, before, before + moved);
         }
     }
 
     fn forget(&mut self, slot: usize) {
-        self.total = (self.total - self.count(slot)).max(0.0);
-        if self.count(slot) > 0.0 {
-            self.set(slot, 0.0);
+        let count = self.count(slot);
+        self.total = (self.total - count).max(0.0);
+        if count > 0.0 {
+            self.set(slot, count, 0.0);
         }
     }
 
@@ -194,9 +230,10 @@ impl Detector for Rarity {
             out.extend_from_slice(&count.to_le_bytes());
         }
         // The sums are kept too: adding up anew would round differently.
-        for node in &self.mass {
-            out.extend_from_slice(&node.to_le_bytes());
-        }
+        out.extend_from_slice(&(self.highest as u32).to_le_bytes());
+        out.extend_from_slice(&self.unsummed.to_le_bytes());
+        let used = self.mass.iter().zip(&self.sums).take(self.highest + 1 + ENTERED);
+        used.for_each(|(mass, sum)| [mass, sum].iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes())));
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
@@ -206,9 +243,15 @@ impl Detector for Rarity {
         let novelty = from.amount("rarity novelty")?;
         let length = from.length("rarity counts", u32::MAX as usize, 8)?;
         let counts = (0..length).map(|_| from.amount("rarity count")).collect::<Result<Vec<_>, _>>()?;
-        let mass = (0..=BUCKETS).map(|_| from.u64("rarity mass").map(f64::from_bits));
-        let mass = mass.collect::<Result<Box<[_]>, _>>()?;
-        *self = Self { growth: self.growth, weight, total, events, novelty, counts, mass };
+        let highest = from.index("rarity buckets", BUCKETS)?;
+        let unsummed = from.u32("rarity events")?.min(SUM_EVENTS);
+        let mut restored =
+            Self { growth: self.growth, weight, total, events, novelty, counts, highest, unsummed, ..Self::new(1) };
+        for (mass, sum) in restored.mass.iter_mut().zip(&mut restored.sums).take(highest + 1 + ENTERED) {
+            *mass = f64::from_bits(from.u64("rarity mass")?);
+            *sum = f64::from_bits(from.u64("rarity mass")?);
+        }
+        *self = Self { growth: self.growth, ..restored };
         Ok(())
     }
 }
@@ -229,7 +272,7 @@ mod tests {
         let rarity = learned(1_000_000_000, (0..110_000).map(|n| usize::from((99_990..100_000).contains(&n))));
         assert!((rarity.evidence(1) - -(14.0f32 / 110_001.0).ln()).abs() < 0.02);
         assert!((rarity.evidence(7) - -(1.0f32 / 110_001.0).ln()).abs() < 0.2);
-        assert_eq!(rarity.evidence(0), 0.0);
+        assert!(rarity.evidence(0) < 0.001, "as of up to 128 events ago");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Too many of a template at once: its count in a window of 10 s and of 60 s against what windows held before.
+//! Too many of a template at once, or too few: its count in a window of 10 s and of 60 s against what windows held before.
 //!
 //! **Counts.** An event counts as much as it surprised where it came in its stream's order ([`Input::surprise`](super::Input)): a burst that a log
 //! always has, the hundred lines of a dump, surprises with its first line only. The count looked at is that of a sliding window: the window that
@@ -9,6 +9,9 @@
 //! `I(n) = n ln(n/m) − (n+r) ln((n+r)/(m+r))`, bounds −ln P(N ≥ n). Mean and variance are themselves estimates from few and dependent
 //! windows, so that as with Student's distribution the tail is that of a power: `ν ln(1 + I/ν)`, ν a twentieth of the windows seen. One nat is
 //! taken off as slack; the longer window counts when it says more.
+//!
+//! **Drops.** A window that ends with less than half of what is usual, so to speak, is told by the first event after it: with the same bound and slack,
+//! and only when windows were seen for ten minutes. After a window without any event nothing is told: that was a silence ([`silence`](super::silence)).
 //!
 //! Half-life of what was learned: an hour of the events' time, in which a stretch of more than [`OUTAGE_SECS`] without any event is no longer than
 //! that: the input was away, or the clock jumped, and windows in which nothing could come are not empty ones. A clock set back goes on from where
@@ -39,64 +42,133 @@ const LATE_WINDOWS: i64 = 6;
 /// After this many empty windows nothing learned is left.
 const MOST_WINDOWS: i64 = 1_000_000;
 
+/// Windows to have seen before one is called too empty.
+const LEAST_WINDOWS_TO_LACK: f32 = 60.0;
+
+/// Length of the short window, microseconds, and how many of it the long one has.
+const SHORT: i64 = WINDOW_SECS[0] as i64 * 1_000_000;
+const LONG_RATIO: i64 = (WINDOW_SECS[1] / WINDOW_SECS[0]) as i64;
+
 /// What is seen without surprise still counts this much.
 const LEAST_COUNT: f32 = 0.05;
 
-/// What a template and window held.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// What one window of a template held.
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Window {
-    /// Number of the running window since the epoch; 0: none yet.
-    number: i64,
     running: f32,
     before: f32,
+    /// The events themselves, however they count.
+    events: f32,
+    events_before: f32,
+    /// Counts up to this one are no evidence: it changes when a window closes, and spares most events the arithmetic.
+    limit: f32,
     /// Decayed: windows, sum of their counts, sum of squares.
     windows: f32,
     sum: f32,
     squares: f32,
 }
 
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            running: 0.0,
+            before: 0.0,
+            events: 0.0,
+            events_before: 0.0,
+            limit: f32::INFINITY,
+            windows: 0.0,
+            sum: 0.0,
+            squares: 0.0,
+        }
+    }
+}
+
+/// What the windows of a template held.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Counts {
+    /// Number of the short window that runs, since the epoch; 0: none yet.
+    number: i64,
+    /// The first short window from which on none was empty: windows that began before it are not whole.
+    whole_from: i64,
+    windows: [Window; WINDOWS],
+}
+
 /// A count and what it is compared to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Excess {
-    /// Events in the window, as they count.
+    /// Events in the window.
     pub observed: f32,
-    /// What nineteen of twenty windows stay below, about.
+    /// What nineteen of twenty windows stay below, about; of a drop, above. Events that surprise count more than others, and so as many as would
+    /// have had to come for what the observed ones count.
     pub expected: f32,
     /// Length of the window.
     pub window_secs: u32,
+    /// There were too few of them.
+    pub is_drop: bool,
+}
+
+/// Which window a time is in.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    /// Number of the short window, and when it began.
+    number: i64,
+    start: i64,
+    /// Short windows of the long one that have passed.
+    passed: f32,
 }
 
 /// Counts of every template.
 #[derive(Debug, Clone)]
 pub struct Rate {
-    templates: Vec<[Window; WINDOWS]>,
+    templates: Vec<Counts>,
     decays: [f32; WINDOWS],
     /// Time of the last event.
     newest: i64,
     /// What the events' clock is ahead of the steady one, microseconds.
     ahead: i64,
+    place: Place,
     excess: Option<Excess>,
 }
 
-impl Window {
-    /// Makes the window of time `number` the running one.
-    #[inline]
-    fn advance(&mut self, number: i64, decay: f32) {
-        if number == self.number {
-            return;
-        }
-        let passed = number.saturating_sub(self.number);
+impl Counts {
+    /// Makes the short window of this number the running one; what the windows that end with it lacked, strongest first.
+    #[cold]
+    fn turn(&mut self, number: i64, decays: [f32; WINDOWS]) -> Option<(f32, Excess)> {
+        let passed =
+            [1, LONG_RATIO].map(|ratio| number.div_euclid(ratio).saturating_sub(self.number.div_euclid(ratio)));
         // Late events belong to the window that runs; a clock that was set back starts anew from where it is.
-        if (-LATE_WINDOWS..0).contains(&passed) {
-            return;
+        if (-LATE_WINDOWS..0).contains(&passed[0]) {
+            return None;
         }
-        if self.number != 0 && passed > 0 {
-            self.close(passed, decay);
+        let mut dropped: Option<(f32, Excess)> = None;
+        let is_whole =
+            [1, LONG_RATIO].map(|ratio| self.number.div_euclid(ratio).saturating_mul(ratio) >= self.whole_from);
+        if passed[0] != 1 {
+            self.whole_from = number.saturating_add(1);
+        }
+        if self.number != 0 {
+            let lengths = decays.into_iter().zip(WINDOW_SECS);
+            let windows = self.windows.iter_mut().zip(passed.into_iter().zip(is_whole)).zip(lengths);
+            for ((window, (passed, is_whole)), (decay, window_secs)) in
+                windows.filter(|((_, (passed, _)), _)| *passed > 0)
+            {
+                // After an empty window it is a silence that ended.
+                let is_told = is_whole && passed == 1;
+                let (evidence, expected) = if is_told { window.lack() } else { (0.0, 0.0) };
+                if dropped.map_or(0.0, |(most, _)| most) < evidence {
+                    let observed = window.events;
+                    let expected = window.in_events(expected, window.running, observed);
+                    dropped = Some((evidence, Excess { observed, expected, window_secs, is_drop: true }));
+                }
+                window.close(passed, decay);
+            }
         }
         self.number = number;
+        dropped
     }
+}
 
-    #[cold]
+impl Window {
     fn close(&mut self, passed: i64, decay: f32) {
         let passed = passed.min(MOST_WINDOWS);
         self.windows = self.windows * decay + 1.0;
@@ -108,26 +180,50 @@ impl Window {
             self.sum *= faded;
             self.squares *= faded;
         }
-        self.before = if passed == 1 { self.running } else { 0.0 };
-        self.running = 0.0;
+        let kept = if passed == 1 { 1.0 } else { 0.0 };
+        (self.before, self.events_before) = (self.running * kept, self.events * kept);
+        (self.running, self.events) = (0.0, 0.0);
+        self.set_limit();
     }
 
-    /// Evidence of the count so far, `share` of the window having passed, and the count.
-    #[inline]
-    fn evidence(&self, share: f32) -> (f32, f32) {
-        let count = self.running + self.before * (1.0 - share);
-        if self.windows < LEAST_WINDOWS || count * (self.windows + 1.0) <= self.sum + 0.5 {
-            return (0.0, count);
-        }
-        let mean = (self.sum + 0.5) / (self.windows + 1.0);
+    /// A normal distribution's bound is no less than the evidence's: within √2 deviations it is below a nat, and nothing is left after the slack.
+    fn set_limit(&mut self) {
+        let mean = self.mean();
+        let is_full = self.windows >= LEAST_WINDOWS;
+        self.limit = if is_full { mean + (2.0 * self.variance(mean)).sqrt() } else { f32::INFINITY };
+    }
+
+    /// Evidence of a count above the limit.
+    #[cold]
+    fn evidence(&self, count: f32) -> f32 {
+        let mean = self.mean();
+        self.tail(rate_function(count, mean, self.variance(mean)))
+    }
+
+    /// Evidence that the window that ends holds too little, and the least that would have been usual.
+    fn lack(&self) -> (f32, f32) {
+        let mean = self.mean();
         let variance = self.variance(mean);
-        // The bound is no more than that of a normal distribution: below a nat nothing is left after the slack.
-        if (count - mean) * (count - mean) <= 2.0 * variance {
-            return (0.0, count);
+        let lack = mean - self.running;
+        if self.windows < LEAST_WINDOWS_TO_LACK || lack <= 0.0 || lack * lack <= 2.0 * variance {
+            return (0.0, 0.0);
         }
+        (self.tail(rate_function(self.running, mean, variance)), (mean - 2.0 * variance.sqrt()).max(0.0))
+    }
+
+    /// Nats of a bound on −ln P: a power's tail.
+    fn tail(&self, bound: f32) -> f32 {
         let freedom = self.windows * FREEDOM;
-        let bound = rate_function(count, mean, variance);
-        (freedom * ln(1.0 + bound / freedom) - 1.0, count)
+        freedom * ln(1.0 + bound / freedom) - 1.0
+    }
+
+    /// A count in events, of which `events` count `count`.
+    fn in_events(&self, expected: f32, count: f32, events: f32) -> f32 {
+        expected * events / count.max(LEAST_COUNT)
+    }
+
+    fn mean(&self) -> f32 {
+        (self.sum + 0.5) / (self.windows + 1.0)
     }
 
     fn variance(&self, mean: f32) -> f32 {
@@ -135,7 +231,7 @@ impl Window {
     }
 
     fn usual(&self) -> f32 {
-        let mean = (self.sum + 0.5) / (self.windows + 1.0);
+        let mean = self.mean();
         mean + 2.0 * self.variance(mean).sqrt()
     }
 }
@@ -143,13 +239,14 @@ impl Window {
 /// Cramér's rate function of the negative binomial distribution; Poisson's when the variance is no more than the mean.
 fn rate_function(count: f32, mean: f32, variance: f32) -> f32 {
     let size = if variance > mean * 1.01 { mean * mean / (variance - mean) } else { mean * 100.0 };
+    let count = count.max(f32::MIN_POSITIVE);
     (count * ln(count / mean) - (count + size) * ln((count + size) / (mean + size))).max(0.0)
 }
 
 impl Default for Rate {
     fn default() -> Self {
         let decays = WINDOW_SECS.map(|secs| (-f64::from(secs) / HALF_LIFE_SECS).exp2() as f32);
-        Self { templates: Vec::new(), decays, newest: 0, ahead: 0, excess: None }
+        Self { templates: Vec::new(), decays, newest: 0, ahead: 0, place: Place::default(), excess: None }
     }
 }
 
@@ -164,14 +261,17 @@ impl Rate {
         input.surprise.clamp(LEAST_COUNT, 1.0)
     }
 
-    /// Takes in events of a slot that another lane saw at about `input.timestamp`; `weight` is what they count together.
-    pub(super) fn absorb(&mut self, slot: usize, micros: i64, weight: f32) {
-        let micros = micros.saturating_sub(self.ahead);
+    /// Takes in events of a slot that another lane saw at about `micros`; `weight` is what they count together.
+    pub(super) fn absorb(&mut self, slot: usize, micros: i64, events: u32, weight: f32) {
+        let number = micros.saturating_sub(self.ahead).div_euclid(SHORT);
         let decays = self.decays;
-        let windows = self.windows(slot).into_iter().flatten();
-        for ((window, (number, _)), decay) in windows.zip(places(micros)).zip(decays) {
-            window.advance(number, decay);
+        let Some(counts) = self.counts(slot) else { return };
+        if counts.number != number {
+            counts.turn(number, decays);
+        }
+        for window in &mut counts.windows {
             window.running += weight;
+            window.events += events as f32;
         }
     }
 
@@ -189,64 +289,75 @@ impl Rate {
         micros.saturating_sub(self.ahead)
     }
 
-    fn windows(&mut self, slot: usize) -> Option<&mut [Window; WINDOWS]> {
+    #[inline]
+    fn counts(&mut self, slot: usize) -> Option<&mut Counts> {
         if slot >= self.templates.len() {
-            self.templates.resize(slot + 1, Default::default());
+            self.templates.resize(slot + 1, Counts::default());
         }
         self.templates.get_mut(slot)
     }
-}
 
-/// Of each window at a time: its number, and the part of it that has passed.
-#[inline]
-fn places(micros: i64) -> [(i64, f32); WINDOWS] {
-    const SHORT: i64 = WINDOW_SECS[0] as i64 * 1_000_000;
-    const RATIO: i64 = (WINDOW_SECS[1] / WINDOW_SECS[0]) as i64;
-    // Remainders by multiplication, which costs less than a second division; at the ends of time it wraps, and back again.
-    let short = micros.div_euclid(SHORT);
-    let share = micros.wrapping_sub(short.wrapping_mul(SHORT)) as f32 / SHORT as f32;
-    let long = short.div_euclid(RATIO);
-    [(short, share), (long, ((short - long * RATIO) as f32 + share) / RATIO as f32)]
+    /// The number of the short window at a time, and of each window the part that has passed. Most events are in the same window as the last.
+    #[inline]
+    fn place(&mut self, micros: i64) -> (i64, [f32; WINDOWS]) {
+        if micros.wrapping_sub(self.place.start) as u64 >= SHORT as u64 {
+            let number = micros.div_euclid(SHORT);
+            let passed = number.rem_euclid(LONG_RATIO) as f32;
+            // At the ends of time it wraps, and back again.
+            self.place = Place { number, start: number.wrapping_mul(SHORT), passed };
+        }
+        let share = micros.wrapping_sub(self.place.start) as f32 * (1.0 / SHORT as f32);
+        (self.place.number, [share, (self.place.passed + share) * (1.0 / LONG_RATIO as f32)])
+    }
 }
 
 impl Detector for Rate {
     const KIND: DetectorKind = DetectorKind::Rate;
 
+    #[inline]
     fn observe(&mut self, input: &Input) -> f32 {
         let weight = Self::weight(input);
         let micros = self.steady(input.timestamp.0);
-        let lengths = WINDOW_SECS.into_iter().zip(self.decays);
-        let mut strongest = 0.0;
-        let mut excess = None;
-        let windows = self.windows(input.slot).into_iter().flatten();
-        for ((window, (number, share)), (secs, decay)) in windows.zip(places(micros)).zip(lengths) {
-            window.advance(number, decay);
+        let (number, shares) = self.place(micros);
+        let decays = self.decays;
+        let mut found = None;
+        let Some(counts) = self.counts(input.slot) else { return 0.0 };
+        if counts.number != number {
+            found = counts.turn(number, decays);
+        }
+        for ((window, share), window_secs) in counts.windows.iter_mut().zip(shares).zip(WINDOW_SECS) {
             window.running += weight;
-            let (evidence, count) = window.evidence(share);
-            if evidence > strongest {
-                strongest = evidence;
-                excess = Some((count, *window, secs));
+            window.events += 1.0;
+            let count = window.running + window.before * (1.0 - share);
+            if count > window.limit {
+                let evidence = window.evidence(count);
+                if evidence > found.map_or(0.0, |(most, _)| most) {
+                    let observed = window.events + window.events_before * (1.0 - share);
+                    let expected = window.in_events(window.usual(), count, observed);
+                    found = Some((evidence, Excess { observed, expected, window_secs, is_drop: false }));
+                }
             }
         }
-        self.excess =
-            excess.map(|(observed, window, window_secs)| Excess { observed, expected: window.usual(), window_secs });
-        strongest
+        self.excess = found.map(|(_, excess)| excess);
+        found.map_or(0.0, |(evidence, _)| evidence)
     }
 
     fn merge(&mut self, from: usize, into: usize) {
         let Some(gone) = self.templates.get_mut(from).map(std::mem::take) else { return };
-        for (window, gone) in self.windows(into).into_iter().flatten().zip(gone) {
+        let Some(counts) = self.counts(into) else { return };
+        for (window, gone) in counts.windows.iter_mut().zip(gone.windows) {
             if gone.windows > window.windows {
                 *window = Window { windows: gone.windows, ..*window };
             }
             window.sum += gone.sum;
             window.squares += gone.squares;
+            window.set_limit();
         }
     }
 
     fn forget(&mut self, slot: usize) {
-        if let Some(windows) = self.templates.get_mut(slot) {
-            *windows = Default::default();
+        if let Some(counts) = self.templates.get_mut(slot) {
+            *counts = Counts::default();
         }
     }
 
@@ -254,10 +365,14 @@ impl Detector for Rate {
         out.extend_from_slice(&self.newest.to_le_bytes());
         out.extend_from_slice(&self.ahead.to_le_bytes());
         out.extend_from_slice(&(self.templates.len() as u32).to_le_bytes());
-        for window in self.templates.iter().flatten() {
-            out.extend_from_slice(&window.number.to_le_bytes());
-            for value in [window.running, window.before, window.windows, window.sum, window.squares] {
-                out.extend_from_slice(&value.to_le_bytes());
+        for counts in &self.templates {
+            out.extend_from_slice(&counts.number.to_le_bytes());
+            out.extend_from_slice(&counts.whole_from.to_le_bytes());
+            for window in &counts.windows {
+                let Window { running, before, events, events_before, windows, sum, squares, .. } = *window;
+                for value in [running, before, events, events_before, windows, sum, squares] {
+                    out.extend_from_slice(&value.to_le_bytes());
+                }
             }
         }
     }
@@ -265,18 +380,25 @@ impl Detector for Rate {
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
         let what = "rate windows";
         let read = |from: &mut StateReader<'_>| -> Result<Window, StateError> {
-            Ok(Window {
-                number: from.i64(what)?,
+            let mut window = Window {
                 running: from.f32(what)?,
                 before: from.f32(what)?,
+                events: from.f32(what)?,
+                events_before: from.f32(what)?,
+                limit: 0.0,
                 windows: from.f32(what)?,
                 sum: from.f32(what)?,
                 squares: from.f32(what)?,
-            })
+            };
+            window.set_limit();
+            Ok(window)
+        };
+        let counts = |from: &mut StateReader<'_>| -> Result<Counts, StateError> {
+            Ok(Counts { number: from.i64(what)?, whole_from: from.i64(what)?, windows: [read(from)?, read(from)?] })
         };
         let (newest, ahead) = (from.i64(what)?, from.i64(what)?);
-        let length = from.length(what, super::MOST_TEMPLATES, WINDOWS * 28)?;
-        let templates = (0..length).map(|_| Ok([read(from)?, read(from)?])).collect::<Result<_, _>>()?;
+        let length = from.length(what, super::MOST_TEMPLATES, 16 + WINDOWS * 28)?;
+        let templates = (0..length).map(|_| counts(from)).collect::<Result<_, _>>()?;
         *self = Self { templates, newest, ahead, ..Self::default() };
         Ok(())
     }
@@ -305,6 +427,29 @@ mod tests {
         let excess = rate.excess().unwrap();
         assert!(excess.observed > 90.0 && excess.expected < 80.0, "{excess:?}");
         assert!(steady(&mut rate, 3_000, 1_000) < 1.0, "and it is over afterwards");
+    }
+
+    #[test]
+    fn a_template_that_falls_to_a_tenth_is_told_as_a_drop_and_its_recovery_is_none() {
+        let mut rate = Rate::default();
+        let mut strongest = (0.0, None);
+        let mut at = 1_000_000i64;
+        let mut run = |rate: &mut Rate, events: i64, step: i64| {
+            for _ in 0..events {
+                at += step;
+                let evidence = rate.observe(&input(at, 0));
+                if evidence > strongest.0 {
+                    strongest = (evidence, rate.excess());
+                }
+            }
+            std::mem::take(&mut strongest)
+        };
+        assert!(run(&mut rate, 10_000, 100).0 < 1.0, "ten a second");
+        let (evidence, drop) = run(&mut rate, 180, 1_000);
+        let drop = drop.unwrap();
+        assert!(evidence > 8.0 && drop.is_drop && drop.observed < 61.0 && drop.expected > 70.0, "{evidence} {drop:?}");
+        at += 30_000;
+        assert!(rate.observe(&input(at, 0)) < 1.0, "the end of a silence is no drop");
     }
 
     #[test]

@@ -243,8 +243,9 @@ impl Lane {
             })
         };
         let rate = || {
-            let Excess { observed, expected, window_secs } = scored.excess?;
-            Some(Measure::Rate { observed: f64::from(observed).round(), expected: f64::from(expected), window_secs })
+            let Excess { observed, expected, window_secs, is_drop } = scored.excess?;
+            let (observed, expected) = (f64::from(observed).round(), f64::from(expected));
+            Some(Measure::Rate { observed, expected, window_secs, is_drop })
         };
         let of = |kind: DetectorKind| scored.evidence.get(kind as usize).copied().unwrap_or(0.0);
         if of(DetectorKind::Numeric) > of(DetectorKind::Rate) { amount().or_else(rate) } else { rate().or_else(amount) }

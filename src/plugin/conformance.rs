@@ -225,7 +225,7 @@ fn check_fields(fields: &Json, case: &Case, writes_empty_lists: bool) -> Result<
     };
     let flag = |name: &str| fields.get(name) == Some(&Json::Bool(true));
     let notable = flag("is_anomaly") || flag("suppressed");
-    let measured = [Reason::RateSpike, Reason::NumericOutlier, Reason::Silence].map(Reason::as_str);
+    let measured = [Reason::RateSpike, Reason::RateDrop, Reason::NumericOutlier, Reason::Silence].map(Reason::as_str);
     let is_measured = |reasons: &Vec<Json>| reasons.iter().any(|reason| measured.iter().any(|name| reason == name));
     let is_measured = fields.get("reasons").and_then(Json::as_array).is_some_and(is_measured);
     for field in &FIELDS {
