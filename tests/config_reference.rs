@@ -170,6 +170,11 @@ fn the_schema_says_what_the_table_says() {
                     assert!(properties[key]["maximum"].is_number(), "{key}");
                 }
             }
+            Kind::Budget => {
+                let kinds = property["anyOf"].as_array().unwrap();
+                assert_eq!((kinds[0]["minimum"].as_f64(), kinds[0]["maximum"].as_f64()), (Some(1e-6), Some(0.1)));
+                assert!(kinds[1]["pattern"].is_string());
+            }
             other => panic!("{other:?} has no check here"),
         }
     }

@@ -39,7 +39,7 @@ const MOST_STEP: f32 = 1.5;
 const MOST_RAISED: f32 = 0.3;
 
 /// … and lowered by this much.
-const MOST_LOWERED: f32 = 2.0;
+const MOST_LOWERED: f32 = 1.5;
 
 /// The speed of events is that of the last hour or two.
 const SPEED_SECS: f64 = 3_600.0;
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incident_raises_the_threshold_no_more_than_a_step_and_quiet_lowers_it_no_more_than_two_nats() {
+    fn an_incident_raises_the_threshold_no_more_than_a_step_and_quiet_lowers_it_no_more_than_one_and_a_half() {
         for budget in [1e-2, 1e-3, 1e-4] {
             let mut threshold = Threshold::new(AlertBudget::Share(budget), 20_000);
             (0..10_000).for_each(|_| threshold.learn(true));

@@ -8,6 +8,7 @@
 //! The sums over the histogram are refreshed every [`TailShape::refresh_events`] and more often at first, so that an event
 //! costs two array reads.
 
+use super::extremes::{larger, smaller};
 use super::logarithm::{exp_of_minus, ln};
 use super::{StateError, StateReader};
 
@@ -82,7 +83,8 @@ pub(super) struct Calibrations<const N: usize> {
 /// What the last refresh found.
 #[derive(Debug, Clone, PartialEq)]
 struct Tail {
-    /// −ln of the share of the mass at or above each bin, up to `from`.
+    /// The share of the mass at or above each bin, up to `from`, and its −ln.
+    shares: Box<[f32]>,
     nats: Box<[f32]>,
     /// First bin of the exponential part.
     from: usize,
@@ -137,19 +139,23 @@ impl Pace {
 
 impl Histogram {
     fn new(shape: TailShape) -> Self {
-        let tail = Tail { nats: vec![0.0; BINS].into(), from: BINS - 1, mean_excess: 1.0 };
+        let tail =
+            Tail { shares: vec![1.0; BINS].into(), nats: vec![0.0; BINS].into(), from: BINS - 1, mean_excess: 1.0 };
         Self { shape, bins: vec![0.0; BINS].into(), rest: 0.0, highest: 0, tail }
     }
 
     #[inline]
     fn nats(&self, statistic: f32) -> f32 {
-        let at = |bin: usize| self.tail.nats.get(bin).copied().unwrap_or(0.0);
         let bin = bin(statistic);
         if bin <= self.tail.from {
-            return at(bin);
+            return self.tail.nats.get(bin).copied().unwrap_or(0.0);
         }
-        let excess = statistic.min(BINS as f32 * BIN_WIDTH) - self.tail.from as f32 * BIN_WIDTH;
-        at(self.tail.from) + excess / self.tail.mean_excess
+        self.nats_beyond(statistic)
+    }
+
+    fn nats_beyond(&self, statistic: f32) -> f32 {
+        let excess = smaller(statistic, BINS as f32 * BIN_WIDTH) - self.tail.from as f32 * BIN_WIDTH;
+        self.tail.nats.get(self.tail.from).copied().unwrap_or(0.0) + excess / self.tail.mean_excess
     }
 
     #[inline]
@@ -181,7 +187,7 @@ impl Histogram {
         out.extend_from_slice(&(self.tail.from as u32).to_le_bytes());
         out.extend_from_slice(&self.tail.mean_excess.to_le_bytes());
         self.bins.iter().for_each(|mass| out.extend_from_slice(&mass.to_le_bytes()));
-        self.tail.nats.iter().for_each(|nats| out.extend_from_slice(&nats.to_le_bytes()));
+        self.tail.shares.iter().for_each(|share| out.extend_from_slice(&share.to_le_bytes()));
     }
 
     fn restore(&self, from: &mut StateReader<'_>) -> Result<Self, StateError> {
@@ -189,9 +195,10 @@ impl Histogram {
         let tail_from = (from.u32("calibration tail")? as usize).min(BINS - 1);
         let mean_excess = from.f32("calibration mean excess")?.max(self.shape.least_excess);
         let bins = (0..BINS).map(|_| from.amount("calibration bin")).collect::<Result<Box<[_]>, _>>()?;
-        let nats = (0..BINS).map(|_| from.f32("calibration nats")).collect::<Result<Box<[_]>, _>>()?;
+        let shares = (0..BINS).map(|_| from.f32("calibration shares")).collect::<Result<Box<[_]>, _>>()?;
+        let nats = shares.iter().map(|share| nats_of(*share)).collect();
         let highest = bins.iter().rposition(|mass| *mass > 0.0).unwrap_or(0);
-        Ok(Self { shape: self.shape, bins, rest, highest, tail: Tail { nats, from: tail_from, mean_excess } })
+        Ok(Self { shape: self.shape, bins, rest, highest, tail: Tail { shares, nats, from: tail_from, mean_excess } })
     }
 }
 
@@ -210,6 +217,20 @@ impl Calibration {
     #[inline]
     pub fn nats(&self, statistic: f32) -> f32 {
         self.histogram.nats(statistic)
+    }
+
+    /// The same, and the probability.
+    #[inline]
+    pub(super) fn nats_and_probability(&self, statistic: f32) -> (f32, f64) {
+        let tail = &self.histogram.tail;
+        let bin = bin(statistic);
+        match (tail.nats.get(bin), tail.shares.get(bin)) {
+            (Some(nats), Some(share)) if bin <= tail.from => (*nats, f64::from(*share)),
+            _ => {
+                let nats = self.histogram.nats_beyond(statistic);
+                (nats, Self::probability(nats))
+            }
+        }
     }
 
     /// The probability whose [`nats`](Self::nats) these are, in (0, 1].
@@ -314,7 +335,7 @@ impl Tail {
         let mut moment = 0.0;
         let mut fitted = false;
         let part = 1.0 / (total + weight);
-        for (bin, (mass, nats)) in bins.iter().zip(&mut self.nats).enumerate().rev() {
+        for (bin, (mass, share)) in bins.iter().zip(&mut self.shares).enumerate().rev() {
             // Mean of (T − lower end of this bin) over what lies at or above it, from the bin above's.
             moment += above + mass * 0.5;
             above += mass;
@@ -324,18 +345,26 @@ impl Tail {
                 self.mean_excess = ((moment / above.max(weight)) as f32 * BIN_WIDTH).max(shape.least_excess);
             }
             if fitted {
-                *nats = ((above + weight) * part) as f32;
+                *share = ((above + weight) * part).min(1.0) as f32;
             }
         }
         // All at once, which takes a processor half as long as one at a time.
-        self.nats.iter_mut().take(self.from + 1).for_each(|nats| *nats = (-ln(*nats)).max(0.0));
+        let found = self.nats.iter_mut().zip(&self.shares).take(self.from + 1);
+        found.for_each(|(nats, share)| *nats = nats_of(*share));
     }
 }
 
-/// The histogram bin of a statistic.
+/// −ln of a share.
+fn nats_of(share: f32) -> f32 {
+    larger(-ln(larger(share, f32::MIN_POSITIVE)), 0.0)
+}
+
+/// The histogram bin of a statistic; the first of what is not a number.
+#[inline]
 pub(super) fn bin(statistic: f32) -> usize {
-    // A float to integer cast saturates, and takes NaN to 0.
-    ((statistic * BINS_A_NAT) as usize).min(BINS - 1)
+    const LAST: f32 = (BINS - 1) as f32;
+    // Within these bounds the cast to a signed number is one instruction.
+    smaller(larger(statistic * BINS_A_NAT, 0.0), LAST) as i32 as usize
 }
 
 #[cfg(test)]

@@ -116,48 +116,55 @@ pub struct Outbox {
     pub newest: Timestamp,
 }
 
-/// Counters that are emptied as a whole, without touching what is zero.
+/// What was seen of a template since the lanes last exchanged it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    events: u32,
+    /// What they count together in windows.
+    weight: f32,
+}
+
+/// That of every template, emptied as a whole without touching what is zero.
 #[derive(Debug, Clone, Default)]
 struct Tally {
-    counts: Vec<u32>,
+    seen: Vec<Seen>,
     touched: Vec<u32>,
 }
 
 impl Tally {
-    fn add(&mut self, index: usize) {
-        if index >= self.counts.len() {
-            self.counts.resize(index + 1, 0);
+    #[inline]
+    fn add(&mut self, index: usize, more: Seen) {
+        if index >= self.seen.len() {
+            self.seen.resize(index + 1, Seen::default());
         }
-        if let Some(count) = self.counts.get_mut(index) {
-            if *count == 0 {
+        if let Some(seen) = self.seen.get_mut(index) {
+            if seen.events == 0 {
                 self.touched.push(index as u32);
             }
-            *count = count.saturating_add(1);
+            seen.events = seen.events.saturating_add(more.events);
+            seen.weight += more.weight;
         }
     }
 
-    fn take(&mut self) -> impl Iterator<Item = (u32, u32)> + '_ {
-        let counts = &mut self.counts;
+    fn take(&mut self) -> impl Iterator<Item = (u32, Seen)> + '_ {
+        let all = &mut self.seen;
         self.touched.drain(..).filter_map(|index| {
-            let count = std::mem::take(counts.get_mut(index as usize)?);
-            (count > 0).then_some((index, count))
+            let seen = std::mem::take(all.get_mut(index as usize)?);
+            (seen.events > 0).then_some((index, seen))
         })
     }
 
     fn merge(&mut self, from: usize, into: usize) {
-        let moved = self.counts.get(from).copied().unwrap_or(0);
-        if moved > 0 {
+        let moved = self.seen.get(from).copied().unwrap_or_default();
+        if moved.events > 0 {
             self.clear(from);
-            self.add(into);
-            if let Some(count) = self.counts.get_mut(into) {
-                *count = count.saturating_add(moved - 1);
-            }
+            self.add(into, moved);
         }
     }
 
     fn clear(&mut self, index: usize) {
-        if let Some(count) = self.counts.get_mut(index) {
-            *count = 0;
+        if let Some(seen) = self.seen.get_mut(index) {
+            *seen = Seen::default();
         }
     }
 }
@@ -227,8 +234,7 @@ pub struct Model {
     learned: LearningTime,
     newest: Timestamp,
     is_ready: bool,
-    seen_counts: Tally,
-    seen_weights: Vec<f32>,
+    seen: Tally,
     seen_bins: Box<[u32]>,
 }
 
@@ -260,8 +266,7 @@ impl Model {
             learned: LearningTime::default(),
             newest: Timestamp::default(),
             is_ready: false,
-            seen_counts: Tally::default(),
-            seen_weights: Vec::new(),
+            seen: Tally::default(),
             seen_bins: vec![0; BINS].into(),
             options,
         }
@@ -279,8 +284,7 @@ impl Model {
         let evidence = self.evidence(input);
         let weighted = self.weighted(&evidence.calibrated);
         let (statistic, leader) = combine(&weighted);
-        let nats = self.calibration.nats(statistic);
-        let p_value = Calibration::probability(nats);
+        let (nats, p_value) = self.calibration.nats_and_probability(statistic);
         let state = self.state_at(input.timestamp);
         self.threshold.pass(input.timestamp);
         let may_alert = state == State::Ready && !input.is_muted;
@@ -359,13 +363,7 @@ impl Model {
     /// Notes the event for the other lanes.
     fn count(&mut self, input: &Input) {
         self.newest = input.timestamp;
-        self.seen_counts.add(input.slot);
-        if input.slot >= self.seen_weights.len() {
-            self.seen_weights.resize(input.slot + 1, 0.0);
-        }
-        if let Some(weight) = self.seen_weights.get_mut(input.slot) {
-            *weight += Rate::weight(input);
-        }
+        self.seen.add(input.slot, Seen { events: 1, weight: Rate::weight(input) });
     }
 
     /// The statistic of an event that alerted, or would have; 0 for a repeat.
@@ -464,13 +462,12 @@ impl Model {
 
     /// What was seen since the last call.
     pub fn take_outbox(&mut self) -> Outbox {
-        let counts: Vec<_> = self.seen_counts.take().collect();
-        let weights =
-            counts.iter().map(|(slot, _)| self.seen_weights.get_mut(*slot as usize).map_or(0.0, std::mem::take));
+        let (counts, weights): (Vec<_>, Vec<_>) =
+            self.seen.take().map(|(slot, seen)| ((slot, seen.events), seen.weight)).unzip();
         let ranges = |slot: &u32| self.numeric.ranges(*slot as usize).collect();
         let bins = self.seen_bins.iter_mut().zip(0u16..).map(|(events, bin)| (bin, std::mem::take(events)));
         Outbox {
-            weights: weights.collect(),
+            weights,
             ranges: counts.iter().map(|(slot, _)| ranges(slot)).collect(),
             bins: bins.filter(|(_, events)| *events > 0).collect(),
             newest: self.newest,
@@ -506,7 +503,7 @@ impl Model {
         self.categorical.merge(from, into);
         self.sequence.merge(from, into);
         self.silence.merge(from, into);
-        self.seen_counts.merge(from, into);
+        self.seen.merge(from, into);
         self.leave(from);
     }
 
@@ -524,12 +521,9 @@ impl Model {
     fn leave(&mut self, slot: usize) {
         self.hold.forget(slot as u64);
         self.hold.forget(silence_key(slot));
-        self.seen_counts.clear(slot);
+        self.seen.clear(slot);
         if let Some(recent) = self.templates.get_mut(slot) {
             *recent = RecentOfTemplate::default();
-        }
-        if let Some(weight) = self.seen_weights.get_mut(slot) {
-            *weight = 0.0;
         }
     }
 

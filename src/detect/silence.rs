@@ -59,8 +59,9 @@ struct Series {
     is_told: bool,
     stream: u64,
     last: i64,
+    /// Of the gaps that count the sum is the time from here to the last event.
+    first: i64,
     gaps: u32,
-    total: f32,
     longest: [f32; LONGEST],
 }
 
@@ -107,18 +108,37 @@ impl Series {
     #[inline]
     fn see(&mut self, now: i64) {
         let gap = now.saturating_sub(self.last);
-        // A gap that was told is no usual one.
-        if self.last != 0 && gap >= 0 && !self.is_told {
-            self.learn(gap as f32 * 1e-6);
+        let [.., least] = self.longest;
+        // Most gaps are among the shorter ones.
+        if self.is_told
+            || gap < 0
+            || self.last == 0
+            || gap as f32 * 1e-6 > least
+            || self.gaps % FADE_EVERY == FADE_EVERY - 1
+        {
+            self.see_odd(gap, now);
+        } else {
+            self.gaps += 1;
         }
         self.last = now;
+    }
+
+    /// An event that changes more than the number of gaps.
+    #[cold]
+    fn see_odd(&mut self, gap: i64, now: i64) {
+        if self.last == 0 {
+            self.first = now;
+        } else if gap < 0 || self.is_told {
+            // Neither a clock set back nor a gap that was told is a usual gap.
+            self.first = self.first.saturating_add(gap);
+        } else {
+            self.learn(gap as f32 * 1e-6);
+        }
         self.is_told = false;
     }
 
-    #[inline]
     fn learn(&mut self, gap: f32) {
         self.gaps = self.gaps.saturating_add(1);
-        self.total += gap;
         if self.gaps.is_multiple_of(FADE_EVERY) {
             self.longest.iter_mut().for_each(|gap| *gap *= FADE_TO);
         }
@@ -127,8 +147,21 @@ impl Series {
         self.longest.sort_unstable_by(|a, b| b.total_cmp(a));
     }
 
+    /// Seconds.
+    fn mean_gap(&self) -> f32 {
+        self.last.saturating_sub(self.first) as f32 * 1e-6 / self.gaps.max(1) as f32
+    }
+
+    /// As if nothing had happened for this long.
+    fn skip(&mut self, micros: i64) {
+        if self.last != 0 {
+            self.last = self.last.saturating_add(micros);
+            self.first = self.first.saturating_add(micros);
+        }
+    }
+
     /// Bytes of [`Self::checkpoint`].
-    const BYTES: usize = 36 + 4 * LONGEST;
+    const BYTES: usize = 40 + 4 * LONGEST;
 
     fn checkpoint(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.slot.to_le_bytes());
@@ -136,8 +169,8 @@ impl Series {
         out.extend_from_slice(&(u32::from(self.of_stream) | u32::from(self.is_told) << 1).to_le_bytes());
         out.extend_from_slice(&self.stream.to_le_bytes());
         out.extend_from_slice(&self.last.to_le_bytes());
+        out.extend_from_slice(&self.first.to_le_bytes());
         out.extend_from_slice(&self.gaps.to_le_bytes());
-        out.extend_from_slice(&self.total.to_le_bytes());
         self.longest.iter().for_each(|gap| out.extend_from_slice(&gap.to_le_bytes()));
     }
 
@@ -151,8 +184,8 @@ impl Series {
             is_told: flags & 2 != 0,
             stream: from.u64(what)?,
             last: from.i64(what)?,
+            first: from.i64(what)?,
             gaps: from.u32(what)?,
-            total: from.f32(what)?,
             ..Self::default()
         };
         for gap in &mut series.longest {
@@ -162,7 +195,7 @@ impl Series {
     }
 
     fn is_regular(&self) -> bool {
-        let mean = self.total / self.gaps.max(1) as f32;
+        let mean = self.mean_gap();
         self.gaps >= LEAST_GAPS && (self.longest[0] <= MOST_GAP_SECS || self.longest[0] <= PERIODIC * mean)
     }
 
@@ -212,7 +245,7 @@ impl Silence {
         if away.saturating_abs() > OUTAGE_SECS * 1_000_000 {
             if self.newest != 0 {
                 let all = self.templates.iter_mut().chain(self.series.iter_mut());
-                all.filter(|series| series.last != 0).for_each(|series| series.last = series.last.saturating_add(away));
+                all.for_each(|series| series.skip(away));
             }
             self.next_look = now;
         }
@@ -233,6 +266,7 @@ impl Detector for Silence {
     const KIND: DetectorKind = DetectorKind::Silence;
 
     /// An event is never silent.
+    #[inline]
     fn observe(&mut self, input: &Input) -> f32 {
         let (slot, now) = (input.slot, input.timestamp.0);
         if slot >= self.generations.len() {

@@ -4,32 +4,39 @@ use super::{StateError, StateReader};
 
 const WAYS: usize = 4;
 
+/// Keys are apart from what they stand for, a bucket's in one cache line.
 #[derive(Debug, Clone, Copy, Default)]
-struct Cell<T> {
-    key: u64,
-    /// When it was last asked for, in askings; 0: never.
-    asked: u64,
-    state: T,
+#[repr(align(64))]
+struct Bucket {
+    /// 0: empty.
+    keys: [u64; WAYS],
+    /// When each was last asked for, in askings.
+    asked: [u64; WAYS],
 }
 
 /// Where a key's state is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    bucket: usize,
-    way: usize,
+    state: usize,
 }
 
 /// State by key.
 #[derive(Debug, Clone)]
 pub(super) struct Streams<T> {
-    buckets: Box<[[Cell<T>; WAYS]]>,
+    buckets: Box<[Bucket]>,
+    states: Box<[T]>,
     asked: u64,
 }
 
 impl<T: Copy + Default> Streams<T> {
     /// Room for `2^bits` keys.
     pub(super) fn new(bits: u32) -> Self {
-        Self { buckets: vec![[Cell::default(); WAYS]; 1 << (bits.max(2) - 2)].into(), asked: 0 }
+        let buckets = 1 << (bits.max(2) - 2);
+        Self {
+            buckets: vec![Bucket::default(); buckets].into(),
+            states: vec![T::default(); buckets * WAYS].into(),
+            asked: 0,
+        }
     }
 
     /// The state of a key, which must be a good hash; a new one when it is not here.
@@ -42,40 +49,51 @@ impl<T: Copy + Default> Streams<T> {
     /// Where the state of a key is until the next key is asked for.
     #[inline]
     pub(super) fn place(&mut self, key: u64) -> Place {
+        let key = key.max(1);
         self.asked += 1;
         let at = key as usize & (self.buckets.len() - 1);
-        let Some(bucket) = self.buckets.get_mut(at) else { return Place { bucket: 0, way: 0 } };
-        let found = bucket.iter().position(|cell| cell.key == key && cell.asked > 0);
-        let way = found.unwrap_or_else(|| {
-            let oldest = (0..WAYS).min_by_key(|way| bucket[*way].asked).unwrap_or(0);
-            bucket[oldest] = Cell { key, ..Cell::default() };
-            oldest
-        });
-        bucket[way % WAYS].asked = self.asked;
-        Place { bucket: at, way }
+        let Some(bucket) = self.buckets.get_mut(at) else { return Place { state: 0 } };
+        let way = match bucket.keys.iter().position(|known| *known == key) {
+            Some(way) => way,
+            None => Self::take_place(bucket, &mut self.states, at, key),
+        };
+        bucket.asked[way % WAYS] = self.asked;
+        Place { state: at * WAYS + way }
+    }
+
+    #[cold]
+    fn take_place(bucket: &mut Bucket, states: &mut [T], at: usize, key: u64) -> usize {
+        let oldest = (0..WAYS).min_by_key(|way| bucket.asked[*way]).unwrap_or(0);
+        bucket.keys[oldest] = key;
+        if let Some(state) = states.get_mut(at * WAYS + oldest) {
+            *state = T::default();
+        }
+        oldest
     }
 
     /// The state at a place.
     #[inline]
     pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
-        self.buckets.get_mut(place.bucket)?.get_mut(place.way).map(|cell| &mut cell.state)
+        self.states.get_mut(place.state)
     }
 
     /// Every state that is here.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.buckets.iter_mut().flatten().filter(|cell| cell.asked > 0).map(|cell| &mut cell.state)
+        let keys = self.buckets.iter().flat_map(|bucket| &bucket.keys);
+        keys.zip(&mut self.states).filter(|(key, _)| **key != 0).map(|(_, state)| state)
     }
 
     /// Appends what is here, with its place.
     pub(super) fn checkpoint(&self, out: &mut Vec<u8>, put: impl Fn(&T, &mut Vec<u8>)) {
         out.extend_from_slice(&self.asked.to_le_bytes());
-        let used = self.buckets.iter().flatten().enumerate().filter(|(_, cell)| cell.asked > 0);
+        let cells = self.buckets.iter().flat_map(|bucket| bucket.keys.iter().zip(&bucket.asked)).zip(&self.states);
+        let used = cells.enumerate().filter(|(_, ((key, _), _))| **key != 0);
         out.extend_from_slice(&(used.clone().count() as u32).to_le_bytes());
-        for (place, cell) in used {
+        for (place, ((key, asked), state)) in used {
             out.extend_from_slice(&(place as u32).to_le_bytes());
-            out.extend_from_slice(&cell.key.to_le_bytes());
-            out.extend_from_slice(&cell.asked.to_le_bytes());
-            put(&cell.state, out);
+            out.extend_from_slice(&key.to_le_bytes());
+            out.extend_from_slice(&asked.to_le_bytes());
+            put(state, out);
         }
     }
 
@@ -87,14 +105,17 @@ impl<T: Copy + Default> Streams<T> {
         size: usize,
         read: impl Fn(&mut StateReader<'_>) -> Result<T, StateError>,
     ) -> Result<(), StateError> {
-        self.buckets.fill([Cell::default(); WAYS]);
+        self.buckets.fill(Bucket::default());
         self.asked = from.u64(what)?;
-        let cells = self.buckets.len() * WAYS;
+        let cells = self.states.len();
         for _ in 0..from.length(what, cells, 20 + size)? {
             let place = from.index(what, cells)?;
-            let cell = Cell { key: from.u64(what)?, asked: from.u64(what)?, state: read(from)? };
-            if let Some(entry) = self.buckets.get_mut(place / WAYS).and_then(|bucket| bucket.get_mut(place % WAYS)) {
-                *entry = cell;
+            let (key, asked, read) = (from.u64(what)?, from.u64(what)?, read(from)?);
+            let bucket = self.buckets.get_mut(place / WAYS);
+            if let (Some(bucket), Some(state)) = (bucket, self.states.get_mut(place)) {
+                bucket.keys[place % WAYS] = key;
+                bucket.asked[place % WAYS] = asked;
+                *state = read;
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use super::{StateError, StateReader};
 /// Cells a bucket has: half a cache line.
 const WAYS: usize = 4;
 
-/// Which cell is meant is worked out without branches: it is never foreseeable.
+/// Which cell holds a key is worked out without branches: it is never foreseeable; that it is here is.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(32))]
 struct Bucket {
@@ -15,18 +15,43 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// The cell of a key and its count; without the key, the cell of the smallest and 0.
+    /// The cell of a key.
     #[inline]
-    fn find(&self, key: u32) -> (usize, f32) {
+    fn find(&self, key: u32) -> Option<usize> {
         let bits = self.keys.iter().enumerate().fold(0, |bits, (way, at)| bits | u32::from(*at == key) << way);
-        let is_here = bits != 0;
-        let way = if is_here { bits.trailing_zeros() as usize } else { self.smallest() };
-        let mask = u32::from(is_here).wrapping_neg();
-        (way, f32::from_bits(self.counts[way % WAYS].to_bits() & mask))
+        (bits != 0).then(|| bits.trailing_zeros() as usize)
+    }
+
+    /// The count of a key, 0 when it is not here.
+    #[inline]
+    fn get(&self, key: u32) -> f32 {
+        self.find(key).map_or(0.0, |way| self.counts[way % WAYS])
+    }
+
+    /// Adds to the count of a key; returns what it was.
+    #[inline]
+    fn add(&mut self, key: u32, amount: f32) -> f32 {
+        match self.find(key) {
+            Some(way) => {
+                let count = &mut self.counts[way % WAYS];
+                std::mem::replace(count, *count + amount)
+            }
+            None => {
+                self.put(key, amount);
+                0.0
+            }
+        }
+    }
+
+    /// In the place of the smallest.
+    #[cold]
+    fn put(&mut self, key: u32, count: f32) {
+        let way = self.smallest();
+        self.keys[way % WAYS] = key;
+        self.counts[way % WAYS] = count;
     }
 
     /// The first of the smallest counts.
-    #[inline]
     fn smallest(&self) -> usize {
         let [a, b, c, d] = self.counts;
         let (left, right) = (usize::from(b < a), 2 + usize::from(d < c));
@@ -79,17 +104,13 @@ impl Table {
     /// The count of a key, 0 when it is not here.
     #[inline]
     pub(super) fn get(&self, at: Key) -> f32 {
-        self.buckets.get(at.bucket).map_or(0.0, |bucket| bucket.find(at.key).1)
+        self.buckets.get(at.bucket).map_or(0.0, |bucket| bucket.get(at.key))
     }
 
     /// Adds to the count of a key, in the place of the smallest when it is not here; returns what it was.
     #[inline]
     pub(super) fn add(&mut self, at: Key, amount: f32) -> f32 {
-        let Some(bucket) = self.buckets.get_mut(at.bucket) else { return 0.0 };
-        let (way, before) = bucket.find(at.key);
-        bucket.keys[way % WAYS] = at.key;
-        bucket.counts[way % WAYS] = before + amount;
-        before
+        self.buckets.get_mut(at.bucket).map_or(0.0, |bucket| bucket.add(at.key, amount))
     }
 
     /// Multiplies all counts.
