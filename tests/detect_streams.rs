@@ -62,6 +62,62 @@ fn after_a_lasting_change_the_alert_rate_settles_within_the_half_life() {
     assert!(settled <= 40, "{settled} alerts in 20,000 events with a budget of 20");
 }
 
+/// A log of an event every five seconds, and a job of 120 lines within 12 s, at `is_due` hours since the epoch; alerts of the job's lines by hour.
+fn with_job(
+    hours: std::ops::Range<i64>,
+    is_due: impl Fn(i64) -> bool,
+    lines: impl Fn(i64) -> i64,
+) -> Vec<(i64, usize)> {
+    let mut model = Model::new(ModelOptions { half_life_events: 2_000, learning_events: 5_000, ..OPTIONS });
+    let mut alerted = Vec::new();
+    let hour_micros = 3_600_000_000;
+    for hour in hours {
+        let mut alerts = 0;
+        for n in 0..720 {
+            let time = Timestamp(hour * hour_micros + n * 5_000_000);
+            model.observe(&Input { timestamp: time, ..routine((hour * 720 + n) as u64, 0) });
+            let here = if n == 12 && is_due(hour) { lines(hour) } else { 0 };
+            for line in 0..here {
+                let timestamp = Timestamp(time.0 + line * 100_000);
+                let input = Input { slot: 90, timestamp, stream: StreamKey(2), ..Input::default() };
+                alerts += usize::from(model.observe(&input).is_anomaly);
+            }
+        }
+        if is_due(hour) {
+            alerted.push((hour, alerts));
+        }
+    }
+    alerted
+}
+
+/// A Thursday since the epoch, at midnight.
+const MIDNIGHT: i64 = 24 * 7 * 2_920;
+
+#[test]
+fn the_nightly_job_alerts_at_first_and_then_no_more_but_at_noon_or_tenfold_it_does() {
+    let is_due = |hour: i64| hour % 24 == 3 || hour == MIDNIGHT + 24 * 9 + 12;
+    let lines = |hour: i64| if hour == MIDNIGHT + 24 * 8 + 3 { 1_200 } else { 120 };
+    let alerts = with_job(MIDNIGHT..MIDNIGHT + 24 * 11, is_due, lines);
+    let of = |day: i64, hour: i64| {
+        alerts.iter().find(|(at, _)| *at == MIDNIGHT + day * 24 + hour).map_or(0, |(_, alerts)| *alerts)
+    };
+    assert!(of(0, 3) + of(1, 3) > 0, "{alerts:?}");
+    let quiet: usize = [3, 4, 5, 6, 7, 9, 10].map(|day| of(day, 3)).iter().sum();
+    assert!(quiet <= 1, "{alerts:?}");
+    assert!(of(8, 3) > 0, "ten times as much: {alerts:?}");
+    assert!(of(9, 12) > 0, "at noon: {alerts:?}");
+}
+
+#[test]
+fn the_weekly_job_alerts_at_first_and_from_the_fourth_week_on_no_more() {
+    let is_due = |hour: i64| (hour - MIDNIGHT) % (24 * 7) == 76;
+    let alerts = with_job(MIDNIGHT..MIDNIGHT + 24 * 7 * 5, is_due, |_| 120);
+    let by_week: Vec<usize> = alerts.iter().map(|(_, alerts)| *alerts).collect();
+    assert!(by_week[0] > 0 && by_week[1] > 0, "{by_week:?}");
+    // The first week there was nothing to call it many by: how many are usual is known after two more.
+    assert_eq!(by_week[3..], [0, 0], "{by_week:?}");
+}
+
 #[test]
 fn input_that_is_not_as_it_should_be_gives_finite_answers() {
     let day = 86_400_000_000;

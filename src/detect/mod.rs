@@ -13,6 +13,7 @@
 //! |---|---|---|---|
 //! | [`rarity`] | the template | template | exchanged |
 //! | [`rate`] | its count in a window | template | exchanged |
+//! | `season` | rarity and rate, by the hour of the week | template that stood out | own |
 //! | [`numeric`] | numbers at wildcards | template and wildcard | ranges exchanged |
 //! | [`categorical`] | words at wildcards | template and wildcard | own |
 //! | [`sequence`] | the templates before it | stream, transitions over all | own |
@@ -40,6 +41,7 @@ pub mod rarity;
 pub mod rate;
 mod repeats;
 mod runs;
+mod season;
 pub mod sequence;
 pub mod severity;
 pub mod silence;

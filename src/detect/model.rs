@@ -8,6 +8,7 @@ use super::numeric::{Numeric, Outlier};
 use super::rarity::Rarity;
 use super::rate::{Excess, Rate};
 use super::repeats::Recent;
+use super::season::{Kind, Level, Season};
 use super::sequence::Sequence;
 use super::silence::{Silence, Silent, TOLD_AT};
 use super::streams::Streams;
@@ -225,6 +226,7 @@ pub struct Model {
     categorical: Categorical,
     sequence: Sequence,
     silence: Silence,
+    season: Season,
     calibrations: Calibrations<{ CALIBRATED.len() }>,
     calibration: Calibration,
     threshold: Threshold,
@@ -244,6 +246,16 @@ struct Evidence {
     calibrated: [f32; DETECTORS],
 }
 
+/// What the evidence together comes to.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    weighted: [f32; DETECTORS],
+    statistic: f32,
+    leader: DetectorKind,
+    nats: f32,
+    p_value: f64,
+}
+
 impl Model {
     /// Nothing learned yet.
     pub fn new(options: ModelOptions) -> Self {
@@ -257,6 +269,7 @@ impl Model {
             categorical: Categorical::default(),
             sequence: Sequence::new(options.half_life_events),
             silence: Silence::default(),
+            season: Season::default(),
             calibrations: Calibrations::new(options.calibration_half_life_events, TailShape::DETECTOR),
             calibration: Calibration::new(options.calibration_half_life_events, TailShape::COMBINED),
             threshold: Threshold::new(options.alert_budget, options.calibration_half_life_events),
@@ -281,14 +294,18 @@ impl Model {
     /// Scores an event by what was learned before it, then learns it.
     pub fn observe(&mut self, input: &Input) -> Scored {
         let is_new = self.rarity.is_new(input.slot);
-        let evidence = self.evidence(input);
-        let weighted = self.weighted(&evidence.calibrated);
-        let (statistic, leader) = combine(&weighted);
-        let (nats, p_value) = self.calibration.nats_and_probability(statistic);
+        let mut evidence = self.evidence(input);
+        let mut judged = self.judge(&evidence);
         let state = self.state_at(input.timestamp);
         self.threshold.pass(input.timestamp);
         let may_alert = state == State::Ready && !input.is_muted;
-        let is_odd = may_alert && self.threshold.is_odd(nats);
+        let mut is_odd = may_alert && self.threshold.is_odd(judged.nats);
+        let is_of_season = matches!(judged.leader, DetectorKind::Rarity | DetectorKind::Rate);
+        if is_odd && is_of_season && self.excuse(input, &mut evidence) {
+            judged = self.judge(&evidence);
+            is_odd = self.threshold.is_odd(judged.nats);
+        }
+        let Judged { weighted, statistic, leader, nats, p_value } = judged;
         let suppressed = is_odd && self.hold.is_repeat(key(leader, input), input.timestamp, nats);
         let is_fresh = self.calibrate(input, &evidence, nats, leader);
         let counts = if is_odd { !suppressed } else { is_fresh && !input.is_muted };
@@ -335,6 +352,24 @@ impl Model {
         Evidence { raw, calibrated }
     }
 
+    /// Takes back the evidence of an event that would alert for being rare, many or few, as far as that is usual at this hour; whether any was.
+    #[cold]
+    fn excuse(&mut self, input: &Input, evidence: &mut Evidence) -> bool {
+        let excess = self.rate.excess().filter(|_| evidence.raw[RATE] > 0.0);
+        let is_drop = excess.is_some_and(|excess| excess.is_drop);
+        let level = excess.filter(|_| !is_drop).map_or(Level::SOME, |excess| Level::of(excess.observed));
+        let kind = if is_drop { Kind::Drop } else { Kind::Presence };
+        let usual = self.season.see(input.slot, kind, input.timestamp, level);
+        if level.is_like(usual) {
+            evidence.raw[RATE] = 0.0;
+            evidence.calibrated[DetectorKind::Rate as usize] = 0.0;
+        }
+        if !is_drop && Level::SOME.is_like(usual) {
+            evidence.calibrated[DetectorKind::Rarity as usize] = 0.0;
+        }
+        Level::SOME.is_like(usual)
+    }
+
     /// Evidence in the light of what each detector said before.
     fn calibrated(&self, raw: &[f32; CALIBRATED.len()], calibrated: &mut [f32; DETECTORS]) {
         let nats = |index: usize| if raw[index] > 0.0 { self.calibrations.nats(index, raw[index]) } else { 0.0 };
@@ -345,6 +380,15 @@ impl Model {
         calibrated[DetectorKind::Sequence as usize] = nats(SEQUENCE);
     }
 
+    #[inline]
+    fn judge(&self, evidence: &Evidence) -> Judged {
+        let weighted = self.weighted(&evidence.calibrated);
+        let (statistic, leader) = combine(&weighted);
+        let (nats, p_value) = self.calibration.nats_and_probability(statistic);
+        Judged { weighted, statistic, leader, nats, p_value }
+    }
+
+    #[inline]
     fn weighted(&self, evidence: &[f32; DETECTORS]) -> [f32; DETECTORS] {
         std::array::from_fn(|kind| evidence[kind] * self.weights[kind])
     }
@@ -503,6 +547,7 @@ impl Model {
         self.categorical.merge(from, into);
         self.sequence.merge(from, into);
         self.silence.merge(from, into);
+        self.season.forget(from);
         self.seen.merge(from, into);
         self.leave(from);
     }
@@ -515,6 +560,7 @@ impl Model {
         self.categorical.forget(slot);
         self.sequence.forget(slot);
         self.silence.forget(slot);
+        self.season.forget(slot);
         self.leave(slot);
     }
 
@@ -539,6 +585,7 @@ impl Model {
         self.categorical.checkpoint(out);
         self.sequence.checkpoint(out);
         self.silence.checkpoint(out);
+        self.season.checkpoint(out);
         self.calibrations.checkpoint(out);
         self.calibration.checkpoint(out);
         self.threshold.checkpoint(out);
@@ -575,6 +622,7 @@ impl Model {
         restored.categorical.restore(from)?;
         restored.sequence.restore(from)?;
         restored.silence.restore(from)?;
+        restored.season.restore(from)?;
         restored.calibrations.restore(from)?;
         restored.calibration.restore(from)?;
         restored.threshold.restore(from)?;

@@ -50,6 +50,11 @@ impl<'a> StateReader<'a> {
         Ok(*head)
     }
 
+    /// The next byte.
+    pub fn u8(&mut self, what: &'static str) -> Result<u8, StateError> {
+        self.array(what).map(u8::from_le_bytes)
+    }
+
     /// The next `u32`.
     pub fn u32(&mut self, what: &'static str) -> Result<u32, StateError> {
         self.array(what).map(u32::from_le_bytes)

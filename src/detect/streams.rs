@@ -71,6 +71,16 @@ impl<T: Copy + Default> Streams<T> {
         oldest
     }
 
+    /// The key is not here any more.
+    pub(super) fn remove(&mut self, key: u64) {
+        let key = key.max(1);
+        let at = key as usize & (self.buckets.len() - 1);
+        let Some(bucket) = self.buckets.get_mut(at) else { return };
+        if let Some(way) = bucket.keys.iter().position(|known| *known == key) {
+            (bucket.keys[way], bucket.asked[way]) = (0, 0);
+        }
+    }
+
     /// The state at a place.
     #[inline]
     pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut T> {

@@ -1,0 +1,221 @@
+//! What a template is wont to do at this hour: so that the nightly job does not alert every night.
+//!
+//! Kept only of templates that would have alerted for being rare, many or few: the last [`VISITS`] hours in which they did, and how much of
+//! them there was. It is usual at an hour of the week when it was there at two of the last three days' same hour, or in both of the last two weeks;
+//! the hour next to it counts too, since jobs begin on the hour and clocks change. A burst is usual up to twice what it was then.
+//!
+//! Hours are those of UTC, by the events' time. [`PROFILES`] of 120 bytes are kept; of those the ones unseen for longest make room.
+
+use super::logarithm::ln;
+use super::streams::Streams;
+use super::table::hash;
+use super::{StateError, StateReader};
+use crate::event::Timestamp;
+
+/// Profiles kept.
+pub const PROFILES: usize = 1 << PROFILE_BITS;
+
+const PROFILE_BITS: u32 = 11;
+
+/// Hours remembered of a template: two weeks of nights, and a few more.
+const VISITS: usize = 24;
+
+/// No hour.
+const NEVER: i32 = i32::MIN;
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+const DAY_HOURS: i64 = 24;
+const WEEK_HOURS: i64 = 7 * DAY_HOURS;
+
+/// Levels an octave.
+const OCTAVE: u8 = 4;
+
+/// How much of a template there is: quarter-octaves of events; 0: none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Level(u8);
+
+impl Level {
+    /// It is there.
+    pub(super) const SOME: Self = Self(1);
+
+    /// Of so many events in a window.
+    pub(super) fn of(events: f32) -> Self {
+        let octaves = ln(events.clamp(0.0, 1e9) + 1.0) * std::f32::consts::LOG2_E;
+        // A cast saturates.
+        Self(((octaves * f32::from(OCTAVE)).ceil() as u8).max(1))
+    }
+
+    /// Whether this is no more than twice that.
+    pub(super) fn is_like(self, usual: Self) -> bool {
+        usual.0 > 0 && self.0 <= usual.0.saturating_add(OCTAVE)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Profile {
+    /// Since the epoch.
+    hours: [i32; VISITS],
+    levels: [Level; VISITS],
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self { hours: [NEVER; VISITS], levels: [Level::default(); VISITS] }
+    }
+}
+
+impl Profile {
+    fn visits(&self) -> impl Iterator<Item = (i32, Level)> + Clone + '_ {
+        self.hours.iter().copied().zip(self.levels.iter().copied()).filter(|(hour, _)| *hour != NEVER)
+    }
+
+    fn at(&self, hour: i64) -> Level {
+        self.visits().find(|(seen, _)| i64::from(*seen) == hour).map_or_else(Level::default, |(_, level)| level)
+    }
+
+    fn see(&mut self, hour: i64, level: Level) {
+        // All times there are fit.
+        let hour = i32::try_from(hour).unwrap_or(i32::MAX);
+        let mut visits = self.hours.iter_mut().zip(&mut self.levels);
+        if let Some((_, known)) = visits.find(|(seen, _)| **seen == hour) {
+            *known = level.max(*known);
+        } else if let Some(oldest) = self.hours.iter_mut().zip(&mut self.levels).min_by_key(|(seen, _)| **seen) {
+            (*oldest.0, *oldest.1) = (hour, level);
+        }
+    }
+
+    /// What is usual in an hour, by the days and weeks before.
+    fn usual(&self, hour: i64) -> Level {
+        let [a, b, c] = [1, 2, 3].map(|days| self.at(hour.saturating_sub(days * DAY_HOURS)));
+        let second_of_three = a.min(b).max(a.max(b).min(c));
+        let [last, before] = [1, 2].map(|weeks| self.at(hour.saturating_sub(weeks * WEEK_HOURS)));
+        second_of_three.max(last.min(before))
+    }
+}
+
+/// What is told apart of a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It is there, and how much of it.
+    Presence,
+    /// There is too little of it.
+    Drop,
+}
+
+/// Profiles by template.
+#[derive(Debug, Clone)]
+pub(super) struct Season {
+    profiles: Streams<Profile>,
+}
+
+impl Default for Season {
+    fn default() -> Self {
+        Self { profiles: Streams::new(PROFILE_BITS) }
+    }
+}
+
+fn key(slot: usize, kind: Kind) -> u64 {
+    hash(3, slot as u64, kind as u64)
+}
+
+impl Season {
+    /// What is usual of a template at this time; then notes that there is so much of it now.
+    pub(super) fn see(&mut self, slot: usize, kind: Kind, at: Timestamp, level: Level) -> Level {
+        let Some(profile) = self.profiles.of(key(slot, kind)) else { return Level::default() };
+        let hour = at.0.div_euclid(HOUR_MICROS);
+        let is_first_half = at.0.rem_euclid(HOUR_MICROS) < HOUR_MICROS / 2;
+        let next_to_it = if is_first_half { hour.saturating_sub(1) } else { hour.saturating_add(1) };
+        let usual = profile.usual(hour).max(profile.usual(next_to_it));
+        profile.see(hour, level);
+        usual
+    }
+
+    /// The slot is about to hold another template.
+    pub(super) fn forget(&mut self, slot: usize) {
+        [Kind::Presence, Kind::Drop].iter().for_each(|kind| self.profiles.remove(key(slot, *kind)));
+    }
+
+    pub(super) fn checkpoint(&self, out: &mut Vec<u8>) {
+        self.profiles.checkpoint(out, |profile, out| {
+            out.push(profile.visits().count() as u8);
+            for (hour, level) in profile.visits() {
+                out.extend_from_slice(&hour.to_le_bytes());
+                out.push(level.0);
+            }
+        });
+    }
+
+    pub(super) fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        let what = "hours of the week";
+        self.profiles.restore(from, what, 1, |from| {
+            let mut profile = Profile::default();
+            for _ in 0..from.u8(what)? {
+                let hour = i64::from(from.u32(what)?.cast_signed());
+                profile.see(hour, Level(from.u8(what)?));
+            }
+            Ok(profile)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hours(hours: i64, minutes: i64) -> Timestamp {
+        Timestamp(hours * HOUR_MICROS + minutes * 60_000_000)
+    }
+
+    fn see(season: &mut Season, at: Timestamp, level: u8) -> u8 {
+        season.see(7, Kind::Presence, at, Level(level)).0
+    }
+
+    #[test]
+    fn what_comes_every_night_is_usual_from_the_third_night_on_and_a_missed_night_changes_nothing() {
+        let mut season = Season::default();
+        let night = |n: i64| hours(3 + n * 24, 1);
+        let found: Vec<u8> = [0, 1, 2, 3, 5, 6].map(|n| see(&mut season, night(n), 30)).to_vec();
+        assert_eq!(found, [0, 0, 30, 30, 30, 30]);
+        assert_eq!(see(&mut season, hours(3 + 7 * 24 - 1, 59), 30), 30, "a minute early");
+        assert_eq!(see(&mut season, hours(15 + 7 * 24, 0), 30), 0, "at noon it is not usual");
+        assert_eq!(see(&mut season, night(11), 30), 0, "it was away for three nights");
+    }
+
+    #[test]
+    fn what_comes_every_week_is_usual_from_the_third_week_on() {
+        let mut season = Season::default();
+        let found: Vec<u8> = (0..5).map(|n| see(&mut season, hours(50 + n * WEEK_HOURS, 10), 20)).collect();
+        assert_eq!(found, [0, 0, 20, 20, 20]);
+        assert_eq!(see(&mut season, hours(50 + 300 * WEEK_HOURS, 10), 20), 0, "years later");
+    }
+
+    #[test]
+    fn twice_as_much_is_usual_and_more_is_not() {
+        assert!(Level::of(200.0).is_like(Level::of(100.0)) && Level::of(3.0).is_like(Level::of(200.0)));
+        assert!(!Level::of(500.0).is_like(Level::of(100.0)) && !Level::of(1.0).is_like(Level::default()));
+        for odd in [f32::NAN, f32::INFINITY, -1.0] {
+            assert!(Level::of(odd) >= Level::SOME);
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_odd_times_are_fine() {
+        let mut season = Season::default();
+        for slot in 0..100_000 {
+            season.see(slot, Kind::Presence, hours(slot as i64, 0), Level::SOME);
+        }
+        assert!(season.profiles.iter_mut().count() <= PROFILES);
+        for extreme in [i64::MIN, i64::MAX] {
+            season.see(1, Kind::Drop, Timestamp(extreme), Level::SOME);
+        }
+        let mut bytes = Vec::new();
+        season.checkpoint(&mut bytes);
+        let mut again = Season::default();
+        again.restore(&mut StateReader::new(&bytes)).unwrap();
+        let mut twice = Vec::new();
+        again.checkpoint(&mut twice);
+        assert_eq!(bytes, twice);
+        season.forget(99_999);
+        assert_eq!(season.see(99_999, Kind::Presence, hours(99_999 + 24, 0), Level::SOME).0, 0);
+    }
+}
