@@ -223,12 +223,27 @@ fn a_number_far_from_its_like_is_told_in_its_own_unit() {
 }
 
 #[test]
+fn a_unit_that_is_a_word_of_its_own_is_the_numbers_too() {
+    for (rest, unit) in [("ms in the queue", "ms"), ("seconds, then left", "seconds"), ("widgets", "")] {
+        let mut lane = lane(Config::default());
+        for s in 0..5_000 {
+            say(&mut lane, s * 10, &format!("job waited for {} {rest}", 10 + s * 7 % 20));
+            say(&mut lane, s * 10 + 5, &format!("heartbeat {s} ok"));
+        }
+        let verdict = say(&mut lane, 50_003, &format!("job waited for 25000 {rest}"));
+        let Some(Measure::Amount { observed, unit: found, high, .. }) = verdict.measure else { panic!("{verdict:?}") };
+        assert_eq!((observed, found), (25_000.0, unit));
+        assert!((29.0..100.0).contains(&high), "{high}");
+    }
+}
+
+#[test]
 fn a_burst_is_told_with_what_was_expected() {
     let mut lane = learned();
     let burst: Vec<_> = (0..150).map(|n| say(&mut lane, 50_000 + n, "status of pool 7: fine")).collect();
     let first = burst.iter().find(|verdict| verdict.reasons().any(|reason| reason == Reason::RateSpike)).unwrap();
-    let Some(Measure::Rate { observed, expected, .. }) = first.measure else { panic!("{first:?}") };
-    assert!(observed > expected, "{observed} {expected}");
+    let Some(Measure::Rate { observed, expected, is_drop: false, .. }) = first.measure else { panic!("{first:?}") };
+    assert!(observed > expected && observed <= 156.0, "{observed} {expected}");
     assert!(burst.iter().filter(|verdict| verdict.is_anomaly).count() <= 12, "repeats are held");
 }
 

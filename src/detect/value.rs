@@ -35,6 +35,14 @@ const KIB: f64 = 1024.0;
 impl Unit {
     const NONE: Self = Self { name: "", scale: 1.0 };
 
+    /// The unit that is the next word of a line, when the number before it has none of its own: `12 ms`. Punctuation may follow.
+    pub fn next_word(rest: &[u8]) -> Option<Self> {
+        let word = rest.strip_prefix(b" ")?;
+        let is_end = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b';' | b':' | b'.' | b')' | b']');
+        let end = word.iter().position(is_end).unwrap_or(word.len());
+        Self::of(word.get(..end)?)
+    }
+
     #[inline]
     fn of(name: &[u8]) -> Option<Self> {
         let (name, scale) = match name {
@@ -47,6 +55,9 @@ impl Unit {
             b"sec" => ("sec", 1e6),
             b"secs" => ("secs", 1e6),
             b"seconds" => ("seconds", 1e6),
+            b"minutes" => ("minutes", 6e7),
+            b"hours" => ("hours", 3.6e9),
+            b"days" => ("days", 8.64e10),
             b"m" => ("m", 6e7),
             b"min" => ("min", 6e7),
             b"h" => ("h", 3.6e9),

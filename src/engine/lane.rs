@@ -18,7 +18,7 @@ use crate::config::{Durability, TimeSource};
 use crate::detect::rate::Excess;
 use crate::detect::severity::Severity;
 use crate::detect::silence::TICK_SECS;
-use crate::detect::value::{Quantity, Values};
+use crate::detect::value::{Quantity, Unit, Values};
 use crate::detect::{Input, Scored};
 use crate::event::{
     DetectorKind, EventId, Measure, Observation, REASONS, Reason, Ruling, State, StreamKey, TemplateId, Timestamp,
@@ -235,11 +235,12 @@ impl Lane {
             let outlier = scored.outlier?;
             let text = self.matcher.skeleton().variables(message).nth(outlier.place)?;
             let quantity = Quantity::parse(text)?;
+            let unit = if quantity.unit.name.is_empty() { unit_after(message, text) } else { quantity.unit.name };
             Some(Measure::Amount {
                 observed: quantity.number,
                 low: quantity.amount_of(outlier.low),
                 high: quantity.amount_of(outlier.high + 1.0),
-                unit: quantity.unit.name,
+                unit,
             })
         };
         let rate = || {
@@ -603,6 +604,14 @@ impl Lane {
     pub fn close(mut self) -> Result<(), EngineError> {
         self.commit()
     }
+}
+
+/// The unit that follows a number in its message as a word of its own, empty when none does.
+fn unit_after(message: &[u8], number: &[u8]) -> &'static str {
+    // A number is a part of its message: where it ends is where its rest begins.
+    let start = (number.as_ptr() as usize).checked_sub(message.as_ptr() as usize);
+    let rest = start.and_then(|start| message.get(start.saturating_add(number.len())..));
+    rest.and_then(Unit::next_word).map_or("", |unit| unit.name)
 }
 
 /// Puts what the user said over what the score says.
