@@ -4,16 +4,13 @@
 //! them there was. It is usual at an hour of the week when it was there at two of the last three days' same hour, or in both of the last two weeks;
 //! the hour next to it counts too, since jobs begin on the hour and clocks change. A burst is usual up to twice what it was then.
 //!
-//! Hours are those of UTC, by the events' time. [`PROFILES`] of 120 bytes are kept; of those the ones unseen for longest make room.
+//! Hours are those of UTC, by the events' time. Some 2,000 profiles of 120 bytes are kept; of those the ones unseen for longest make room.
 
 use super::logarithm::ln;
 use super::streams::Streams;
 use super::table::hash;
 use super::{StateError, StateReader};
 use crate::event::Timestamp;
-
-/// Profiles kept.
-pub const PROFILES: usize = 1 << PROFILE_BITS;
 
 const PROFILE_BITS: u32 = 11;
 
@@ -204,7 +201,7 @@ mod tests {
         for slot in 0..100_000 {
             season.see(slot, Kind::Presence, hours(slot as i64, 0), Level::SOME);
         }
-        assert!(season.profiles.iter_mut().count() <= PROFILES);
+        assert!(season.profiles.iter_mut().count() <= 1 << PROFILE_BITS);
         for extreme in [i64::MIN, i64::MAX] {
             season.see(1, Kind::Drop, Timestamp(extreme), Level::SOME);
         }

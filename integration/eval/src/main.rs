@@ -9,6 +9,8 @@
 //! without `partition_by`; `--quick` leaves out ablation and baselines.
 
 mod bgl;
+mod centroids;
+mod forest;
 mod metrics;
 mod report;
 mod score;
@@ -175,7 +177,11 @@ fn baselines(streams: &[Stream], answers: &[Vec<Answer>]) -> Vec<Variant> {
     vec![
         of("baseline: first-seen template", &|_, answers| score::first_seen(answers)),
         of("baseline: surprisal of the template", &|_, answers| score::surprisal(answers)),
-        of("baseline: odd message size", &score::by_size),
+        of("baseline: isolation forest on size", &forest::by_size),
+        of("baseline: frozen centroids (`semantic`)", &centroids::by_meaning),
+        of("oddline or frozen centroids, the stronger", &|stream, answers| {
+            centroids::beside(answers, &centroids::by_meaning(stream, answers))
+        }),
     ]
 }
 

@@ -90,24 +90,3 @@ fn by_count(answers: &[Answer], score: impl Fn(f64, f64) -> f64) -> Vec<Answer> 
     };
     answers.iter().map(one).collect()
 }
-
-/// Among the records of a stream, how unusual the length of a message is: isolation by size, the only feature there is.
-pub(crate) fn by_size(stream: &Stream, answers: &[Answer]) -> Vec<Answer> {
-    let mut mean = 0.0;
-    let mut variance = 1.0;
-    let mut seen = 0.0;
-    let records = stream.records.iter().zip(answers);
-    let one = |(record, answer): (&Record, &Answer)| {
-        if record.is_tick() {
-            return Answer::default();
-        }
-        let size = record.message.len() as f64;
-        let score = (size - mean) * (size - mean) / (variance + 1.0);
-        seen += 1.0;
-        let weight = f64::max(1.0 / seen, 1e-4);
-        mean += (size - mean) * weight;
-        variance += ((size - mean) * (size - mean) - variance) * weight;
-        Answer { score, template: answer.template, ..Answer::default() }
-    };
-    records.map(one).collect()
-}
