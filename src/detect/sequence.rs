@@ -5,8 +5,10 @@
 //! counted again at its neighbours: a template also is foretold when it would follow were the last event not there (something slipped in), and
 //! when it is wont to come after next (something fell out).
 //!
-//! **Evidence.** The surprisal of each event beyond what events in this context have on average, summed with a decay over the stream, less one nat
-//! of slack; only an event that itself surprises alerts. A single odd transition adds four nats at most: it takes several.
+//! **Evidence.** Summed with a decay over the stream, less one nat of slack, is the larger of two: the surprisal of an event beyond what events in
+//! this context have on average, and how much likelier it would be were there no order (the log-likelihood ratio against the templates' shares, whose
+//! sum finds the loss of order soonest; Page, Biometrika 41, 1954). Only an event that itself surprises alerts. A single odd transition adds four nats
+//! at most: it takes several.
 //!
 //! Contexts seen less than [`LEAST_CONTEXT`] times, and the first [`LEAST_EVENTS`] events, give no evidence. Counts live in a fixed table
 //! (`table`), streams in another (`streams`): what has not been seen for long makes room.
@@ -47,9 +49,11 @@ const ALL_KEPT: f32 = 0.9998;
 
 /// Of the sum, with each event of the stream.
 const SUM_KEPT: f32 = 0.9;
+/// Taken off surprisal beyond the average; and what a template by chance, where the order says nothing, adds.
 const EVENT_SLACK: f32 = 0.5;
+const CHANCE: f32 = 0.3;
 const SUM_SLACK: f32 = 1.0;
-const LEAST_STEP: f32 = -1.0;
+const LEAST_STEP: f32 = -1.5;
 const MOST_STEP: f32 = 4.0;
 
 /// The weight of an event at which all counts are scaled back by it.
@@ -81,6 +85,16 @@ pub(super) struct Coming {
     place: Place,
     stream: Stream,
     keys: [Key; 3],
+}
+
+/// What the order said of an event.
+#[derive(Debug, Clone, Copy)]
+struct Foretold {
+    chance: f32,
+    /// Of the template among all events.
+    share: f32,
+    /// How often it came after the last.
+    context: f32,
 }
 
 /// A mean with decaying weights.
@@ -190,19 +204,23 @@ impl Sequence {
     pub(super) fn take(&mut self, coming: &Coming) -> f32 {
         let Coming { name, place, stream, .. } = *coming;
         let is_known = self.events > LEAST_EVENTS && self.template(stream.last).followed > LEAST_CONTEXT * self.weight;
-        let (foretold, context) = self.follow(coming);
-        self.excess = self.excess(stream.last, -ln(foretold));
-        let step = (self.excess - EVENT_SLACK).clamp(LEAST_STEP, MOST_STEP);
-        let sum = (stream.sum * SUM_KEPT + step).max(0.0);
+        let Foretold { chance, share, context } = self.follow(coming);
+        let surprisal = -ln(chance);
+        self.excess = self.excess(stream.last, surprisal);
+        let disorder = surprisal + ln(share);
+        let step = larger(self.excess - EVENT_SLACK, disorder + CHANCE);
+        let step = smaller(larger(step, LEAST_STEP), MOST_STEP);
+        let sum = larger(stream.sum * SUM_KEPT + step, 0.0);
         if let Some(entry) = self.streams.get_mut(place) {
             *entry = Stream { last: name, before: stream.last, sum, context };
         }
         self.count(stream.last, name);
-        if is_known && step > 0.0 { (sum - SUM_SLACK).max(0.0) } else { 0.0 }
+        if is_known && step > 0.0 { larger(sum - SUM_SLACK, 0.0) } else { 0.0 }
     }
 
-    /// Chance of `name` as the stream's next, and how often it came after the last; learns that it came.
-    fn follow(&mut self, coming: &Coming) -> (f32, f32) {
+    /// How well `name` was foretold as the stream's next; learns that it came.
+    #[inline]
+    fn follow(&mut self, coming: &Coming) -> Foretold {
         let Coming { name, stream, keys: [after_last, after_before, triple], .. } = *coming;
         let (last, before) = (stream.last, stream.before);
         let counts = &mut self.counts;
@@ -221,7 +239,8 @@ impl Sequence {
         let with_a_gap = skipped / followed;
         // Evicted counts can leave a share above one.
         let strongest = larger(by_two, larger(without_last, with_a_gap));
-        (smaller(larger(strongest, f32::MIN_POSITIVE), 1.0), pair)
+        let chance = smaller(larger(strongest, f32::MIN_POSITIVE), 1.0);
+        Foretold { chance, share: larger(share, f32::MIN_POSITIVE), context: pair }
     }
 
     /// Surprisal beyond the context's average; learns it.
