@@ -89,7 +89,7 @@ fn a_busy_log_shrinks_to_a_twentieth_with_its_incident_whole_and_totals_restored
         lines.push(Line { micros, stream: 3, text: format!("FATAL out of memory in worker {n}"), incident: Some(1) });
     }
     lines.sort_by_key(|line| line.micros);
-    let mut lane = lane(1e-4, Sampling::default());
+    let mut lane = lane(1e-3, Sampling::default());
     let tally = tally(&mut lane, lines.into_iter());
     assert!(tally.dropped_share() >= 0.95, "{}", tally.dropped_share());
     assert_eq!(tally.incidents_kept, tally.incidents);
@@ -171,19 +171,27 @@ fn on_a_mix_with_incidents_most_is_dropped_and_no_incident_is_lost() {
         );
         return;
     };
-    let mut lane = lane(1e-4, Sampling { keep_per_minute: 1, minimum_ratio: 0.01 });
-    let tally = tally(&mut lane, mix(&shared).into_iter());
-    let lost: Vec<_> = tally.incidents.difference(&tally.incidents_kept).collect();
-    eprintln!(
-        "{} lines, {:.2} % dropped, {} of {} incidents kept, totals restored to {:.4}, {} templates",
-        tally.lines,
-        tally.dropped_share() * 100.0,
-        tally.incidents_kept.len(),
-        tally.incidents.len(),
-        tally.restored(),
-        tally.totals.len()
-    );
-    assert!(tally.incidents.len() >= 15 && lost.is_empty(), "lost: {lost:?}");
-    assert!(tally.dropped_share() >= 0.95, "{}", tally.dropped_share());
-    assert!((tally.restored() - 1.0).abs() < 0.05, "{}", tally.restored());
+    let lines = mix(&shared);
+    // As they come within ten minutes, and as when a file is read: within a minute.
+    for (faster, sampling, least_dropped, most_lost) in
+        [(1, Sampling { keep_per_minute: 1, minimum_ratio: 0.01 }, 0.95, 0), (20, Sampling::default(), 0.93, 1)]
+    {
+        let mut lane = lane(1e-3, sampling);
+        let squeezed = lines.iter().map(|line| Line { micros: line.micros / faster, text: line.text.clone(), ..*line });
+        let tally = tally(&mut lane, squeezed);
+        let lost: Vec<_> = tally.incidents.difference(&tally.incidents_kept).collect();
+        eprintln!(
+            "{} lines, {sampling:?}: {:.2} % dropped, {} of {} incidents kept, totals restored to {:.4}, {} templates",
+            tally.lines,
+            tally.dropped_share() * 100.0,
+            tally.incidents_kept.len(),
+            tally.incidents.len(),
+            tally.restored(),
+            tally.totals.len()
+        );
+        // What a twentieth of its time does to a burst or an order is not known: one may be lost there.
+        assert!(tally.incidents.len() >= 15 && lost.len() <= most_lost, "lost: {lost:?}");
+        assert!(tally.dropped_share() >= least_dropped, "{}", tally.dropped_share());
+        assert!((tally.restored() - 1.0).abs() < 0.05, "{}", tally.restored());
+    }
 }

@@ -4,7 +4,7 @@
 //! promises too much or too little. So the threshold is led by integral control, as in adaptive conformal inference (Gibbs and Candès,
 //! NeurIPS 2021; on the scale of scores, Angelopoulos, Candès and Tibshirani, "Conformal PID Control", 2023): each alert raises it by a
 //! step, and each event lowers it by the budget's share of that step, so that over a long time alerts come as often as the budget says.
-//! The step is what lets the threshold move by a nat in a third of the calibration's half-life, and is bounded, as is the correction: an
+//! The step is what lets the threshold move by a nat in a quarter of the calibration's half-life, and is bounded, as is the correction: an
 //! incident that alerts again and again must not drown the next one.
 //!
 //! A budget may also be a number of alerts an hour. It is then the share that this is of the events that come in an hour, by the events' time.
@@ -30,10 +30,10 @@ impl From<f64> for AlertBudget {
 }
 
 /// Of the calibration's half-life, the events in which the threshold can move by a nat.
-const PACE: f32 = 1.0 / 3.0;
+const PACE: f32 = 0.25;
 
 /// The most one alert raises the threshold, nats.
-const MOST_STEP: f32 = 1.5;
+const MOST_STEP: f32 = 2.0;
 
 /// The threshold is raised by a step or this much at the most, nats …
 const MOST_RAISED: f32 = 0.3;

@@ -3,7 +3,11 @@
 //! The ratio of an event is 1 when it is an anomaly, when its template is new or rare (it and all rarer ones together are less than one
 //! event in a thousand), and for 60 s after an alert on its stream; what came *before* the alert was answered already and cannot be kept.
 //! Else it is `keep_per_minute` over the template's count in the last minute, the event included: the minute that runs, and of the one
-//! before it the part not yet slid out. The first events of a minute of a template that was away are thus all kept.
+//! before it the part not yet slid out. The first events of a minute of a template that was away are thus all kept; when as many were kept as
+//! should be, it is `minimum_ratio` until the minute is over.
+//!
+//! What is kept around alerts is bounded too, or a busy stream would be kept whole by an alert a minute: [`AROUND_SAVED`] events, of which each
+//! event of the lane gives [`AROUND_SHARE`] back.
 //!
 //! A lane counts its own events, and counts anew after a restart. Nothing that was learned depends on it.
 
@@ -14,6 +18,12 @@ use crate::event::{StreamKey, Timestamp};
 
 /// Everything on a stream is kept this long after an alert, seconds.
 const AROUND_SECS: f64 = 60.0;
+
+/// Events that can be kept around alerts at once, for no other reason.
+const AROUND_SAVED: f64 = 5_000.0;
+
+/// Of all events, what can be kept around alerts for long.
+const AROUND_SHARE: f64 = 0.005;
 
 /// Evidence of rarity from which on a template is rare, nats: one event in a thousand. What comes less than `keep_per_minute` is kept anyway.
 pub(super) const RARE_NATS: f32 = 6.9;
@@ -32,6 +42,8 @@ struct Minute {
     number: i64,
     running: u32,
     before: u32,
+    /// Of those that run, how many were kept, about.
+    kept: f32,
 }
 
 impl Minute {
@@ -43,6 +55,7 @@ impl Minute {
             passed => {
                 self.before = if passed == 1 { self.running } else { 0 };
                 self.running = 0;
+                self.kept = 0.0;
                 self.number = number;
             }
         }
@@ -60,13 +73,16 @@ pub(super) struct Sampler {
     least: f64,
     templates: Vec<Minute>,
     alerts: HashMap<StreamKey, Timestamp>,
+    /// Events that may be kept around alerts now.
+    saved: f64,
 }
 
 impl Sampler {
     /// As the configuration says.
     pub(super) fn new(sampling: Sampling) -> Self {
         let Sampling { keep_per_minute, minimum_ratio } = sampling;
-        Self { keep: keep_per_minute as f64, least: minimum_ratio, templates: Vec::new(), alerts: HashMap::new() }
+        let (templates, alerts) = (Vec::new(), HashMap::new());
+        Self { keep: keep_per_minute as f64, least: minimum_ratio, templates, alerts, saved: AROUND_SAVED }
     }
 
     /// Notes an alert.
@@ -85,11 +101,23 @@ impl Sampler {
         if slot >= self.templates.len() {
             self.templates.resize(slot + 1, Minute::default());
         }
-        let count = self.templates.get_mut(slot).map_or(1.0, |minute| minute.count(at));
-        if is_notable || self.is_around_an_alert(stream, at) {
-            return 1.0;
-        }
-        (self.keep / count).clamp(self.least, 1.0)
+        self.saved = (self.saved + AROUND_SHARE).min(AROUND_SAVED);
+        let is_around = !is_notable && self.is_around_an_alert(stream, at);
+        let (keep, least) = (self.keep, self.least);
+        let Some(minute) = self.templates.get_mut(slot) else { return 1.0 };
+        let count = minute.count(at);
+        let is_enough = f64::from(minute.kept) >= keep;
+        let ratio = if is_enough { least } else { (keep / count).clamp(least, 1.0) };
+        let ratio = if is_notable {
+            1.0
+        } else if is_around && ratio < 1.0 && self.saved >= 1.0 {
+            self.saved -= 1.0;
+            1.0
+        } else {
+            ratio
+        };
+        minute.kept += ratio as f32;
+        ratio
     }
 
     fn is_around_an_alert(&self, stream: StreamKey, at: Timestamp) -> bool {
@@ -111,8 +139,8 @@ mod tests {
     fn keeps_about_so_many_a_minute_and_all_of_what_is_seldom() {
         let mut sampler = Sampler::new(Sampling::default());
         let kept: f64 = (0..60_000).map(|n| sampler.ratio(0, STREAM, at(n * 10), false)).sum();
-        // Ten minutes; in the first one the count has to grow before it says how many there are.
-        assert!((600.0..1_100.0).contains(&kept), "{kept}");
+        // Ten minutes; of what is beyond the first sixty of the first one a hundredth.
+        assert!((600.0..750.0).contains(&kept), "{kept}");
         let later: f64 = (60_000..120_000).map(|n| sampler.ratio(0, STREAM, at(n * 10), false)).sum();
         assert!((550.0..660.0).contains(&later), "{later}");
         assert!((0..100).all(|n| sampler.ratio(1, STREAM, at(n * 2_000), false) == 1.0));
@@ -128,6 +156,25 @@ mod tests {
         assert_eq!(sampler.ratio(0, STREAM, at(60_900), false), 1.0);
         assert_eq!(sampler.ratio(0, StreamKey(2), at(60_900), false), 0.25);
         assert_eq!(sampler.ratio(0, STREAM, at(61_100), false), 0.25);
+    }
+
+    #[test]
+    fn what_is_kept_around_alerts_has_an_end_on_a_busy_stream_and_comes_back() {
+        let mut sampler = Sampler::new(Sampling { keep_per_minute: 1, minimum_ratio: 0.01 });
+        let kept = |sampler: &mut Sampler, from: i64| {
+            (from..from + 100_000)
+                .filter(|n| {
+                    if n % 10_000 == 0 {
+                        sampler.alert(STREAM, at(*n));
+                    }
+                    sampler.ratio(0, STREAM, at(*n), false) == 1.0
+                })
+                .count() as f64
+        };
+        let first = kept(&mut sampler, 0);
+        assert!((first - AROUND_SAVED).abs() < 600.0, "{first}");
+        let later = kept(&mut sampler, 100_000);
+        assert!((400.0..600.0).contains(&later), "{later}");
     }
 
     #[test]
