@@ -173,13 +173,15 @@ pub enum Reason {
     UnusualOrder,
     /// Level words or error keywords.
     Severity,
+    /// It is like what the user flagged.
+    SimilarIncident,
     /// A rule of the user's says so.
     Rule,
 }
 
 impl Reason {
     /// Every reason, in the order of the field table.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NewTemplate,
         Self::RareTemplate,
         Self::RateSpike,
@@ -189,6 +191,7 @@ impl Reason {
         Self::NewValue,
         Self::UnusualOrder,
         Self::Severity,
+        Self::SimilarIncident,
         Self::Rule,
     ];
 
@@ -204,6 +207,7 @@ impl Reason {
             Self::NewValue => "new_value",
             Self::UnusualOrder => "unusual_order",
             Self::Severity => "severity",
+            Self::SimilarIncident => "similar_incident",
             Self::Rule => "rule",
         }
     }
@@ -234,7 +238,7 @@ impl State {
 }
 
 /// Number of detectors; index into [`Verdict::evidence`] by [`DetectorKind`].
-pub const DETECTORS: usize = 7;
+pub const DETECTORS: usize = 8;
 
 /// Reasons a verdict carries at the most.
 pub const REASONS: usize = 4;
@@ -257,12 +261,22 @@ pub enum DetectorKind {
     Severity = 5,
     /// How long a regular template has not been seen.
     Silence = 6,
+    /// Whether the template is like one the user flagged.
+    Similar = 7,
 }
 
 impl DetectorKind {
     /// Every detector, in the order of [`Verdict::evidence`].
-    pub const ALL: [Self; DETECTORS] =
-        [Self::Rarity, Self::Rate, Self::Numeric, Self::Categorical, Self::Sequence, Self::Severity, Self::Silence];
+    pub const ALL: [Self; DETECTORS] = [
+        Self::Rarity,
+        Self::Rate,
+        Self::Numeric,
+        Self::Categorical,
+        Self::Sequence,
+        Self::Severity,
+        Self::Silence,
+        Self::Similar,
+    ];
 
     /// The key in the `detectors` field.
     pub const fn as_str(self) -> &'static str {
@@ -274,6 +288,7 @@ impl DetectorKind {
             Self::Sequence => "sequence",
             Self::Severity => "severity",
             Self::Silence => "silence",
+            Self::Similar => "similar_incident",
         }
     }
 }

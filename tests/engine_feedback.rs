@@ -71,6 +71,26 @@ fn what_is_said_while_no_engine_runs_counts_from_its_first_event_on() {
 }
 
 #[test]
+fn what_is_like_a_flagged_template_is_told_as_a_similar_incident() {
+    let bed = Bed::new();
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    routine(&mut lane, 0, 1_500);
+    let odd = observe(&mut lane, 1_500, "controller: disk sda failed after 17 retries");
+    let template = Some("controller: disk <*> failed after <*> retries".to_owned());
+    let (template_id, opinion) = (odd.template.to_string(), Opinion::Flag);
+    let said = Said { template_id, opinion, template, event_id: None, said_at_ms: 0 };
+    edit(&bed, |feedback| feedback.say(said)).unwrap();
+    engine.checkpoint().unwrap();
+    bed.advance(2, &mut lane);
+    routine(&mut lane, 1_501, 200);
+    let like = observe(&mut lane, 1_800, "controller: tape st0 failed after 3 retries");
+    assert!(like.is_anomaly && like.reasons().any(|reason| reason == Reason::SimilarIncident), "{like:?}");
+    let unlike = observe(&mut lane, 1_801, "user bob logged in");
+    assert!(unlike.reasons().all(|reason| reason != Reason::SimilarIncident), "{unlike:?}");
+}
+
+#[test]
 fn a_checkpoint_keeps_a_copy_for_when_the_file_is_lost_or_damaged() {
     let bed = Bed::new();
     let engine = bed.open();

@@ -301,6 +301,8 @@ settings! {
     sequence_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
     /// Weight of a regular template's silence. 0: it is not told.
     silence_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of a template's likeness to one that was flagged (`oddline flag`): most of their words are the same. 0: it does not count.
+    similar_incident_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
     /// Where the message is in the event.
     message_field: String = "message".to_owned(), Kind::Text(Shape::FieldPath), unit "";
     /// Where the timestamp is in the event. Used with `time: event`.

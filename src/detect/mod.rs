@@ -18,6 +18,7 @@
 //! | [`categorical`] | words at wildcards | template and wildcard | own |
 //! | [`sequence`] | the templates before it | stream, transitions over all | own |
 //! | [`severity`] | level words | | |
+//! | [`Input::is_like_incident`] | likeness to what was flagged | | |
 //! | [`silence`] | time since the last one | template, and template and stream | own |
 //!
 //! # Order and reproducibility
@@ -73,6 +74,8 @@ pub struct Input {
     pub values: value::Values,
     /// How much it surprised where it came in its stream's order, 0 to 1; the model sets it before the detectors that use it are asked.
     pub surprise: f32,
+    /// Its template is like one the user flagged.
+    pub is_like_incident: bool,
     /// The user wants no alert of it: it is scored and learned, and neither alerts nor counts as an alert.
     pub is_muted: bool,
 }

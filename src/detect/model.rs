@@ -27,6 +27,9 @@ const CALIBRATED_REASON_AT: f32 = 3.0;
 /// Rarity is not calibrated: a new template is news however many there were of late, and what it weighs beyond the others stands for that.
 const RARITY_WEIGHT: f32 = 1.15;
 
+/// What likeness to a flagged template says, nats: about one event in ten thousand. How often it is said the combined calibration learns.
+const SIMILAR_NATS: f32 = 9.0;
+
 /// A count is no more surprising than this many times what the windows alone say.
 const RATE_CAP: f32 = 2.0;
 
@@ -346,6 +349,7 @@ impl Model {
         let mut calibrated = [0.0; DETECTORS];
         calibrated[DetectorKind::Rarity as usize] = rarity;
         calibrated[DetectorKind::Severity as usize] = input.severity.nats();
+        calibrated[DetectorKind::Similar as usize] = if input.is_like_incident { SIMILAR_NATS } else { 0.0 };
         if raw.iter().any(|nats| *nats > 0.0) {
             self.calibrated(&raw, &mut calibrated);
         }
@@ -712,6 +716,7 @@ fn reason_of(kind: DetectorKind, news: News) -> Reason {
         DetectorKind::Sequence => Reason::UnusualOrder,
         DetectorKind::Severity => Reason::Severity,
         DetectorKind::Silence => Reason::Silence,
+        DetectorKind::Similar => Reason::SimilarIncident,
     }
 }
 
@@ -740,7 +745,7 @@ mod tests {
         hold_secs: 60,
         half_life_events: 50_000,
         calibration_half_life_events: 20_000,
-        weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0]),
+        weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0]),
     };
 
     fn input(n: u64, slot: usize) -> Input {

@@ -224,5 +224,6 @@ fn weights(config: &Config) -> Weights {
         config.sequence_weight as f32,
         config.severity_weight as f32,
         config.silence_weight as f32,
+        config.similar_incident_weight as f32,
     ])
 }

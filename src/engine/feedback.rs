@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::error::EngineError;
+use super::likeness::Flagged;
 use super::open::template_options;
 use super::sections;
 use crate::config::Config;
@@ -65,6 +66,7 @@ pub struct Said {
 pub struct Feedback {
     said: Vec<Said>,
     rulings: HashMap<TemplateId, Ruling>,
+    flagged: Flagged,
 }
 
 /// Feedback cannot be taken.
@@ -97,7 +99,7 @@ impl Feedback {
             Some((TemplateId(id), Ruling::feedback(said.opinion == Opinion::Flag)))
         };
         let rulings = said.iter().filter_map(ruling).collect();
-        Self { said, rulings }
+        Self { flagged: Flagged::new(&said), said, rulings }
     }
 
     /// Reads the bytes of a section.
@@ -124,6 +126,11 @@ impl Feedback {
     /// What was said of the template, or of one that was merged into it.
     pub(super) fn of(&self, template: &StoredTemplate) -> Option<Ruling> {
         std::iter::once(&template.id).chain(&template.aliases).find_map(|id| self.rulings.get(id)).copied()
+    }
+
+    /// Whether the template is like one that was flagged.
+    pub(super) fn is_like_flagged(&self, template: &StoredTemplate) -> bool {
+        self.flagged.is_like(template)
     }
 
     /// Notes what was said, in place of what was said of the template before.

@@ -61,6 +61,9 @@ pub(super) const FLAG_ANOMALY: u8 = 1;
 /// Flag in the log: the user wants no alert of it.
 pub(super) const FLAG_MUTED: u8 = 2;
 
+/// Flag in the log: its template was like one the user flagged.
+pub(super) const FLAG_LIKE_INCIDENT: u8 = 4;
+
 /// An event of oddline's own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Synthetic {
@@ -226,7 +229,8 @@ impl Lane {
         let values = Values::of(texts, self.learned.model.wanted_words(slot));
         let (timestamp, stream) = (observation.timestamp, observation.stream);
         let is_muted = ruling.is_some_and(|ruling| !ruling.is_always());
-        Input { slot, timestamp, stream, severity, values, is_muted, ..Input::default() }
+        let is_like_incident = self.has_rules && self.learned.is_like_flagged(found.slot);
+        Input { slot, timestamp, stream, severity, values, is_muted, is_like_incident, ..Input::default() }
     }
 
     /// What a rate or numeric reason rests on, in the line's own units; the stronger one.
@@ -637,7 +641,9 @@ fn sample(sampler: &mut Sampler, input: &Input, scored: &Scored) -> f64 {
 
 fn flags(scored: &Scored, input: &Input) -> u8 {
     let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
-    flag(scored.is_anomaly, FLAG_ANOMALY) | flag(input.is_muted, FLAG_MUTED)
+    flag(scored.is_anomaly, FLAG_ANOMALY)
+        | flag(input.is_muted, FLAG_MUTED)
+        | flag(input.is_like_incident, FLAG_LIKE_INCIDENT)
 }
 
 impl Drop for Lane {

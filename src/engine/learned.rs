@@ -31,6 +31,7 @@ struct SlotInfo {
 struct LookedAt {
     severity: Severity,
     ruling: Option<Ruling>,
+    is_like_flagged: bool,
 }
 
 impl Learned {
@@ -142,7 +143,13 @@ impl Learned {
         self.slots.get(slot.index()).and_then(|info| info.looked_at).and_then(|looked| looked.ruling)
     }
 
-    /// Looks at the slot's template: severity and ruling.
+    /// Whether a slot's template is like one the user flagged, when it was looked at already.
+    #[inline]
+    pub(super) fn is_like_flagged(&self, slot: Slot) -> bool {
+        self.slots.get(slot.index()).and_then(|info| info.looked_at).is_some_and(|looked| looked.is_like_flagged)
+    }
+
+    /// Looks at the slot's template: severity, ruling, and whether it is like what was flagged.
     pub(super) fn look_at(
         &mut self,
         slot: Slot,
@@ -153,8 +160,9 @@ impl Learned {
         let template = store.by_slot(slot);
         let severity = template.map_or(Severity::NONE, |template| Severity::of_template(&template.text));
         let ruling = template.and_then(|template| rules.of(template).or_else(|| feedback.of(template)));
+        let is_like_flagged = template.is_some_and(|template| feedback.is_like_flagged(template));
         if let Some(info) = self.slots.get_mut(slot.index()) {
-            info.looked_at = Some(LookedAt { severity, ruling });
+            info.looked_at = Some(LookedAt { severity, ruling, is_like_flagged });
         }
         severity
     }

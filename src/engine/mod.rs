@@ -37,6 +37,7 @@ mod error;
 pub mod feedback;
 pub mod lane;
 mod learned;
+mod likeness;
 mod log;
 mod open;
 mod picture;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::core::{Core, Lanes, ParkedLane, model_options};
 use super::error::EngineError;
 use super::feedback::{self, Feedback, FeedbackError};
-use super::lane::{FLAG_ANOMALY, FLAG_MUTED, Lane};
+use super::lane::{FLAG_ANOMALY, FLAG_LIKE_INCIDENT, FLAG_MUTED, Lane};
 use super::learned::Learned;
 use super::picture::{Delta, FoldedEvents, LaneState, Picture};
 use super::registry::Closing;
@@ -500,6 +500,7 @@ fn replay_event(store: &mut TemplateStore, learned: &mut Learned, event: &WalEve
         severity: Severity::from_code(event.severity),
         values: Values::from_bytes(event.values),
         is_muted: event.flags & FLAG_MUTED != 0,
+        is_like_incident: event.flags & FLAG_LIKE_INCIDENT != 0,
         ..Input::default()
     });
     true
