@@ -324,7 +324,7 @@ impl Lane {
 
     /// The way of a line whose skeleton is not in the lane's cache.
     fn find_or_learn(&mut self, observation: &Observation<'_>) -> Match {
-        match self.matcher.find_in_tree(self.learned.changes_seen) {
+        match self.matcher.find_in_tree(observation.message, self.learned.changes_seen) {
             Some(found) => {
                 self.learned.note_slot(found.slot, found.id);
                 found
