@@ -149,6 +149,21 @@ pub struct ComponentStats {
     pub last_error: Option<String>,
 }
 
+impl ComponentStats {
+    /// Names and values of what goes up and down, for metrics; none before the engine is open.
+    pub fn gauges(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let of = |engine: &Stats| {
+            [
+                ("templates", engine.templates),
+                ("memory_bytes", engine.memory_bytes),
+                ("disk_bytes", engine.disk_bytes),
+                ("wal_bytes", engine.wal_bytes),
+            ]
+        };
+        self.engine.as_ref().map(of).into_iter().flatten()
+    }
+}
+
 struct Shared {
     config: Config,
     layout: Arc<Layout>,
@@ -375,6 +390,19 @@ impl Component {
         match self.lane.as_mut() {
             Some(lane) => Ok(guard(|| lane.commit())??),
             None => Ok(()),
+        }
+    }
+
+    /// Returns when everything scored so far is on disk, whatever `durability` says: for an adapter that answers for it.
+    /// Without an engine there is nothing that could be.
+    ///
+    /// # Errors
+    /// When it cannot be made durable, or the engine could not be opened.
+    pub fn sync(&mut self) -> Result<(), ComponentError> {
+        self.shared.counts.fold(&mut self.counts);
+        match self.lane.as_mut() {
+            Some(lane) => Ok(guard(|| lane.sync())??),
+            None => self.open(),
         }
     }
 
