@@ -150,17 +150,13 @@ pub struct ComponentStats {
 }
 
 impl ComponentStats {
+    /// Names of what goes up and down.
+    pub const GAUGES: [&'static str; 4] = ["templates", "memory_bytes", "disk_bytes", "wal_bytes"];
+
     /// Names and values of what goes up and down, for metrics; none before the engine is open.
     pub fn gauges(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let of = |engine: &Stats| {
-            [
-                ("templates", engine.templates),
-                ("memory_bytes", engine.memory_bytes),
-                ("disk_bytes", engine.disk_bytes),
-                ("wal_bytes", engine.wal_bytes),
-            ]
-        };
-        self.engine.as_ref().map(of).into_iter().flatten()
+        let values = |engine: &Stats| [engine.templates, engine.memory_bytes, engine.disk_bytes, engine.wal_bytes];
+        self.engine.as_ref().into_iter().flat_map(move |engine| Self::GAUGES.into_iter().zip(values(engine)))
     }
 }
 
