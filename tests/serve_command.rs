@@ -215,8 +215,12 @@ fn the_example_of_the_options_holds_every_one_with_its_default() {
         .collect();
     let written = serde_json::to_value(toml::from_str::<Options>(&uncommented).unwrap()).unwrap();
     // These belong to one direction.
-    let of_the_other =
-        [".http.tls.server_name", ".http.tls.verify_hostname", ".vector.tls.server_name", ".vector.tls.verify_hostname"];
+    let of_the_other = [
+        ".http.tls.server_name",
+        ".http.tls.verify_hostname",
+        ".vector.tls.server_name",
+        ".vector.tls.verify_hostname",
+    ];
     assert_eq!(missing(&written, String::new()), of_the_other);
 }
 

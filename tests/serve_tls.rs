@@ -95,11 +95,8 @@ async fn keys_may_be_encrypted_inline_or_in_der() {
         ..own("server")
     };
     let dir = tempfile::tempdir().unwrap();
-    let der = Tls {
-        crt_file: Some(der(&dir, "server.pem")),
-        key_file: Some(der(&dir, "server.key")),
-        ..Tls::default()
-    };
+    let der =
+        Tls { crt_file: Some(der(&dir, "server.pem")), key_file: Some(der(&dir, "server.key")), ..Tls::default() };
     let text = Tls { crt_file: inline("server.pem"), key_file: inline("server.key"), ..Tls::default() };
     for tls in [encrypted(Some("opensesame")), der, text] {
         let far = far_side(tls).await;

@@ -229,9 +229,10 @@ impl HttpOptions {
         let address = Address::parse("http.listen", &self.listen)?;
         let has_token = self.token_file.is_some() || self.token_env.is_some();
         if address.is_remote() && !has_token && !self.tls.as_ref().is_some_and(Tls::verifies_clients) {
-            let expected = "a loopback address or a unix socket, or else token_file, token_env or tls.verify_certificate \
+            let expected =
+                "a loopback address or a unix socket, or else token_file, token_env or tls.verify_certificate \
                             with tls.ca_file"
-                .to_owned();
+                    .to_owned();
             return Err(ServeError::Option { key: "http.listen", expected, found: self.listen.clone() });
         }
         Ok(())

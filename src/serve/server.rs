@@ -216,7 +216,8 @@ impl<'o> BoundVector<'o> {
     async fn bind(options: &'o VectorOptions, inherited: &mut ListenFd) -> Result<Self, ServeError> {
         let forward = Forward::new(options)?;
         let tls = tls::server("vector.tls", options.tls.as_ref(), tls::GRPC)?;
-        let listener = Listener::bind("vector.listen", &options.listen, inherited).await?.with_tls("vector.tls", tls)?;
+        let listener =
+            Listener::bind("vector.listen", &options.listen, inherited).await?.with_tls("vector.tls", tls)?;
         Ok(Self { listener, options, forward })
     }
 }

@@ -27,8 +27,7 @@ pub(crate) struct HttpForward {
 impl HttpForward {
     /// Reads the address; connects to nothing.
     pub(crate) fn new(uri: &str, tls: Option<&Tls>) -> Result<Self, ServeError> {
-        let is_address =
-            |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+        let is_address = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
         let parsed = uri.parse::<Uri>().ok().filter(is_address);
         let uri = parsed.ok_or_else(|| ServeError::Option {
             key: "http.forward",

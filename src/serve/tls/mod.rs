@@ -96,7 +96,9 @@ pub(super) fn client(
     let is_secure = address.scheme_str() == Some("https");
     let default = Tls::default();
     let tls = match tls.filter(|tls| tls.is_enabled()) {
-        Some(_) if !is_secure => return Err(refused(key, "an address that begins with https://", &address.to_string())),
+        Some(_) if !is_secure => {
+            return Err(refused(key, "an address that begins with https://", &address.to_string()));
+        }
         None if !is_secure => return Ok(None),
         tls => tls.unwrap_or(&default),
     };
@@ -104,9 +106,9 @@ pub(super) fn client(
     let verifier = verify::server_verifier(key, tls, roots(key, tls)?)?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match pem::identity(key, tls)? {
-        Some(own) => builder
-            .with_client_auth_cert(own.chain, own.key)
-            .map_err(|source| ServeError::Tls { key, source })?,
+        Some(own) => {
+            builder.with_client_auth_cert(own.chain, own.key).map_err(|source| ServeError::Tls { key, source })?
+        }
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = protocols(tls, usual);
