@@ -7,9 +7,9 @@ native_examples=(native-minimal native-route-and-sample native-sink)
 native_validate() {
     local dir=$work/native-validate
     fit "$1.toml" "$dir" || return 1
-    "$ODDLINE_VECTOR_BIN" validate "$fitted" || return 1
+    "$ODDLINE_VECTOR_BIN" validate --skip-healthchecks "$fitted" || return 1
     if grep -q '^\[\[tests\]\]' "$fitted"; then "$ODDLINE_VECTOR_BIN" test "$fitted" || return 1; fi
-    find "$dir/data" -mindepth 1 -maxdepth 2 | grep -v '/logs$' | grep . && { echo "the data dir was touched"; return 1; }
+    find "$dir/data" -mindepth 1 | grep -v "^$dir/data/logs" | grep . && { echo "the data dir was touched"; return 1; }
     rm -rf "$dir"
 }
 
@@ -54,7 +54,6 @@ CONFIG
 native_order() {
     local dir=$work/native-order
     native_config "$dir"
-    sed -e 's|^type = "file"\ninclude.*||' "$dir/vector.toml" >/dev/null
     cat >"$dir/stdin.toml" <<CONFIG
 data_dir = "$dir/data"
 [sources.logs]

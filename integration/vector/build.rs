@@ -58,7 +58,8 @@ fn main() {
         options.definition(name, definition);
     }
     let Options { types, defaults } = options;
-    let text = format!("{TRANSFORM}{fields}}}\n{SINK}{fields}}}\n{types}\nmod defaults {{ use super::*; {defaults} }}\n");
+    let text =
+        format!("{TRANSFORM}{fields}}}\n{SINK}{fields}}}\n{types}\nmod defaults {{ use super::*; {defaults} }}\n");
     let out = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
     std::fs::write(Path::new(&out).join("options.rs"), text).expect("OUT_DIR can be written to");
     println!("cargo::rerun-if-changed=build.rs");
@@ -162,25 +163,31 @@ impl Options {
 
     fn value(&self, property: &Value, value: &Value) -> String {
         match value {
-            Value::String(word) if property.get("$ref").is_some() => format!("{}::{}", self.kind(property), camel(word)),
+            Value::String(word) if property.get("$ref").is_some() => {
+                format!("{}::{}", self.kind(property), camel(word))
+            }
             Value::String(text) => format!("{text:?}.to_owned()"),
             Value::Array(items) => {
                 let items: Vec<_> = items.iter().map(|item| self.value(&property["items"], item)).collect();
                 format!("vec![{}]", items.join(", "))
             }
-            Value::Number(number) if property["type"] == "number" => format!("{:?}", number.as_f64().unwrap_or_default()),
+            Value::Number(number) if property["type"] == "number" => {
+                format!("{:?}", number.as_f64().unwrap_or_default())
+            }
             other => other.to_string(),
         }
     }
 
     fn definition(&mut self, name: &str, definition: &Value) {
-        let head = format!("{} #[configurable_component] #[derive(Clone, Debug, PartialEq)]", doc(&definition["description"]));
+        let head =
+            format!("{} #[configurable_component] #[derive(Clone, Debug, PartialEq)]", doc(&definition["description"]));
         if let Some(words) = definition["oneOf"].as_array() {
             let words: String = words.iter().map(word).collect();
             let _ = writeln!(self.types, "{head} #[derive(Copy, Eq)] pub enum {name} {{ {words} }}");
         } else if let Some(kinds) = definition["anyOf"].as_array() {
             let kinds: String = kinds.iter().map(|kind| self.alternative(kind)).collect();
-            let _ = writeln!(self.types, "{head} #[serde(untagged, deny_unknown_fields)] pub enum {name} {{ {kinds} }}");
+            let _ =
+                writeln!(self.types, "{head} #[serde(untagged, deny_unknown_fields)] pub enum {name} {{ {kinds} }}");
         } else {
             let fields = self.fields(&definition["properties"]);
             let _ = writeln!(self.types, "{head} #[serde(deny_unknown_fields)] pub struct {name} {{ {fields} }}");

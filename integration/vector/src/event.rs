@@ -65,7 +65,8 @@ impl Event for Scored<'_> {
 
     fn write(&mut self, enrichment: &Enrichment<'_>) -> Written {
         let layout = &*self.map.layout;
-        let root = if self.log.value().is_object() { self.log.value_mut() } else { self.log.metadata_mut().value_mut() };
+        let root =
+            if self.log.value().is_object() { self.log.value_mut() } else { self.log.metadata_mut().value_mut() };
         let Value::Object(root) = root else { return Written::Failed };
         if !insert(root, layout.target.segments(), layout.on_existing, || fields(enrichment)) {
             return Written::Kept;

@@ -1,44 +1,48 @@
 //! The types of the fields that are added, for Vector's schemas: what a `remap` behind the transform is checked against.
 
 use oddline::config::{Config, Fields, OnExisting};
-use oddline::plugin::fields::{FIELDS, Field, Kind as FieldKind, When};
 use oddline::plugin::Path;
-use vector_lib::lookup::OwnedValuePath;
-use vector_lib::lookup::owned_value_path;
+use oddline::plugin::fields::{FIELDS, Field, Kind as FieldKind, When};
+use vector_lib::lookup::{OwnedTargetPath, OwnedValuePath, PathPrefix};
 use vector_lib::schema::Definition;
+use vector_lib::vrl::path::OwnedSegment;
 use vector_lib::vrl::value::Kind;
 use vector_lib::vrl::value::kind::Collection;
 
 /// `definition` with the fields in it: in the event where that is a map, in its metadata where it is not.
 pub(crate) fn with_fields(definition: Definition, config: &Config) -> Definition {
-    let Ok(target) = Path::parse(&config.target) else { return definition };
-    let mut definition = definition;
-    let flat = config.template_field.as_ref().map(|name| owned_value_path!(name.as_str()));
-    let path = OwnedValuePath::from(target.segments().iter().map(|name| vector_lib::vrl::path::OwnedSegment::field(name)).collect::<Vec<_>>());
-    let added = |kind: &Kind, path: &OwnedValuePath, new: Kind| {
-        let old = kind.at_path(path);
-        if config.on_existing == OnExisting::Keep { new.union(old.without_undefined()) } else { new }
-    };
     let event = definition.event_kind().clone();
-    let is_whole = !is_always_map(&event);
-    if event.contains_object() {
-        let kind = maybe(added(&event, &path, object(config.fields)), is_whole);
-        definition = definition.with_event_field(&path, kind, None);
-        if let Some(flat) = &flat {
-            let kind = added(&event, flat, Kind::bytes()).or_undefined();
-            definition = definition.with_event_field(flat, kind, None);
-        }
+    let (may_be_map, may_be_whole) = (event.contains_object(), !is_always_map(&event));
+    let mut definition = definition;
+    if may_be_map {
+        definition = added(definition, PathPrefix::Event, config, may_be_whole);
     }
-    if is_whole {
-        let metadata = definition.metadata_kind().clone();
-        let kind = maybe(added(&metadata, &path, object(config.fields)), event.contains_object());
-        definition = definition.with_metadata_field(&path, kind, None);
-        if let Some(flat) = &flat {
-            let kind = added(&metadata, flat, Kind::bytes()).or_undefined();
-            definition = definition.with_metadata_field(flat, kind, None);
-        }
+    if may_be_whole {
+        definition = added(definition, PathPrefix::Metadata, config, may_be_map);
     }
     definition
+}
+
+/// The definition with the fields on one side of the event.
+fn added(definition: Definition, prefix: PathPrefix, config: &Config, is_unsure: bool) -> Definition {
+    // What is wrong with the target is for `validate` to say.
+    let Ok(target) = Path::parse(&config.target) else { return definition };
+    let path = |names: &[String]| {
+        let path = OwnedValuePath::from(names.iter().map(|name| OwnedSegment::field(name)).collect::<Vec<_>>());
+        OwnedTargetPath { prefix, path }
+    };
+    let with = |definition: Definition, path: OwnedTargetPath, kind: Kind, is_unsure: bool| {
+        let old = definition.kind_at(&path).without_undefined();
+        let is_kept = config.on_existing == OnExisting::Keep && !old.is_never();
+        let kind = if is_kept { kind.union(old) } else { kind };
+        definition.with_field(&path, maybe(kind, is_unsure), None)
+    };
+    let definition = with(definition, path(target.segments()), object(config.fields), is_unsure);
+    match &config.template_field {
+        // Events without a message have no template.
+        Some(name) => with(definition, path(std::slice::from_ref(name)), Kind::bytes(), true),
+        None => definition,
+    }
 }
 
 fn is_always_map(kind: &Kind) -> bool {
@@ -73,6 +77,8 @@ fn kind(field: &Field) -> Kind {
 
 #[cfg(test)]
 mod tests {
+    use vector_lib::lookup::owned_value_path;
+
     use super::*;
 
     fn at(definition: &Definition, path: &str) -> Kind {
@@ -99,7 +105,8 @@ mod tests {
     #[test]
     fn minimal_fields_are_three_and_what_is_kept_has_its_old_type_too() {
         let config = Config { fields: Fields::Minimal, on_existing: OnExisting::Keep, ..Config::default() };
-        let old = Definition::empty_legacy_namespace().with_event_field(&owned_value_path!("anomaly"), Kind::integer(), None);
+        let old =
+            Definition::empty_legacy_namespace().with_event_field(&owned_value_path!("anomaly"), Kind::integer(), None);
         let definition = with_fields(old, &config);
         assert!(at(&definition, "anomaly").contains_integer());
         assert!(at(&definition, "anomaly").contains_object());

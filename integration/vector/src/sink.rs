@@ -15,7 +15,9 @@ use vector::config::{AcknowledgementsConfig, GenerateConfig, Input, SinkConfig, 
 use vector::sinks::util::SinkBuilderExt;
 use vector::sinks::{Healthcheck, VectorSink};
 use vector_lib::event::{Event, EventArray, EventStatus, Finalizable, into_event_stream};
-use vector_lib::internal_event::{ByteSize, BytesSent, CountByteSize, EventsSent, InternalEventHandle, Output, Protocol};
+use vector_lib::internal_event::{
+    ByteSize, BytesSent, CountByteSize, EventsSent, InternalEventHandle, Output, Protocol,
+};
 use vector_lib::sink::StreamSink;
 use vector_lib::stream::BatcherSettings;
 use vector_lib::{ByteSizeOf, EstimatedJsonEncodedSizeOf, register};

@@ -10,27 +10,44 @@ use vector_lib::internal_event::{CounterName, error_stage, error_type};
 
 /// What is told so far.
 pub(crate) struct Telemetry {
-    counters: Vec<(Counter, u64)>,
+    counters: Vec<(Counter, Seen)>,
     gauges: Vec<(&'static str, Gauge)>,
-    open_failures: u64,
-    panics: u64,
-    write_failures: u64,
+    open_failures: Seen,
+    panics: Seen,
+    write_failures: Seen,
+}
+
+/// How far a counter that only grows was looked at.
+#[derive(Default)]
+struct Seen(u64);
+
+impl Seen {
+    /// By how much it has grown since.
+    fn growth(&mut self, now: u64) -> u64 {
+        now.saturating_sub(std::mem::replace(&mut self.0, now))
+    }
 }
 
 impl Telemetry {
     /// To be called within the component's span.
     pub(crate) fn new() -> Self {
-        Self { counters: Vec::new(), gauges: Vec::new(), open_failures: 0, panics: 0, write_failures: 0 }
+        Self {
+            counters: Vec::new(),
+            gauges: Vec::new(),
+            open_failures: Seen::default(),
+            panics: Seen::default(),
+            write_failures: Seen::default(),
+        }
     }
 
     /// Tells what changed since the last time.
     pub(crate) fn update(&mut self, stats: &ComponentStats) {
         if self.counters.is_empty() {
-            let counter = |(name, _)| (metrics::counter!(format!("oddline_{name}")), 0);
+            let counter = |(name, _)| (metrics::counter!(format!("oddline_{name}")), Seen::default());
             self.counters = stats.counts.iter().map(counter).collect();
         }
-        for ((counter, told), (_, value)) in self.counters.iter_mut().zip(stats.counts.iter()) {
-            counter.increment(value.saturating_sub(std::mem::replace(told, value)));
+        for ((counter, seen), (_, value)) in self.counters.iter_mut().zip(stats.counts.iter()) {
+            counter.increment(seen.growth(value));
         }
         if self.gauges.is_empty() {
             self.gauges = stats.gauges().map(|(name, _)| (name, metrics::gauge!(format!("oddline_{name}")))).collect();
@@ -44,12 +61,13 @@ impl Telemetry {
     fn trouble(&mut self, stats: &ComponentStats) {
         let counts = &stats.counts;
         let reason = stats.last_error.as_deref().unwrap_or("no reason was kept");
-        let open = counts.open_failures_total.saturating_sub(std::mem::replace(&mut self.open_failures, counts.open_failures_total));
+        let open = self.open_failures.growth(counts.open_failures_total);
         failed(open, "Data dir cannot be opened, events pass without scores.", reason, error_type::IO_FAILED);
-        let panics = counts.panics_total.saturating_sub(std::mem::replace(&mut self.panics, counts.panics_total));
+        let panics = self.panics.growth(counts.panics_total);
         failed(panics, "Internal error, please report it.", reason, error_type::CONDITION_FAILED);
-        let writes = counts.write_failures_total.saturating_sub(std::mem::replace(&mut self.write_failures, counts.write_failures_total));
-        failed(writes, "Fields cannot be written, event passed as it was.", "it is no map", error_type::CONVERSION_FAILED);
+        let writes = self.write_failures.growth(counts.write_failures_total);
+        let whole = "neither the event nor its metadata is a map";
+        failed(writes, "Fields cannot be written, events pass as they are.", whole, error_type::CONVERSION_FAILED);
     }
 }
 

@@ -7,8 +7,8 @@ use oddline::plugin::conformance::{self, Adapter};
 use oddline_vector::ScoreAnomaliesConfig;
 use serde_json::Value as Json;
 use vector::config::{TransformConfig, TransformContext};
-use vector_lib::event::{BatchNotifier, BatchStatus, EventArray, LogEvent, Metric, MetricKind, MetricValue};
 use vector_lib::event::Finalizable as _;
+use vector_lib::event::{BatchNotifier, BatchStatus, EventArray, LogEvent, Metric, MetricKind, MetricValue};
 use vector_lib::transform::Transform;
 
 struct InVector(tokio::runtime::Runtime);
@@ -51,11 +51,8 @@ fn log_events_conform_to_what_every_adapter_must_do() {
 fn metrics_pass_untouched_and_in_their_place() {
     let metric = Metric::new("answer", MetricKind::Absolute, MetricValue::Counter { value: 42.0 });
     let log = || LogEvent::try_from(serde_json::json!({"message": "user 17 logged in"})).unwrap();
-    let events = vec![
-        EventArray::Logs(vec![log()]),
-        EventArray::Metrics(vec![metric.clone()]),
-        EventArray::Logs(vec![log()]),
-    ];
+    let events =
+        vec![EventArray::Logs(vec![log()]), EventArray::Metrics(vec![metric.clone()]), EventArray::Logs(vec![log()])];
     let out = InVector::new().through(&serde_json::json!({}), events).unwrap();
     assert_eq!(out.len(), 3);
     assert!(matches!(&out[1], EventArray::Metrics(metrics) if *metrics == [metric]));
