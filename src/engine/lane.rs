@@ -557,14 +557,22 @@ impl Lane {
     /// # Errors
     /// With `always` when it cannot be made durable.
     pub fn commit(&mut self) -> Result<(), EngineError> {
-        self.hand_over();
-        match (&mut self.log, &self.inner.writer) {
-            (Some(log), Some(writer)) if self.inner.core.config.durability == Durability::Always => {
-                log.send(writer);
-                writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: REOPEN_SECS })
-            }
-            _ => Ok(()),
+        if self.inner.core.config.durability == Durability::Always {
+            return self.sync();
         }
+        self.hand_over();
+        Ok(())
+    }
+
+    /// Returns when all observed so far is on disk, whatever `durability` says: for those who promise it to others.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn sync(&mut self) -> Result<(), EngineError> {
+        self.hand_over();
+        let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return Ok(()) };
+        log.send(writer);
+        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: REOPEN_SECS })
     }
 
     /// A template's text, variables as `<*>`.

@@ -149,6 +149,17 @@ pub struct ComponentStats {
     pub last_error: Option<String>,
 }
 
+impl ComponentStats {
+    /// Names of what goes up and down.
+    pub const GAUGES: [&'static str; 4] = ["templates", "memory_bytes", "disk_bytes", "wal_bytes"];
+
+    /// Names and values of what goes up and down, for metrics; none before the engine is open.
+    pub fn gauges(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let values = |engine: &Stats| [engine.templates, engine.memory_bytes, engine.disk_bytes, engine.wal_bytes];
+        self.engine.as_ref().into_iter().flat_map(move |engine| Self::GAUGES.into_iter().zip(values(engine)))
+    }
+}
+
 struct Shared {
     config: Config,
     layout: Arc<Layout>,
@@ -375,6 +386,19 @@ impl Component {
         match self.lane.as_mut() {
             Some(lane) => Ok(guard(|| lane.commit())??),
             None => Ok(()),
+        }
+    }
+
+    /// Returns when everything scored so far is on disk, whatever `durability` says: for an adapter that answers for it.
+    /// Without an engine there is nothing that could be.
+    ///
+    /// # Errors
+    /// When it cannot be made durable, or the engine could not be opened.
+    pub fn sync(&mut self) -> Result<(), ComponentError> {
+        self.shared.counts.fold(&mut self.counts);
+        match self.lane.as_mut() {
+            Some(lane) => Ok(guard(|| lane.sync())??),
+            None => self.open(),
         }
     }
 
