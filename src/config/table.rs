@@ -332,6 +332,8 @@ settings! {
     checkpoint_interval_secs: u64 = 60, Kind::Integer { min: 1, max: 86_400 }, unit "seconds";
     /// Size at which a file of the write-ahead log is closed and the next begun; at most `max_disk_bytes`.
     wal_segment_bytes: u64 = 2 * MIB, Kind::Integer { min: 64 * KIB, max: GIB }, unit "bytes";
+    /// Length of a window: the step of the counts by template in the history.
+    window_secs: u64 = 10, Kind::Integer { min: 1, max: 3_600 }, unit "seconds";
     /// How long the history of events is kept.
     retention_hours: u64 = 168, Kind::Integer { min: 1, max: 87_600 }, unit "hours";
     /// Disk for the data dir; at the limit the oldest history goes first.

@@ -43,6 +43,9 @@ pub(super) struct Gauges {
     pub(super) disk_bytes: AtomicU64,
     pub(super) checkpoints_total: AtomicU64,
     pub(super) chunks_total: AtomicU64,
+    pub(super) merges_total: AtomicU64,
+    pub(super) history_bytes: AtomicU64,
+    pub(super) history_dropped_events_total: AtomicU64,
     pub(super) wal_dropped_bytes_total: AtomicU64,
     pub(super) storage_errors_total: AtomicU64,
     /// Bytes the lanes hold, about: as of the last checkpoint.

@@ -41,7 +41,7 @@ pub const REOPEN_SECS: i64 = 5;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// A segment is closed after this long, so that its events become a chunk.
-const SEGMENT_SECS: i64 = 300;
+pub(super) const SEGMENT_SECS: i64 = 300;
 
 /// Events of its own a lane keeps for the next tick.
 const MOST_SYNTHETIC: usize = 1_024;

@@ -7,11 +7,13 @@
 //! | [`Lane`]: observe, tick, commit | `lane`; its log `log`; texts it was asked for `texts` | one thread each |
 //! | what lanes share | `core` | behind locks no known template takes |
 //! | counts folded from all lanes, and what each lane published | `picture` | one of these locks |
+//! | reading the history, beside an engine that runs | `history` | any |
 //! | what the user said of templates | `feedback` | read by the writer |
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
-//! | WAL, checkpoints, chunks, retention | `writer` | its own thread, bounded queue |
+//! | WAL, checkpoints, L1 | `writer` | its own thread, bounded queue |
+//! | the history: L1 from segments, L2 from hours, retention | `historian` | L1 in the writer's, the rest in a thread of its own |
 //! | checkpoint sections as bytes | `sections` | |
 //! | engines of this process by data dir | `registry` | |
 //!
@@ -35,6 +37,8 @@
 mod core;
 mod error;
 pub mod feedback;
+mod historian;
+pub mod history;
 pub mod lane;
 mod learned;
 mod log;

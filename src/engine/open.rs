@@ -165,6 +165,7 @@ impl Engine {
         let core = Core::new(config.clone(), environment, run, rules, store, picture, lanes);
         core.set_feedback(feedback);
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
+        core.gauges.history_bytes.store(disk_usage(&*core.environment.fs, &dir.join("chunks"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
         let core = Arc::new(core);
         Ok((Inner { core, writer: None, recovery: report, _lock: Some(lock), _closing: None }, start))

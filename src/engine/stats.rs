@@ -32,8 +32,14 @@ pub struct Stats {
     pub memory_bytes: u64,
     /// Checkpoints written by this run.
     pub checkpoints_total: u64,
-    /// Chunks written by this run.
+    /// Files of the history (L1) written by this run.
     pub chunks_total: u64,
+    /// Hours of the history merged (into L2) by this run.
+    pub merges_total: u64,
+    /// Bytes of the history on disk.
+    pub history_bytes: u64,
+    /// Events of this run that the history counts and does not hold, since it is at `max_disk_bytes`.
+    pub history_dropped_events_total: u64,
     /// Bytes of log that could not be kept in this run.
     pub wal_dropped_bytes_total: u64,
     /// Failed storage operations in this run.
@@ -84,6 +90,9 @@ impl Core {
             memory_bytes: store_bytes + picture_bytes + gauge(&self.gauges.lane_bytes),
             checkpoints_total: gauge(&self.gauges.checkpoints_total),
             chunks_total: gauge(&self.gauges.chunks_total),
+            merges_total: gauge(&self.gauges.merges_total),
+            history_bytes: gauge(&self.gauges.history_bytes),
+            history_dropped_events_total: gauge(&self.gauges.history_dropped_events_total),
             wal_dropped_bytes_total: gauge(&self.gauges.wal_dropped_bytes_total),
             storage_errors_total: gauge(&self.gauges.storage_errors_total),
             failure: self.failure(),
