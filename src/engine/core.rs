@@ -12,6 +12,7 @@ use super::log::Log;
 use super::open::Environment;
 use super::picture::Picture;
 use super::ruling::TemplateRules;
+use super::window::Windows;
 use crate::config::Config;
 use crate::detect::{ModelOptions, Weights};
 use crate::template::TemplateStore;
@@ -66,6 +67,8 @@ pub(super) struct Core {
     picture: Mutex<Picture>,
     lanes: Mutex<Lanes>,
     pub(super) gauges: Gauges,
+    /// The newest events.
+    pub(super) windows: Arc<Windows>,
     /// Buffers the writer is done with.
     spares: Mutex<Vec<Vec<u8>>>,
     degraded: AtomicBool,
@@ -82,6 +85,7 @@ impl Core {
         picture: Picture,
         lanes: Lanes,
     ) -> Self {
+        let windows = Arc::new(Windows::new(config.memory_limit_bytes));
         Self {
             config,
             environment,
@@ -93,6 +97,7 @@ impl Core {
             picture: Mutex::new(picture),
             lanes: Mutex::new(lanes),
             gauges: Gauges::default(),
+            windows,
             spares: Mutex::default(),
             degraded: AtomicBool::new(false),
             failure: Mutex::default(),

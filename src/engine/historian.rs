@@ -195,7 +195,8 @@ struct Rounds {
 impl Rounds {
     fn run(mut self, stopped: &Receiver<()>) {
         self.keep_up();
-        let mut wait = ROUND;
+        // An earlier run may have left hours to merge.
+        let mut wait = Duration::ZERO;
         loop {
             match stopped.recv_timeout(wait) {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => break,

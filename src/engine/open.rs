@@ -16,6 +16,7 @@ use super::picture::{Delta, FoldedEvents, LaneState, Picture};
 use super::registry::Closing;
 use super::ruling::TemplateRules;
 use super::stats::{Stats, TemplateSummary};
+use super::window::SealedWindow;
 use super::writer::{Command, Start, Writer};
 use super::{registry, sections, seed};
 use crate::clock::{Clock, SystemClock};
@@ -220,6 +221,12 @@ impl Engine {
         self.inner.core.template_summaries()
     }
 
+    /// The newest events of all lanes, by window, oldest first, as far as memory holds them: windows are sealed every `window_secs` at a tick.
+    /// Waits for nobody. Nothing without a data dir.
+    pub fn sealed_windows(&self) -> Arc<Vec<Arc<SealedWindow>>> {
+        self.inner.core.windows.snapshot()
+    }
+
     /// What opening the data dir found.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.inner.recovery
@@ -232,7 +239,7 @@ impl Engine {
     pub fn checkpoint(&self) -> Result<(), EngineError> {
         let Some(writer) = &self.inner.writer else { return Ok(()) };
         writer.send(Command::Checkpoint(sections::compose(&self.inner.core)));
-        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::REOPEN_SECS })
+        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::MOST_REOPEN_SECS })
     }
 
     /// Saves everything; with the last handle gone and no lane left the data dir is released.

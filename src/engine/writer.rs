@@ -6,8 +6,12 @@
 //! 2. a checkpoint is written the same way;
 //! 3. only then segments go, and only those that are chunks already and that the checkpoint *before* this one covers.
 //!
-//! With `durability: interval` dirty logs are synced every `flush_interval_ms`; with `always` when a lane asks; with `none` at a
-//! segment's end only.
+//! With `durability: interval` dirty logs are synced twice every `flush_interval_ms`, and lanes hand over as often at their ticks; with `always` also
+//! when a lane asks; with `none` at a segment's end only.
+//!
+//! **Group commit.** Lanes that wait while a sync runs are answered by the next one together: however many they are, each log is synced once. Logs
+//! stay apart (a log in common would be written twice, or mix what recovery must tell apart), and that costs little: on a journalling file
+//! system the second fsync finds the journal committed by the first (8 files 4.9 ms, one 3.4 ms: docs/durability.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -54,6 +58,11 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// Whether who waits for a sync is answered before it.
+    const fn takes_long(&self) -> bool {
+        matches!(self, Self::Rotate { .. } | Self::Open { .. } | Self::Checkpoint(_) | Self::Stop)
+    }
+
     /// Bytes of log it carries.
     pub(super) fn bytes(&self) -> usize {
         match self {
@@ -146,6 +155,8 @@ struct Worker {
     unsealed: BTreeMap<(u8, SegmentSequence), Position>,
     sealed: BTreeMap<(u8, SegmentSequence), Position>,
     dirty: bool,
+    /// Who waits for all before to be durable.
+    waiting: Vec<SyncSender<Result<(), String>>>,
     /// Bytes of the logs of lanes without an open segment, as of the last upkeep.
     resting_bytes: u64,
     historian: Arc<Historian>,
@@ -168,6 +179,7 @@ impl Worker {
             unsealed: start.leftovers.into_iter().map(|segment| (segment, end)).collect(),
             sealed: BTreeMap::new(),
             dirty: false,
+            waiting: Vec::new(),
             resting_bytes: 0,
             historian,
             feedback: None,
@@ -178,13 +190,18 @@ impl Worker {
 
     fn run(mut self, commands: &Receiver<Command>) {
         self.skip_sealed();
-        let interval = Duration::from_millis(self.core.config.flush_interval_ms);
+        // Half of what a crash may lose: the other half is what lanes keep until their next tick.
+        let interval = Duration::from_millis(self.core.config.flush_interval_ms / 2);
         let mut flush_at = Instant::now() + interval;
         let mut upkeep_at = Instant::now();
         loop {
             match commands.recv_timeout(flush_at.saturating_duration_since(Instant::now())) {
-                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(command) => self.execute(command),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Ok(command) => {
+                    if self.execute_all(command, commands) {
+                        break;
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
@@ -212,17 +229,48 @@ impl Worker {
             Command::Park(lane) => _ = self.parked.insert(lane),
             Command::Take(lane) => self.take(lane),
             Command::Checkpoint(sections) => self.checkpoint(&sections),
-            Command::Sync(reply) => {
-                self.sync_logs();
-                let answer = if self.core.is_degraded() {
-                    Err(self.core.failure().unwrap_or_else(|| "persistence failed".to_owned()))
-                } else {
-                    Ok(())
-                };
-                // Who asked may have given up waiting.
-                drop(reply.try_send(answer));
-            }
+            Command::Sync(reply) => self.waiting.push(reply),
             Command::Stop => {}
+        }
+    }
+
+    /// Group commit: everything in the queue is appended first, then one sync answers all who wait. What takes long (a segment that becomes
+    /// history, a checkpoint) is not begun while somebody waits. True when the end was asked for.
+    fn execute_all(&mut self, first: Command, commands: &Receiver<Command>) -> bool {
+        let mut next = Some(first);
+        let mut is_last = false;
+        // No more at a time than the queue holds, so that what is due by time gets its turn.
+        for _ in 0..QUEUE {
+            let Some(command) = next.take() else { break };
+            if command.takes_long() {
+                self.answer();
+            }
+            is_last = matches!(command, Command::Stop);
+            self.execute(command);
+            if is_last {
+                break;
+            }
+            next = commands.try_recv().ok();
+        }
+        if let Some(command) = next {
+            is_last = matches!(command, Command::Stop);
+            self.execute(command);
+        }
+        self.answer();
+        is_last
+    }
+
+    /// Syncs for all who wait, and tells them.
+    fn answer(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        self.sync_logs();
+        let degraded = self.core.is_degraded();
+        let failure = degraded.then(|| self.core.failure().unwrap_or_else(|| "persistence failed".to_owned()));
+        for reply in self.waiting.drain(..) {
+            // Who asked may have given up waiting.
+            drop(reply.try_send(failure.clone().map_or(Ok(()), Err)));
         }
     }
 

@@ -221,7 +221,7 @@ impl Columns {
             });
         }
         let is_used_up = times.is_empty() && numbers.is_empty() && streams.is_empty();
-        (is_used_up && self.templates.len() % 8 == 0).then_some(events)
+        (is_used_up && self.templates.len().is_multiple_of(8)).then_some(events)
     }
 
     fn statistic(&self, row: usize, count: usize) -> Option<f32> {
