@@ -45,6 +45,7 @@ fn everything() -> Config {
         categorical_weight: 3.0,
         sequence_weight: 0.75,
         silence_weight: 1.5,
+        window_secs: 7,
         message_field: "log".to_owned(),
         timestamp_field: "time \"when\" 🕐".to_owned(),
         level_field: Some("log.level".to_owned()),

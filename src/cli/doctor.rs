@@ -161,8 +161,10 @@ fn history(chunks_dir: &Path) -> Result<String, HistoryError> {
     }
     let (mut sound, mut damaged) = (0, Vec::new());
     for hour in chunk_dir::hours(&RealFs, chunks_dir)? {
-        for chunk in chunk_dir::chunks_of(&RealFs, chunks_dir, hour)? {
-            match chunk_dir::read(&RealFs, &chunk.path) {
+        let files = chunk_dir::open_hour(&RealFs, chunks_dir, hour)?;
+        damaged.extend(files.damaged.iter().map(ToString::to_string));
+        for reader in &files.readers {
+            match reader.verify(&RealFs) {
                 Ok(_) => sound += 1,
                 Err(error) => damaged.push(error.to_string()),
             }

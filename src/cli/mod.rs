@@ -2,7 +2,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `feedback`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `feedback`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `dropped` | what `score --sample` leaves out |
@@ -24,6 +24,7 @@ mod explain;
 mod feed;
 mod feedback;
 mod groups;
+mod history;
 mod input;
 mod lines;
 mod man;
@@ -92,6 +93,8 @@ enum Command {
     Templates(templates::TemplatesArgs),
     /// Print what a data dir holds, in numbers.
     Stats(stats::StatsArgs),
+    /// Print what was seen when: counts of templates over time, or the newest events.
+    History(history::HistoryArgs),
     /// Say that a template is normal: its events are no anomalies any more.
     Accept(feedback::SayArgs),
     /// Say that a template is to be told every time.
@@ -140,6 +143,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Scan(args) => scan::run(args),
         Command::Templates(args) => templates::run(args),
         Command::Stats(args) => stats::run(args),
+        Command::History(args) => history::run(args),
         Command::Accept(args) => feedback::say(args, Opinion::Accept),
         Command::Flag(args) => feedback::say(args, Opinion::Flag),
         Command::Feedback(args) => feedback::run(args),

@@ -17,6 +17,7 @@ mod rule;
 mod sampling;
 mod schema;
 mod table;
+mod tick;
 mod toml;
 mod value;
 mod yaml;

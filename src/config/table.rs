@@ -321,7 +321,7 @@ settings! {
     /// How many templates are kept; beyond it the least recently used goes.
     max_templates: usize = 10_000, Kind::Integer { min: 1, max: 1_000_000 }, unit "templates";
     /// Memory to keep to. A quarter of it is for the texts of templates: at that limit the least recently used go, as at
-    /// `max_templates`. Buffers, queues and caches have fixed bounds of their own; events are never held up or lost.
+    /// `max_templates`. An eighth is for the newest events in memory: at that limit they are dropped there, and counted. Buffers, queues and caches have fixed bounds of their own; events are never held up or lost.
     memory_limit_bytes: u64 = 64 * MIB, Kind::Integer { min: 4 * MIB, max: TIB }, unit "bytes";
     /// When what was learned reaches the disk: `none` (when the system pleases), `interval` (every `flush_interval_ms`),
     /// `always` (at every commit).
@@ -332,6 +332,8 @@ settings! {
     checkpoint_interval_secs: u64 = 60, Kind::Integer { min: 1, max: 86_400 }, unit "seconds";
     /// Size at which a file of the write-ahead log is closed and the next begun; at most `max_disk_bytes`.
     wal_segment_bytes: u64 = 2 * MIB, Kind::Integer { min: 64 * KIB, max: GIB }, unit "bytes";
+    /// Length of a window: the step of the counts by template in the history, and how often a lane's newest events are sealed for readers.
+    window_secs: u64 = 10, Kind::Integer { min: 1, max: 3_600 }, unit "seconds";
     /// How long the history of events is kept.
     retention_hours: u64 = 168, Kind::Integer { min: 1, max: 87_600 }, unit "hours";
     /// Disk for the data dir; at the limit the oldest history goes first.

@@ -12,6 +12,7 @@ use super::log::Log;
 use super::open::Environment;
 use super::picture::Picture;
 use super::ruling::TemplateRules;
+use super::window::Windows;
 use crate::config::Config;
 use crate::detect::{ModelOptions, Weights};
 use crate::template::TemplateStore;
@@ -43,6 +44,9 @@ pub(super) struct Gauges {
     pub(super) disk_bytes: AtomicU64,
     pub(super) checkpoints_total: AtomicU64,
     pub(super) chunks_total: AtomicU64,
+    pub(super) merges_total: AtomicU64,
+    pub(super) history_bytes: AtomicU64,
+    pub(super) history_dropped_events_total: AtomicU64,
     pub(super) wal_dropped_bytes_total: AtomicU64,
     pub(super) storage_errors_total: AtomicU64,
     /// Bytes the lanes hold, about: as of the last checkpoint.
@@ -63,6 +67,8 @@ pub(super) struct Core {
     picture: Mutex<Picture>,
     lanes: Mutex<Lanes>,
     pub(super) gauges: Gauges,
+    /// The newest events.
+    pub(super) windows: Arc<Windows>,
     /// Buffers the writer is done with.
     spares: Mutex<Vec<Vec<u8>>>,
     degraded: AtomicBool,
@@ -79,6 +85,7 @@ impl Core {
         picture: Picture,
         lanes: Lanes,
     ) -> Self {
+        let windows = Arc::new(Windows::new(config.memory_limit_bytes));
         Self {
             config,
             environment,
@@ -90,6 +97,7 @@ impl Core {
             picture: Mutex::new(picture),
             lanes: Mutex::new(lanes),
             gauges: Gauges::default(),
+            windows,
             spares: Mutex::default(),
             degraded: AtomicBool::new(false),
             failure: Mutex::default(),

@@ -31,11 +31,11 @@ pub enum EngineError {
     #[error("cannot start the storage thread: {0}")]
     Thread(std::io::Error),
     /// What was asked for is not durable, since persistence failed earlier; scoring goes on.
-    #[error("not durable: {reason}; scoring goes on, writing is tried again every {retry_secs} s")]
+    #[error("not durable: {reason}; scoring goes on, writing is tried again, at least every {retry_secs} s")]
     Degraded {
         /// The first failure.
         reason: String,
-        /// Seconds between attempts.
+        /// Seconds between two attempts at most.
         retry_secs: i64,
     },
 }

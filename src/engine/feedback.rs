@@ -19,6 +19,8 @@ use super::open::template_options;
 use super::sections;
 use crate::config::Config;
 use crate::event::{EventId, Ruling, TemplateId, Timestamp};
+use crate::storage::chunk::Group;
+use crate::storage::chunk::summary::GroupPlace;
 use crate::storage::wal::{self, Record};
 use crate::storage::{DataDirLock, FileSystem, StorageError, atomic, checkpoint, chunk_dir};
 use crate::template::{StoredTemplate, TemplateStore};
@@ -288,27 +290,32 @@ fn in_log(fs: &dyn FileSystem, wal_dir: &Path, event: EventId) -> Result<Option<
 
 fn in_chunks(fs: &dyn FileSystem, chunks_dir: &Path, event: EventId) -> Result<Option<TemplateId>, StorageError> {
     for hour in chunk_dir::hours(fs, chunks_dir)?.into_iter().rev() {
-        for file in chunk_dir::chunks_of(fs, chunks_dir, hour)?.into_iter().filter(|file| file.lane == event.lane) {
-            let chunk = match chunk_dir::read(fs, &file.path) {
-                Ok(chunk) => chunk,
-                Err(error) => {
-                    tracing::warn!(%error, "a chunk is passed over");
-                    continue;
+        let files = chunk_dir::open_hour(fs, chunks_dir, hour)?;
+        files.damaged.iter().for_each(|error| tracing::warn!(%error, "a file of the history is passed over"));
+        for reader in &files.readers {
+            for place in reader.summary().groups.iter().filter(|place| may_hold(place, event)) {
+                match reader.group(fs, place) {
+                    Ok(group) => match in_group(&group, event) {
+                        None => {}
+                        found => return Ok(found),
+                    },
+                    Err(error) => tracing::warn!(%error, "a part of the history is passed over"),
                 }
-            };
-            if chunk.id.run & RUN_BITS != event.run {
-                continue;
-            }
-            let place = event.number.checked_sub(chunk.id.first_event).and_then(|place| usize::try_from(place).ok());
-            let is_it =
-                |found: &&wal::WalEvent| u64::try_from(found.timestamp.as_millis()).unwrap_or(0) == event.millis;
-            // In a chunk of a damaged segment the numbers are not those of the places.
-            if let Some(found) = place.and_then(|place| chunk.events.get(place)).filter(is_it) {
-                return Ok(Some(found.template));
             }
         }
     }
     Ok(None)
+}
+
+fn may_hold(place: &GroupPlace, event: EventId) -> bool {
+    let numbers = place.id.first_event..place.id.first_event.saturating_add(place.events);
+    place.id.lane == event.lane && place.id.run & RUN_BITS == event.run && numbers.contains(&event.number)
+}
+
+fn in_group(group: &Group, event: EventId) -> Option<TemplateId> {
+    let place = event.number.checked_sub(group.id.first_event).and_then(|place| usize::try_from(place).ok())?;
+    let found = group.events.get(place)?;
+    (u64::try_from(found.timestamp.as_millis()).unwrap_or(0) == event.millis).then_some(found.template)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::sampler::{RARE_NATS, Sampler};
 use super::sections;
 use super::texts::Texts;
 use super::timer::Every;
+use super::window::{OpenWindow, WindowEvent};
 use super::writer::{Command, Writer};
 use crate::config::{Durability, TimeSource};
 use crate::detect::rate::Excess;
@@ -34,14 +35,17 @@ pub const FOLD_EVENTS: u64 = 524_288;
 /// Between two folds at ticks.
 const FOLD_SECS: i64 = 1;
 
-/// Seconds between two attempts to write again after a failure.
+/// Seconds from a failure to the first attempt to write again; each time in vain doubles them.
 pub const REOPEN_SECS: i64 = 5;
+
+/// Seconds between two such attempts at most.
+pub const MOST_REOPEN_SECS: i64 = 30;
 
 /// Bytes after which a lane's buffer goes to the writer without waiting for a tick.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// A segment is closed after this long, so that its events become a chunk.
-const SEGMENT_SECS: i64 = 300;
+pub(super) const SEGMENT_SECS: i64 = 300;
 
 /// Events of its own a lane keeps for the next tick.
 const MOST_SYNTHETIC: usize = 1_024;
@@ -97,6 +101,8 @@ pub struct Lane {
     next_look: Timestamp,
     newest: Timestamp,
     synthetic: Vec<Synthetic>,
+    /// The newest events, when there is a data dir.
+    window: Option<OpenWindow>,
     /// Some templates are never or always an anomaly.
     has_rules: bool,
     sampler: Option<Sampler>,
@@ -128,6 +134,7 @@ impl Lane {
             next_look: Timestamp::default(),
             newest: Timestamp(i64::MIN),
             synthetic: Vec::new(),
+            window: inner.writer.is_some().then(|| OpenWindow::new(Arc::clone(&inner.core.windows), parked.number)),
             sampler: inner.core.config.sampling.map(Sampler::new),
             has_rules: false,
             feedback_heeded: 0,
@@ -374,6 +381,18 @@ impl Lane {
         self.unfolded.incidents += u64::from(scored.is_anomaly);
         self.unfolded.newest = self.unfolded.newest.max(observation.timestamp);
         self.newest = self.newest.max(observation.timestamp);
+        if let Some(window) = &mut self.window {
+            window.push(WindowEvent {
+                timestamp: observation.timestamp,
+                template: found.id,
+                stream: observation.stream,
+                // The event's own number: the next one is given already.
+                number: self.next_event.wrapping_sub(1) as u32,
+                statistic: (scored.statistic.to_bits() >> 16) as u16,
+                severity: input.severity.code(),
+                flags: flags(scored, input),
+            });
+        }
         if let Some(log) = &mut self.log {
             let event = WalEvent {
                 timestamp: observation.timestamp,
@@ -406,6 +425,7 @@ impl Lane {
             self.hand_over_degraded();
             return;
         }
+        log.attempts = 0;
         if log.encoder.pending_bytes() > 0 {
             let bytes = log.encoder.take(core.spare_buffer());
             log.segment_bytes += bytes.len() as u64;
@@ -427,13 +447,15 @@ impl Lane {
         let core = &self.inner.core;
         let now = core.environment.clock.now();
         core.count_dropped(log.discard());
-        let is_due = log.broken.get_or_insert_default().is_due(now, REOPEN_SECS);
+        let wait_secs = (REOPEN_SECS << log.attempts.min(8)).min(MOST_REOPEN_SECS);
+        let is_due = log.broken.get_or_insert_default().is_due(now, wait_secs);
         if !is_due && core.is_degraded() {
             return;
         }
         let (header, _, end) = log.begin_segment(now);
         if writer.offer(Command::Open { header, end }).is_ok() {
             log.broken = None;
+            log.attempts += 1;
             self.request_checkpoint();
         }
     }
@@ -494,13 +516,17 @@ impl Lane {
         }
     }
 
-    /// What time asks for; call it about once a second. Returns events of oddline's own.
+    /// What time asks for; call it every [`Config::tick_interval`](crate::config::Config::tick_interval). Returns events of oddline's own.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Synthetic> {
         self.hand_over();
         if self.folds.is_due(now, FOLD_SECS) {
             self.fold();
         }
-        let interval = i64::try_from(self.inner.core.config.checkpoint_interval_secs).unwrap_or(i64::MAX);
+        let config = &self.inner.core.config;
+        if let Some(window) = &mut self.window {
+            window.tick(now, i64::try_from(config.window_secs).unwrap_or(i64::MAX));
+        }
+        let interval = i64::try_from(config.checkpoint_interval_secs).unwrap_or(i64::MAX);
         if self.checkpoints.is_due(now, interval) {
             self.age_segment(now);
             if self.checkpointed_events != self.learned.model.events() {
@@ -572,7 +598,7 @@ impl Lane {
         self.hand_over();
         let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return Ok(()) };
         log.send(writer);
-        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: REOPEN_SECS })
+        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: MOST_REOPEN_SECS })
     }
 
     /// A template's text, variables as `<*>`.

@@ -16,6 +16,7 @@ use super::picture::{Delta, FoldedEvents, LaneState, Picture};
 use super::registry::Closing;
 use super::ruling::TemplateRules;
 use super::stats::{Stats, TemplateSummary};
+use super::window::SealedWindow;
 use super::writer::{Command, Start, Writer};
 use super::{registry, sections, seed};
 use crate::clock::{Clock, SystemClock};
@@ -165,6 +166,7 @@ impl Engine {
         let core = Core::new(config.clone(), environment, run, rules, store, picture, lanes);
         core.set_feedback(feedback);
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
+        core.gauges.history_bytes.store(disk_usage(&*core.environment.fs, &dir.join("chunks"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
         let core = Arc::new(core);
         Ok((Inner { core, writer: None, recovery: report, _lock: Some(lock), _closing: None }, start))
@@ -219,6 +221,12 @@ impl Engine {
         self.inner.core.template_summaries()
     }
 
+    /// The newest events of all lanes, by window, oldest first, as far as memory holds them: windows are sealed every `window_secs` at a tick.
+    /// Waits for nobody. Nothing without a data dir.
+    pub fn sealed_windows(&self) -> Arc<Vec<Arc<SealedWindow>>> {
+        self.inner.core.windows.snapshot()
+    }
+
     /// What opening the data dir found.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.inner.recovery
@@ -231,7 +239,7 @@ impl Engine {
     pub fn checkpoint(&self) -> Result<(), EngineError> {
         let Some(writer) = &self.inner.writer else { return Ok(()) };
         writer.send(Command::Checkpoint(sections::compose(&self.inner.core)));
-        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::REOPEN_SECS })
+        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::MOST_REOPEN_SECS })
     }
 
     /// Saves everything; with the last handle gone and no lane left the data dir is released.

@@ -354,7 +354,7 @@ impl Component {
         self.shared.fail(now, "a panic while scoring".to_owned());
     }
 
-    /// Does what time asks for, about once a second; returns events of oddline's own (see [`Component::describe`]).
+    /// Does what time asks for; call it every [`Config::tick_interval`]. Returns events of oddline's own (see [`Component::describe`]).
     pub fn tick(&mut self, now: Timestamp) -> Vec<Synthetic> {
         let synthetic = guard(|| self.lane.as_mut().map(|lane| lane.tick(now))).unwrap_or_else(|_| {
             self.panicked();
