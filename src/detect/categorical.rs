@@ -6,6 +6,8 @@
 //!
 //! Values are known by eight bits of hash: of a set of four, one new value in 64 goes unnoticed.
 
+mod join;
+
 use super::logarithm::ln;
 use super::runs::Runs;
 use super::value::{self, SLOTS};

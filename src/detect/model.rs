@@ -1,5 +1,7 @@
 //! Everything one lane learned, and the combined score.
 
+mod join;
+
 use super::calibration::{self, BINS, Calibration, TailShape};
 use super::categorical::Categorical;
 use super::hold::Hold;
