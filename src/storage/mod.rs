@@ -16,6 +16,7 @@
 //! handed in.
 
 pub mod atomic;
+pub mod baseline;
 pub mod bytes;
 pub mod checkpoint;
 pub mod chunk;

@@ -409,7 +409,7 @@ impl TemplateStore {
     }
 
     /// Merges the family that `slot` completes, and whatever family the merged template then completes.
-    fn generalise(&mut self, mut slot: Slot) -> Slot {
+    pub(super) fn generalise(&mut self, mut slot: Slot) -> Slot {
         while let Some(family) = self.family_of(slot) {
             slot = self.merge(&family);
         }
