@@ -31,6 +31,7 @@ fn one_key(format: Format, key: &str, value: &str) -> String {
 
 fn everything() -> Config {
     Config {
+        baseline: Some("/fleet.baseline".into()),
         data_dir: Some(PathBuf::from("/var/lib/oddline")),
         alert_budget: 0.01,
         learning_events: 1,

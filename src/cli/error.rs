@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use oddline::config::ConfigError;
 use oddline::engine::EngineError;
+use oddline::engine::baseline::BaselineError;
 use oddline::engine::feedback::FeedbackError;
 use oddline::plugin::ComponentError;
 
@@ -64,6 +65,9 @@ pub(crate) enum CliError {
     /// Feedback cannot be kept.
     #[error(transparent)]
     Feedback(#[from] FeedbackError),
+    /// A baseline cannot be made, read or used.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
     /// There was no line to measure.
     #[error("no lines to measure: the input is empty")]
     NothingToMeasure,

@@ -2,7 +2,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `feedback`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `feedback`, `baseline`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `dropped` | what `score --sample` leaves out |
@@ -13,6 +13,7 @@
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage,
 //! 130 interrupted without a result.
 
+mod baseline;
 mod bench;
 mod completions;
 mod config;
@@ -98,6 +99,8 @@ enum Command {
     Flag(feedback::SayArgs),
     /// List what was said of templates, or take it back.
     Feedback(feedback::FeedbackArgs),
+    /// Export, merge, compare and load what hosts have learned.
+    Baseline(baseline::BaselineArgs),
     /// Check a configuration, print its schema or an example.
     Config(config::ConfigArgs),
     /// Check plugin manifests.
@@ -143,6 +146,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Accept(args) => feedback::say(args, Opinion::Accept),
         Command::Flag(args) => feedback::say(args, Opinion::Flag),
         Command::Feedback(args) => feedback::run(args),
+        Command::Baseline(args) => baseline::run(args),
         Command::Config(args) => config::run(args),
         Command::Manifest(args) => manifest::run(args),
         Command::Doctor(args) => doctor::run(args),

@@ -269,6 +269,9 @@ macro_rules! settings {
 settings! {
     /// Directory for everything learned, so that it survives a restart. Unset: kept in memory only.
     data_dir: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/var/lib/oddline".into());
+    /// A baseline (`oddline baseline export`) to start from when nothing was learned yet: a data dir without a checkpoint, or none. One that is damaged, or of
+    /// other masks or limits of a line, is an error. Once there is a checkpoint it is not looked at.
+    baseline: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/etc/oddline/fleet.baseline".into());
     /// The share of events that may be called anomalies: the threshold on the p-value.
     alert_budget: f64 = 0.001, Kind::Number { min: 1e-6, max: 0.1 }, unit "share of events";
     /// No alerts before this many events. Learning ends when either this or `learning_secs` is reached.

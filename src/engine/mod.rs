@@ -13,6 +13,7 @@
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
 //! | WAL, checkpoints, chunks, retention | `writer` | its own thread, bounded queue |
 //! | checkpoint sections as bytes | `sections` | |
+//! | what was learned made portable: exported, merged, loaded | [`baseline`] | |
 //! | engines of this process by data dir | `registry` | |
 //!
 //! # Way of an event
@@ -32,6 +33,7 @@
 //! Scoring goes on with state `degraded`. The writer drops what it is given until a lane, every [`REOPEN_SECS`](lane::REOPEN_SECS) seconds, starts a new
 //! segment; once that and a fresh checkpoint are written nothing of what was learned is missing on disk, and the state is as before.
 
+pub mod baseline;
 mod core;
 mod error;
 pub mod feedback;

@@ -24,6 +24,7 @@ pub mod chunk_dir;
 pub mod error;
 pub mod frame;
 pub mod fs;
+mod host;
 pub mod hour;
 pub mod lock;
 pub mod mem_fs;
@@ -35,6 +36,7 @@ pub mod wal;
 
 pub use error::StorageError;
 pub use fs::{FileSystem, RealFs};
+pub use host::host_name;
 pub use lock::{DataDirLock, LockError};
 pub use mem_fs::MemFs;
 pub use untouched::Untouched;
