@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use oddline::config::{
-    BuiltinMask, Config, ConfigError, Durability, EventRule, FIELDS, Field, Fields, Format, Kind, Mask, OnExisting,
-    RuleAction, RuleMatch, Sampling, TimeSource, Wildcards,
+    BuiltinMask, Config, ConfigError, Durability, EventRule, FIELDS, Field, Fields, Format, Journal, JournalMessage,
+    Kind, Mask, OnExisting, RuleAction, RuleMatch, Sampling, TimeSource, Wildcards,
 };
 
 const FORMATS: [Format; 3] = [Format::Yaml, Format::Toml, Format::Json];
@@ -32,6 +32,8 @@ fn one_key(format: Format, key: &str, value: &str) -> String {
 fn everything() -> Config {
     Config {
         baseline: Some("/fleet.baseline".into()),
+        journal: Journal { url: Some("s3://logs/oddline".to_owned()), interval_secs: 60, ..Journal::default() },
+        journal_message: JournalMessage::Hash,
         data_dir: Some(PathBuf::from("/var/lib/oddline")),
         alert_budget: 0.01,
         learning_events: 1,

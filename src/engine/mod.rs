@@ -8,6 +8,7 @@
 //! | what lanes share | `core` | behind locks no known template takes |
 //! | counts folded from all lanes, and what each lane published | `picture` | one of these locks |
 //! | what the user said of templates | `feedback` | read by the writer |
+//! | what lanes tell the journal, and reading it | [`incidents`] | its own thread, bounded queue |
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
@@ -37,6 +38,7 @@ pub mod baseline;
 mod core;
 mod error;
 pub mod feedback;
+pub mod incidents;
 pub mod lane;
 mod learned;
 mod log;
@@ -55,6 +57,6 @@ mod writer;
 pub use error::EngineError;
 pub use lane::{Lane, Synthetic};
 pub use open::{Engine, Environment, RecoveryReport, template_options};
-pub use stats::{Stats, TemplateSummary};
+pub use stats::{JournalStats, Stats, TemplateSummary};
 
 pub use crate::template::explain::Explanation;

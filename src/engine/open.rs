@@ -11,6 +11,7 @@ use super::baseline::{self, Baseline};
 use super::core::{Core, Lanes, ParkedLane, model_options};
 use super::error::EngineError;
 use super::feedback::{self, Feedback, FeedbackError};
+use super::incidents::{self, Reporter};
 use super::lane::{FLAG_ANOMALY, FLAG_MUTED, Lane};
 use super::learned::Learned;
 use super::picture::{Delta, FoldedEvents, LaneState, Picture};
@@ -82,6 +83,8 @@ impl RecoveryReport {
 pub(super) struct Inner {
     pub(super) core: Arc<Core>,
     pub(super) writer: Option<Writer>,
+    /// Writes what it holds when it is dropped.
+    pub(super) reporter: Option<Reporter>,
     recovery: RecoveryReport,
     /// Released when everything is written.
     _lock: Option<DataDirLock>,
@@ -152,7 +155,7 @@ impl Engine {
         let Recovered { store, picture, lanes, report, .. } = Recovery::new(config, options).in_memory(baseline);
         let core = Core::new(config.clone(), environment, 0, rules, store, picture, lanes);
         let core = Arc::new(core);
-        Ok(Inner { core, writer: None, recovery: report, _lock: None, _closing: None })
+        Ok(Inner { core, writer: None, reporter: None, recovery: report, _lock: None, _closing: None })
     }
 
     /// An engine as restored, without a thread that writes, and what that thread is to start from.
@@ -173,7 +176,8 @@ impl Engine {
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
         let core = Arc::new(core);
-        Ok((Inner { core, writer: None, recovery: report, _lock: Some(lock), _closing: None }, start))
+        let inner = Inner { core, writer: None, reporter: None, recovery: report, _lock: Some(lock), _closing: None };
+        Ok((inner, start))
     }
 
     fn restored(
@@ -182,7 +186,10 @@ impl Engine {
         environment: Environment,
         options: TemplateOptions,
     ) -> Result<Inner, EngineError> {
+        // Before anything is made, as with all that the configuration may have wrong.
+        incidents::check(config)?;
         let (mut inner, start) = Self::recovered(&dir, config, environment, options)?;
+        inner.reporter = Reporter::start(config, &inner.core.environment.fs, &dir)?;
         let writer = inner.writer.insert(Writer::start(Arc::clone(&inner.core), dir, start)?);
         if inner.recovery.events_replayed > 0 || inner.recovery.baseline.is_some() {
             writer.send(Command::Checkpoint(sections::compose(&inner.core)));
@@ -206,6 +213,10 @@ impl Engine {
         &self.inner.core
     }
 
+    pub(super) fn reporter(&self) -> Option<&Reporter> {
+        self.inner.reporter.as_ref()
+    }
+
     pub(super) fn downgrade(&self) -> Weak<Inner> {
         Arc::downgrade(&self.inner)
     }
@@ -221,7 +232,7 @@ impl Engine {
 
     /// Figures, as of the lanes' last ticks.
     pub fn stats(&self) -> Stats {
-        self.inner.core.stats()
+        Stats { journal: self.reporter().map(|reporter| reporter.status().into()), ..self.inner.core.stats() }
     }
 
     /// Every template with its counts, as of the lanes' last ticks.
@@ -249,6 +260,9 @@ impl Engine {
     /// # Errors
     /// When what was learned cannot be saved.
     pub fn close(self) -> Result<(), EngineError> {
+        if let Some(reporter) = self.reporter() {
+            reporter.flush();
+        }
         self.checkpoint()
     }
 }

@@ -22,7 +22,7 @@ use super::event::{Event, Input, Layout, LayoutError, Written};
 use super::ruled::FieldRules;
 use crate::config::{Config, ConfigError, Fields, TimeSource};
 use crate::engine::{Engine, EngineError, Environment, Explanation, Lane, Stats, Synthetic};
-use crate::event::{Observation, Ruling, State, StreamKey, Timestamp, Verdict};
+use crate::event::{Observation, Ruling, State, StreamKey, StreamName, Timestamp, Verdict};
 
 /// Seconds between two attempts to open a data dir that could not be opened.
 pub const RETRY_SECS: i64 = 10;
@@ -282,11 +282,13 @@ impl Component {
             }),
         };
         let level = layout.level.as_ref().and_then(|_| event.read(Input::Level)).map(super::Scalar::into_text);
+        let named = Named { event, partitions: layout.partition.len() };
         let observation = Observation {
             message: &message,
             timestamp,
             stream: stream(event, layout.partition.len()),
             level: level.as_deref().and_then(|level| std::str::from_utf8(level).ok()),
+            stream_name: (named.partitions > 0).then_some(&named),
         };
         let verdict = lane.observe_ruled(&observation, self.shared.rules.first_met(event));
         let wants_template = layout.detail != Fields::Minimal || layout.template_field.is_some();
@@ -471,6 +473,29 @@ fn stream(event: &impl Event, partitions: usize) -> StreamKey {
         }
     }
     StreamKey(hash)
+}
+
+/// The stream of an event by the values it is told apart by.
+struct Named<'e, E> {
+    event: &'e E,
+    partitions: usize,
+}
+
+impl<E> fmt::Debug for Named<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Named").field("partitions", &self.partitions).finish_non_exhaustive()
+    }
+}
+
+impl<E: Event> StreamName for Named<'_, E> {
+    /// The values joined by `/`; `-` for one the event does not have.
+    fn name(&self) -> String {
+        let value = |index| {
+            let value = self.event.read(Input::Partition(index)).map(super::Scalar::into_text);
+            value.map_or_else(|| "-".to_owned(), |value| String::from_utf8_lossy(&value).into_owned())
+        };
+        (0..self.partitions).map(value).collect::<Vec<_>>().join("/")
+    }
 }
 
 /// The message of an event of oddline's own.

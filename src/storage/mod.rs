@@ -4,6 +4,7 @@
 //! <data dir>/
 //!   LOCK                                   lock.rs        one process at a time
 //!   state/<sequence:016x>.checkpoint       checkpoint.rs  everything learned, newest two
+//!   journal/                               journal/       incidents; journal-spool/ what a bucket has not taken yet
 //!   feedback/                              what the user said, with a LOCK of its own; see engine::feedback
 //!   wal/<lane:02x>/<sequence:016x>.wal     wal/           what happened since the checkpoint
 //!   chunks/<YYYYMMDDTHH>/<lane:02x>-<sequence:016x>.chunk   chunk.rs, chunk_dir.rs, retention.rs
@@ -26,6 +27,7 @@ pub mod frame;
 pub mod fs;
 mod host;
 pub mod hour;
+pub mod journal;
 pub mod lock;
 pub mod mem_fs;
 pub mod retention;
