@@ -106,9 +106,9 @@ impl ObjectStore for LocalStore {
     fn delete(&self, key: &str) -> Result<(), StorageError> {
         let path = self.path(key);
         match self.fs.remove(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            removed => removed.map_err(StorageError::io("remove", &path)),
-        }?;
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            removed => removed.map_err(StorageError::io("remove", &path))?,
+        }
         let Some(dir) = path.parent() else { return Ok(()) };
         self.fs.sync_dir(dir).map_err(StorageError::io("sync directory", dir))
     }
