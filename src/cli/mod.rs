@@ -2,7 +2,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `feedback`, `baseline`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `feedback`, `baseline`, `incidents`, `show`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `dropped` | what `score --sample` leaves out |
@@ -25,6 +25,7 @@ mod explain;
 mod feed;
 mod feedback;
 mod groups;
+mod incidents;
 mod input;
 mod lines;
 mod man;
@@ -40,6 +41,7 @@ mod score;
 #[cfg(feature = "serve")]
 mod serve;
 mod settings;
+mod show;
 mod signals;
 mod sparkline;
 mod stats;
@@ -99,6 +101,12 @@ enum Command {
     Flag(feedback::SayArgs),
     /// List what was said of templates, or take it back.
     Feedback(feedback::FeedbackArgs),
+    /// List the incidents of a data dir.
+    Incidents(incidents::IncidentsArgs),
+    /// Print the whole story of one event.
+    Show(show::ShowArgs),
+    /// Compact the journal of incidents.
+    Journal(incidents::JournalArgs),
     /// Export, merge, compare and load what hosts have learned.
     Baseline(baseline::BaselineArgs),
     /// Check a configuration, print its schema or an example.
@@ -146,6 +154,9 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Accept(args) => feedback::say(args, Opinion::Accept),
         Command::Flag(args) => feedback::say(args, Opinion::Flag),
         Command::Feedback(args) => feedback::run(args),
+        Command::Incidents(args) => incidents::run(args),
+        Command::Show(args) => show::run(args),
+        Command::Journal(args) => incidents::journal(args),
         Command::Baseline(args) => baseline::run(args),
         Command::Config(args) => config::run(args),
         Command::Manifest(args) => manifest::run(args),

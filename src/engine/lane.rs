@@ -221,7 +221,7 @@ impl Lane {
         let inner = Arc::clone(&self.inner);
         let Some(reporter) = &inner.reporter else { return };
         let message = observation.message;
-        let odd = scored.outlier.map(|outlier| outlier.place);
+        let odd = scored.outlier.map(|outlier| outlier.place).or(scored.new_value);
         let odd = odd.and_then(|place| self.matcher.skeleton().variables(message).nth(place));
         let parameters = || self.parameters(message).into_iter().map(Cow::into_owned).collect();
         let circumstances = Circumstances {

@@ -9,6 +9,7 @@
 //! | counts folded from all lanes, and what each lane published | `picture` | one of these locks |
 //! | what the user said of templates | `feedback` | read by the writer |
 //! | what lanes tell the journal, and reading it | [`incidents`] | its own thread, bounded queue |
+//! | the history of events, and all that is known of one | [`history`], [`story`] | |
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
@@ -38,6 +39,7 @@ pub mod baseline;
 mod core;
 mod error;
 pub mod feedback;
+pub mod history;
 pub mod incidents;
 pub mod lane;
 mod learned;
@@ -50,6 +52,7 @@ mod sampler;
 mod sections;
 mod seed;
 mod stats;
+pub mod story;
 mod texts;
 mod timer;
 mod writer;
