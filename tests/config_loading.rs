@@ -175,7 +175,10 @@ fn an_unknown_key_names_its_line_and_the_nearest_known_key() {
         "oddline.yaml:3: unknown key \"alert_buget\"; did you mean \"alert_budget\"?"
     );
     let far = message("colour: red\n");
-    assert!(far.starts_with("oddline.yaml:1: unknown key \"colour\"; known keys: data_dir, alert_budget, "), "{far}");
+    assert!(
+        far.starts_with("oddline.yaml:1: unknown key \"colour\"; known keys: data_dir, baseline, alert_budget, "),
+        "{far}"
+    );
     for format in FORMATS {
         let error = Config::from_str(&one_key(format, "retention_hour", "1"), format, "test").unwrap_err();
         let ConfigError::UnknownKey { key, nearest, .. } = &error else { panic!("{error}") };

@@ -7,7 +7,6 @@ use oddline::clock::{Clock, SystemClock};
 use oddline::config::Config;
 use oddline::engine::incidents;
 use oddline::event::Timestamp;
-use oddline::plugin::timestamp;
 use oddline::storage::journal::{Found, Incident, Reading};
 use oddline::storage::{FileSystem, RealFs};
 use serde::Serialize;
@@ -176,7 +175,8 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
         };
         return Ok(Timestamp(now.0.saturating_sub(i64::from(count).saturating_mul(secs * 1_000_000))));
     }
-    timestamp::parse(text.as_bytes(), now).ok_or_else(unknown)
+    let time: jiff::Timestamp = text.parse().map_err(|_| unknown())?;
+    Ok(Timestamp(time.as_microsecond()))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `dropped` | what `score --sample` leaves out |
 //! | `output`, `error`, `signals`, `progress` | what is written where, exit codes, a clean end |
-//! | `report`, `groups`, `report_text`, `sparkline` | what `scan` and `demo` say at the end |
+//! | `report`, `groups`, `related`, `report_text`, `sparkline` | what `scan` and `demo` say at the end |
 //! | `story`, `random` | what `demo` replays |
 //!
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage,
@@ -34,6 +34,7 @@ mod output;
 mod progress;
 mod random;
 mod reader;
+mod related;
 mod report;
 mod report_text;
 mod scan;

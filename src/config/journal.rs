@@ -34,16 +34,23 @@ macro_rules! journal {
                 unit: $unit,
                 description: concat!($($doc),+).trim_ascii(),
             }),+];
+            /// The default of each, as configuration files write it.
+            pub(super) fn defaults() -> Vec<String> {
+                let usual = Self::default();
+                vec![$(usual.$key.to_value().describe()),+]
+            }
+
             /// Their names.
             pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($key)),+];
         }
 
         impl Setting for Journal {
-            /// Without what is unset: one of the formats has no word for nothing.
+            /// What is not as by default.
             fn to_value(&self) -> Value {
                 let entry = |key: &str, value: Value| Entry { key: key.to_owned(), line: None, node: value.unplaced() };
-                let entries = [$(entry(stringify!($key), self.$key.to_value())),+];
-                Value::Map(entries.into_iter().filter(|entry| entry.node.value != Value::Null).collect())
+                let usual = Self::default();
+                let entries = [$((self.$key != usual.$key).then(|| entry(stringify!($key), self.$key.to_value()))),+];
+                Value::Map(entries.into_iter().flatten().collect())
             }
 
             fn from_value(value: &Value) -> Option<Self> {

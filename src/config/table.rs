@@ -188,8 +188,11 @@ impl Kind {
                 )
             }
             Self::Journal => {
-                let key = |(key, field): (&&str, &Field)| format!("{key} ({})", field.accepted());
-                let keys: Vec<String> = Journal::KEYS.iter().zip(Journal::FIELDS).map(key).collect();
+                let keys = Journal::KEYS.iter().zip(Journal::FIELDS).zip(Journal::defaults());
+                let key = |((key, field), default): ((&&str, &Field), String)| {
+                    format!("{key} ({}; default {default})", field.accepted())
+                };
+                let keys: Vec<String> = keys.map(key).collect();
                 format!("a map of {}", keys.join(", "))
             }
             Self::Rules { max_items } => {
@@ -362,7 +365,7 @@ settings! {
     /// hosts as one. Without `url` they are in the data dir; with one (`s3://`, `gs://`, `az://`: built with the feature `object-store`, credentials from the environment;
     /// `file:///`) what cannot be stored waits in the data dir, up to `spool_bytes`. `host` is what the origin is called (unset: the machine's name); `parquet` needs the
     /// feature `parquet`. What is left out of the map has its default. Without a data dir there is no journal.
-    journal: Journal = Journal::default(), Kind::Journal, unit "";
+    journal: Journal = Journal::default(), Kind::Journal, unit "", sample Journal { url: Some("s3://logs/oddline".to_owned()), ..Journal::default() };
     /// What the journal keeps of a message: `full` (the message, cut at 8 KiB, and its parameters), `template` (only the template), `hash` (the template and a 64-bit
     /// FNV-1a hash of the message, to find it again elsewhere; it does not keep a secret).
     journal_message: JournalMessage = JournalMessage::default(), Kind::Choice(JournalMessage::NAMES), unit "";

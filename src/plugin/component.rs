@@ -70,6 +70,8 @@ pub struct Outcome {
     pub verdict: Option<Verdict>,
     /// The time the event was scored with, when it was: its own or that of arrival.
     pub timestamp: Option<Timestamp>,
+    /// The stream it belongs to, when it was scored.
+    pub stream: StreamKey,
     /// Whether the fields were written.
     pub written: Written,
 }
@@ -188,6 +190,7 @@ impl Clone for Component {
 struct Scored {
     verdict: Verdict,
     timestamp: Timestamp,
+    stream: StreamKey,
     template: Option<Arc<str>>,
     parameters: Option<Vec<Cow<'static, str>>>,
 }
@@ -253,7 +256,7 @@ impl Component {
         });
         let outcome = guard(|| self.write(event, scored)).unwrap_or_else(|_| {
             self.counts.panics_total += 1;
-            Outcome { verdict: None, timestamp: None, written: Written::Failed }
+            Outcome { verdict: None, timestamp: None, stream: StreamKey::default(), written: Written::Failed }
         });
         self.counts.anomalies_total += u64::from(outcome.is_anomaly());
         self.counts.events_kept_total += u64::from(outcome.written == Written::Kept);
@@ -296,6 +299,7 @@ impl Component {
         Some(Scored {
             verdict,
             timestamp,
+            stream: observation.stream,
             template: if wants_template { lane.template_text(verdict.template) } else { None },
             parameters: wants_parameters
                 .then(|| lane.parameters(&message).into_iter().map(|text| Cow::Owned(text.into_owned())).collect()),
@@ -308,12 +312,13 @@ impl Component {
             let enrichment = Enrichment::unscored(detail, self.state());
             let is_sampled = self.shared.config.sampling.is_some();
             let written = event.write(&if is_sampled { enrichment.kept() } else { enrichment });
-            return Outcome { verdict: None, timestamp: None, written };
+            return Outcome { verdict: None, timestamp: None, stream: StreamKey::default(), written };
         };
         let enrichment = Enrichment::new(detail, &scored.verdict, scored.template.as_deref())
             .with_parameters(scored.parameters.as_deref())
             .with_rule(scored.verdict.ruling.and_then(|ruling| self.shared.ruled_by(ruling)));
-        Outcome { verdict: Some(scored.verdict), timestamp: Some(scored.timestamp), written: event.write(&enrichment) }
+        let (verdict, timestamp) = (Some(scored.verdict), Some(scored.timestamp));
+        Outcome { verdict, timestamp, stream: scored.stream, written: event.write(&enrichment) }
     }
 
     /// The state of an event that was not scored.
