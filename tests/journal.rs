@@ -216,6 +216,44 @@ fn what_the_queue_has_no_room_for_is_counted_and_nobody_waits() {
     assert!(read_all(&*store, &fs, None).incidents.len() <= taken);
 }
 
+/// A store that answers when it is let.
+#[derive(Debug, Default)]
+struct Stuck(std::sync::Mutex<()>);
+
+impl ObjectStore for Stuck {
+    fn put_new(&self, _: &str, _: &[u8]) -> Result<Put, StorageError> {
+        drop(self.0.lock().unwrap());
+        Ok(Put::Stored)
+    }
+
+    fn get(&self, _: &str) -> Result<Vec<u8>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    fn list(&self, _: &str) -> Result<Vec<ObjectMeta>, StorageError> {
+        Ok(Vec::new())
+    }
+
+    fn delete(&self, _: &str) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn while_a_store_does_not_answer_incidents_are_taken_and_read_without_waiting() {
+    let fs = MemFs::new();
+    let stuck = Arc::new(Stuck::default());
+    let held = stuck.0.lock().unwrap();
+    let store: Arc<dyn ObjectStore> = stuck.clone();
+    let journal = start(&store, &fs, Options { batch_incidents: 10, ..options() });
+    // Were a push to wait for the store, this would never end.
+    (0..500).for_each(|n| assert!(journal.push(incident(n, START))));
+    assert_eq!(journal.pending().len(), 500);
+    drop(held);
+    journal.flush();
+    assert_eq!(journal.status().queued, 0);
+}
+
 #[test]
 fn a_store_that_is_away_has_everything_once_it_is_back() {
     let fs = MemFs::new();

@@ -165,7 +165,7 @@ fn line(host: &str, incident: &Incident) -> String {
 fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
     let unknown = || CliError::NotATime { text: text.to_owned() };
     if let Some(unit) = text.chars().last().filter(|unit| "smhd".contains(*unit))
-        && let Ok(count) = text.trim_end_matches(unit).parse::<u32>()
+        && let Some(Ok(count)) = text.strip_suffix(unit).map(str::parse::<u32>)
     {
         let secs = match unit {
             's' => 1,

@@ -39,7 +39,7 @@ fn schema() -> String {
     };
     let detectors: String = Detectors::default().iter().map(|(name, _)| format!("REQUIRED FLOAT {name}; ")).collect();
     format!(
-        "MESSAGE incident {{
+        "message incident {{
             REQUIRED BYTE_ARRAY event_id (STRING);
             REQUIRED INT64 time (TIMESTAMP(MICROS,true));
             REQUIRED BYTE_ARRAY stream (STRING);
