@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use oddline::config::Config;
+use oddline::engine::incidents;
 use oddline::engine::{Engine, EngineError, Environment, RecoveryReport};
-use oddline::storage::{RealFs, StorageError, chunk_dir};
+use oddline::storage::journal::Reading;
+use oddline::storage::{FileSystem, RealFs, StorageError, chunk_dir};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -94,8 +97,22 @@ fn examine(config: &Config, findings: &mut Findings) -> Result<(), CliError> {
         let restored = restore(config, findings);
         findings.checks.push(Check::new("restore", restored));
         findings.checks.push(Check::new("history", history(&dir.join("chunks"))));
+        if config.journal.enabled {
+            findings.checks.push(Check::new("journal", journal(config)));
+        }
     }
     Ok(())
+}
+
+/// Reads every object of the journal.
+fn journal(config: &Config) -> Result<String, String> {
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
+    let found = incidents::read(config, &fs, &Reading::default()).map_err(|error| error.to_string())?;
+    if found.damaged_lines == 0 && found.damaged_objects.is_empty() {
+        return Ok(format!("{} incidents", found.incidents.len()));
+    }
+    let objects = found.damaged_objects.join("; ");
+    Err(format!("{} incidents; {} damaged places; {objects}", found.incidents.len(), found.damaged_lines))
 }
 
 /// The nearest directory above that exists must take new entries.

@@ -9,6 +9,7 @@
 mod check;
 mod choice;
 mod error;
+mod journal;
 mod json;
 mod load;
 mod nearest;
@@ -22,8 +23,11 @@ mod toml;
 mod value;
 mod yaml;
 
-pub use choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, UnknownChoice, Wildcards};
+pub use choice::{
+    BuiltinMask, Durability, Fields, JournalFormat, JournalMessage, OnExisting, TimeSource, UnknownChoice, Wildcards,
+};
 pub use error::{ConfigError, Place};
+pub use journal::Journal;
 pub use load::Format;
 pub use reference::{example, example_in, reference_markdown};
 pub use rule::{EventRule, RuleAction, RuleMatch};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, Wildcards};
+use super::choice::{BuiltinMask, Durability, Fields, JournalMessage, OnExisting, TimeSource, Wildcards};
+use super::journal::Journal;
 use super::rule::{EventRule, RuleAction, RuleMatch};
 use super::sampling::Sampling;
 use super::value::{Setting, Value};
@@ -50,11 +51,15 @@ pub enum Shape {
     Target,
     /// One line of a log, or a template.
     Line,
+    /// Where objects are stored.
+    StoreUrl,
 }
 
 impl Shape {
     /// The longest field path, in characters.
     pub(super) const FIELD_CHARS: usize = 256;
+    /// The longest URL, in characters.
+    pub(super) const URL_CHARS: usize = 2_048;
     /// The longest line, in characters.
     pub(super) const LINE_CHARS: usize = 16_384;
 
@@ -65,6 +70,7 @@ impl Shape {
             Self::FieldPath => r"^[^\x00-\x1f\x7f-\x9f]+$",
             Self::Target => r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
             Self::Line => r"^[^\x00\n\r]*[^\x00-\x20][^\x00\n\r]*$",
+            Self::StoreUrl => r"^(file:///|(s3|s3a|gs|az|adl|azure|abfs|abfss)://)[^\x00-\x20\x7f]+$",
         }
     }
 
@@ -73,6 +79,7 @@ impl Shape {
         match self {
             Self::FilePath => None,
             Self::FieldPath | Self::Target => Some(Self::FIELD_CHARS),
+            Self::StoreUrl => Some(Self::URL_CHARS),
             Self::Line => Some(Self::LINE_CHARS),
         }
     }
@@ -87,6 +94,9 @@ impl Shape {
                 "identifiers (ASCII letters, digits and _, no digit first) joined by dots, at most {} characters",
                 Self::FIELD_CHARS
             ),
+            Self::StoreUrl => {
+                format!("a URL of at most {} characters: s3://…, gs://…, az://… or file:///…", Self::URL_CHARS)
+            }
             Self::Line => format!("a line that is not blank, of at most {} characters", Self::LINE_CHARS),
         }
     }
@@ -98,6 +108,7 @@ impl Shape {
             Self::FieldPath => "field paths",
             Self::Target => "target paths",
             Self::Line => "lines",
+            Self::StoreUrl => "URLs",
         }
     }
 }
@@ -144,6 +155,8 @@ pub enum Kind {
     },
     /// A [`Sampling`] or nothing.
     Sampling,
+    /// A [`Journal`].
+    Journal,
     /// A list of [`EventRule`]s.
     Rules {
         /// The most accepted.
@@ -173,6 +186,14 @@ impl Kind {
                     Sampling::KEEP,
                     Sampling::RATIO
                 )
+            }
+            Self::Journal => {
+                let keys = Journal::KEYS.iter().zip(Journal::FIELDS).zip(Journal::defaults());
+                let key = |((key, field), default): ((&&str, &Field), String)| {
+                    format!("{key} ({}; default {default})", field.accepted())
+                };
+                let keys: Vec<String> = keys.map(key).collect();
+                format!("a map of {}", keys.join(", "))
             }
             Self::Rules { max_items } => {
                 let (keys, fields) = (EventRule::KEYS.join(", "), EventRule::MOST_FIELDS);
@@ -269,6 +290,9 @@ macro_rules! settings {
 settings! {
     /// Directory for everything learned, so that it survives a restart. Unset: kept in memory only.
     data_dir: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/var/lib/oddline".into());
+    /// A baseline (`oddline baseline export`) to start from when nothing was learned yet: a data dir without a checkpoint, or none. One that is damaged, or of
+    /// other masks or limits of a line, is an error. Once there is a checkpoint it is not looked at.
+    baseline: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/etc/oddline/fleet.baseline".into());
     /// The share of events that may be called anomalies: the threshold on the p-value.
     alert_budget: f64 = 0.001, Kind::Number { min: 1e-6, max: 0.1 }, unit "share of events";
     /// No alerts before this many events. Learning ends when either this or `learning_secs` is reached.
@@ -338,6 +362,15 @@ settings! {
     retention_hours: u64 = 168, Kind::Integer { min: 1, max: 87_600 }, unit "hours";
     /// Disk for the data dir; at the limit the oldest history goes first.
     max_disk_bytes: u64 = GIB, Kind::Integer { min: 16 * MIB, max: EIB }, unit "bytes";
+    /// Where incidents are kept, and how. They are gathered in memory and written as one object when there are `batch_incidents`, after `interval_secs`, or when oddline
+    /// ends; an object is never rewritten. Keys are those of a Hive-partitioned table (`host=…/date=…/hour=…`), so that DuckDB, ClickHouse, Spark or Trino read the journals of many
+    /// hosts as one. Without `url` they are in the data dir; with one (`s3://`, `gs://`, `az://`: built with the feature `object-store`, credentials from the environment;
+    /// `file:///`) what cannot be stored waits in the data dir, up to `spool_bytes`. `host` is what the origin is called (unset: the machine's name); `parquet` needs the
+    /// feature `parquet`. What is left out of the map has its default. Without a data dir there is no journal.
+    journal: Journal = Journal::default(), Kind::Journal, unit "", sample Journal { url: Some("s3://logs/oddline".to_owned()), ..Journal::default() };
+    /// What the journal keeps of a message: `full` (the message, cut at 8 KiB, and its parameters), `template` (only the template), `hash` (the template and a 64-bit
+    /// FNV-1a hash of the message, to find it again elsewhere; it does not keep a secret).
+    journal_message: JournalMessage = JournalMessage::default(), Kind::Choice(JournalMessage::NAMES), unit "";
     /// Patterns of your own whose matches are variables, each a `name` (lower-case letters, digits and `_`, unique) and a
     /// `regex` (Rust `regex` syntax) that does not match the empty text. They come before the built-in ones, in this order.
     masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample vec![Mask { name: "order".to_owned(), regex: "ORD-[0-9]+".to_owned() }];

@@ -1,5 +1,7 @@
 //! Everything one lane learned, and the combined score.
 
+mod join;
+
 use super::calibration::{self, BINS, Calibration, TailShape};
 use super::categorical::Categorical;
 use super::hold::Hold;
@@ -95,6 +97,8 @@ pub struct Scored {
     pub excess: Option<Excess>,
     /// What a numeric reason rests on.
     pub outlier: Option<Outlier>,
+    /// The wildcard that a reason of a new value rests on.
+    pub new_value: Option<usize>,
 }
 
 /// What a lane saw since it was last asked, for the other lanes.
@@ -310,6 +314,7 @@ impl Model {
             reasons,
             excess: self.rate.excess().filter(|_| reasons.contains(&Some(Reason::RateSpike))),
             outlier: self.numeric.outlier().filter(|_| reasons.contains(&Some(Reason::NumericOutlier))),
+            new_value: self.categorical.place().filter(|_| reasons.contains(&Some(Reason::NewValue))),
         }
     }
 
@@ -435,6 +440,7 @@ impl Model {
             reasons: reasons(&weighted, false),
             excess: None,
             outlier: None,
+            new_value: None,
         };
         (!suppressed).then_some((silent, scored))
     }

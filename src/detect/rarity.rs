@@ -9,6 +9,8 @@
 //! when it has grown by 2^256 everything is scaled back. "This rare or rarer" is a prefix sum over buckets of a quarter
 //! octave (Fenwick, Software: Practice and Experience 24, 1994): 12 additions.
 
+mod join;
+
 use super::logarithm::ln;
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;

@@ -24,6 +24,12 @@ pub enum EngineError {
         /// What is wrong with its pattern.
         source: Box<regex::Error>,
     },
+    /// The baseline that a new data dir is to start from is not accepted.
+    #[error("baseline: {0}")]
+    Baseline(#[from] super::baseline::BaselineError),
+    /// The journal of incidents cannot be had.
+    #[error(transparent)]
+    Journal(#[from] super::incidents::JournalError),
     /// All 255 lanes are taken.
     #[error("all 255 lanes of this engine are taken: give one back before taking another")]
     TooManyLanes,

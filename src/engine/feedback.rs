@@ -240,13 +240,26 @@ pub fn template_text(
     config: &Config,
     id: TemplateId,
 ) -> Result<Option<String>, FeedbackError> {
+    let store = read_templates(fs, data_dir, config)?;
+    Ok(store.and_then(|store| store.by_id(id).map(|template| String::from_utf8_lossy(&template.text).into_owned())))
+}
+
+fn read_templates(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    config: &Config,
+) -> Result<Option<TemplateStore>, FeedbackError> {
     let Some(newest) = checkpoint::read_newest(fs, &data_dir.join("state")).map_err(FeedbackError::from)?.checkpoint
     else {
         return Ok(None);
     };
     let Some(section) = newest.section(sections::TEMPLATES) else { return Ok(None) };
-    let store = TemplateStore::restore(template_options(config)?, section).ok();
-    Ok(store.and_then(|store| store.by_id(id).map(|template| String::from_utf8_lossy(&template.text).into_owned())))
+    Ok(TemplateStore::restore(template_options(config)?, section).ok())
+}
+
+/// The templates of the newest checkpoint, for texts; `None` when they cannot be had.
+pub(super) fn newest_templates(fs: &dyn FileSystem, data_dir: &Path, config: &Config) -> Option<TemplateStore> {
+    read_templates(fs, data_dir, config).inspect_err(|error| tracing::warn!(%error, "texts of templates")).ok()?
 }
 
 /// The template of an event in the write-ahead log or the chunks; `None` when neither has it: it is older than what is kept, or not written yet.

@@ -175,12 +175,12 @@ fn id_of(lane: u8, run: u32, number: u64, time: Timestamp) -> EventId {
 }
 
 /// Shows every file of the history; returns the segments of the log they stand for.
-fn visit_files(
+pub(super) fn visit_files(
     fs: &dyn FileSystem,
     data_dir: &Path,
     damaged: &mut Vec<String>,
     visitor: &mut dyn FnMut(&ChunkReader) -> Result<(), StorageError>,
-) -> Result<BTreeSet<(u8, u64)>, EngineError> {
+) -> Result<BTreeSet<(u8, u64)>, StorageError> {
     let chunks = data_dir.join("chunks");
     let mut sealed = BTreeSet::new();
     for hour in chunk_dir::hours(fs, &chunks)? {
@@ -195,12 +195,12 @@ fn visit_files(
 }
 
 /// Shows every event of the log that is not in a file of the history.
-fn visit_log(
+pub(super) fn visit_log(
     fs: &dyn FileSystem,
     data_dir: &Path,
     sealed: &BTreeSet<(u8, u64)>,
     visitor: &mut dyn FnMut(EventId, WalEvent),
-) -> Result<(), EngineError> {
+) -> Result<(), StorageError> {
     let wal_dir = data_dir.join("wal");
     for lane in wal::lanes(fs, &wal_dir)? {
         for sequence in wal::segments(fs, &wal_dir, lane)? {

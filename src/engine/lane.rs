@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::core::{ParkedLane, model_options};
 use super::error::EngineError;
+use super::incidents::{self, Circumstances};
 use super::learned::Learned;
 use super::log::Log;
 use super::open::Inner;
@@ -25,6 +26,7 @@ use crate::event::{
     DetectorKind, EventId, Measure, Observation, REASONS, Reason, Ruling, State, StreamKey, TemplateId, Timestamp,
     Verdict,
 };
+use crate::storage::journal::MessagePart;
 use crate::storage::wal::{Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent};
 use crate::template::explain::Explanation;
 use crate::template::{LaneMatcher, Match, Slot};
@@ -213,7 +215,31 @@ impl Lane {
         }
         let measure = self.measure(observation.message, &scored);
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
-        Verdict { measure, ruling, sample_ratio, ..self.verdict(&scored, found.id, event_id) }
+        let verdict = Verdict { measure, ruling, sample_ratio, ..self.verdict(&scored, found.id, event_id) };
+        if verdict.is_anomaly {
+            self.report(observation, &verdict, &scored);
+        }
+        verdict
+    }
+
+    /// Tells the journal of an incident.
+    #[cold]
+    fn report(&mut self, observation: &Observation<'_>, verdict: &Verdict, scored: &Scored) {
+        let inner = Arc::clone(&self.inner);
+        let Some(reporter) = &inner.reporter else { return };
+        let message = observation.message;
+        let odd = scored.outlier.map(|outlier| outlier.place).or(scored.new_value);
+        let odd = odd.and_then(|place| self.matcher.skeleton().variables(message).nth(place));
+        let parameters = || self.parameters(message).into_iter().map(Cow::into_owned).collect();
+        let circumstances = Circumstances {
+            time: observation.timestamp,
+            stream: incidents::stream_text(observation),
+            message: MessagePart::new(reporter.mode(), message, parameters, odd),
+            template: self.template_text(verdict.template).map(|text| text.to_string()).unwrap_or_default(),
+            rule: incidents::rule_text(&inner.core.config, verdict.ruling),
+            synthetic: false,
+        };
+        reporter.report(incidents::incident(verdict, circumstances));
     }
 
     /// What overrides the score of an event of the slot's template, which was looked at.
@@ -277,8 +303,28 @@ impl Lane {
             if let Some(sampler) = &mut self.sampler {
                 sampler.alert(stream, now);
             }
-            self.synthetic.push(Synthetic { verdict, timestamp: now, stream, template_text });
+            self.synthetic.push(Synthetic {
+                verdict,
+                timestamp: now,
+                stream,
+                template_text: Arc::clone(&template_text),
+            });
+            self.report_silence(now, stream, &verdict, &template_text);
         }
+    }
+
+    /// Tells the journal of a silence.
+    fn report_silence(&self, now: Timestamp, stream: StreamKey, verdict: &Verdict, template: &str) {
+        let Some(reporter) = &self.inner.reporter else { return };
+        let circumstances = Circumstances {
+            time: now,
+            stream: incidents::key_text(stream),
+            template: template.to_owned(),
+            message: MessagePart::default(),
+            rule: None,
+            synthetic: true,
+        };
+        reporter.report(incidents::incident(verdict, circumstances));
     }
 
     /// Whether the user wants no alert of the slot's template.

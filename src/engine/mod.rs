@@ -10,12 +10,15 @@
 //! | reading the history, beside an engine that runs | `history` | any |
 //! | what the user said of templates | `feedback` | read by the writer |
 //! | L0: the newest events in memory, within a budget | `window`, `budget` | open ones with their lane, sealed ones for all |
+//! | what lanes tell the journal, and reading it | [`incidents`] | its own thread, bounded queue |
+//! | all that is known of one event, and the history around it | [`story`], `past` | |
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
 //! | WAL, checkpoints, L1 | `writer` | its own thread, bounded queue |
 //! | the history: L1 from segments, L2 from hours, retention | `historian` | L1 in the writer's, the rest in a thread of its own |
 //! | checkpoint sections as bytes | `sections` | |
+//! | what was learned made portable: exported, merged, loaded | [`baseline`] | |
 //! | engines of this process by data dir | `registry` | |
 //!
 //! # Way of an event
@@ -35,16 +38,19 @@
 //! Scoring goes on with state `degraded`. The writer drops what it is given until a lane starts a new segment, after [`REOPEN_SECS`](lane::REOPEN_SECS)
 //! seconds and then twice as long each time, up to [`MOST_REOPEN_SECS`](lane::MOST_REOPEN_SECS); once that and a fresh checkpoint are written nothing of what was learned is missing on disk, and the state is as before.
 
+pub mod baseline;
 mod budget;
 mod core;
 mod error;
 pub mod feedback;
 mod historian;
 pub mod history;
+pub mod incidents;
 pub mod lane;
 mod learned;
 mod log;
 mod open;
+mod past;
 mod picture;
 mod registry;
 mod ruling;
@@ -52,6 +58,7 @@ mod sampler;
 mod sections;
 mod seed;
 mod stats;
+pub mod story;
 mod texts;
 mod timer;
 pub mod window;
@@ -60,6 +67,6 @@ mod writer;
 pub use error::EngineError;
 pub use lane::{Lane, Synthetic};
 pub use open::{Engine, Environment, RecoveryReport, template_options};
-pub use stats::{Stats, TemplateSummary};
+pub use stats::{JournalStats, Stats, TemplateSummary};
 
 pub use crate::template::explain::Explanation;

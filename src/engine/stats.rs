@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::core::Core;
 use crate::event::{State, TemplateId, Timestamp};
+use crate::storage::journal::Status;
 
 /// What an engine is and holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -50,6 +51,30 @@ pub struct Stats {
     pub storage_errors_total: u64,
     /// The failure persistence has not recovered from.
     pub failure: Option<String>,
+    /// The journal of incidents; none where there is none.
+    pub journal: Option<JournalStats>,
+}
+
+/// The journal of incidents in this run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JournalStats {
+    /// Incidents in memory that are not written.
+    pub queued: u64,
+    /// Incidents there was no room for.
+    pub dropped_total: u64,
+    /// Objects the store took.
+    pub stored_total: u64,
+    /// Objects that had to wait on disk for the store.
+    pub spooled_total: u64,
+    /// What the store said the last time, when it failed and has not worked since.
+    pub failure: Option<String>,
+}
+
+impl From<Status> for JournalStats {
+    fn from(status: Status) -> Self {
+        let Status { queued, dropped_total, stored_total, spooled_total, failure } = status;
+        Self { queued, dropped_total, stored_total, spooled_total, failure }
+    }
 }
 
 /// One template and how often it was seen.
@@ -103,6 +128,7 @@ impl Core {
             wal_dropped_bytes_total: gauge(&self.gauges.wal_dropped_bytes_total),
             storage_errors_total: gauge(&self.gauges.storage_errors_total),
             failure: self.failure(),
+            journal: None,
         }
     }
 

@@ -94,9 +94,15 @@ pub(super) fn generalised(token: &[u8]) -> Option<Vec<u8>> {
     (wildcards == usize::from(is_one)).then(|| [around.0, WILDCARD.as_bytes(), around.1].concat())
 }
 
-/// Whether a template's token is `key=<*>`.
-pub(super) fn is_generalised(token: &[u8]) -> bool {
-    generalised(token).is_some_and(|text| text == token)
+/// `key=<*>`, when that is what two tokens have in common.
+pub(super) fn common(token: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    generalised(token).filter(|text| generalised(other).as_ref() == Some(text))
+}
+
+/// Whether a template's text has a wildcard in whose place words may stand that no mask makes a variable.
+pub(super) fn has_open_wildcard(text: &[u8]) -> bool {
+    let is_open = |token: &[u8]| token == WILDCARD.as_bytes() || generalised(token).is_some_and(|text| text == token);
+    text.split(|byte| *byte == b' ').any(is_open)
 }
 
 fn second_hash(token: &[u8]) -> Option<u64> {
@@ -130,7 +136,8 @@ mod tests {
         for token in ["user=ann", "(rhost=\"a-b.example\"),", "a=b=c;"] {
             let text = generalised(token.as_bytes()).unwrap();
             assert_eq!(second_hash(token.as_bytes()), Some(hashes_of_text(&text)[0]));
-            assert!(is_generalised(&text) && !is_generalised(token.as_bytes()));
+            assert!(has_open_wildcard(&text) && !has_open_wildcard(token.as_bytes()));
+            assert_eq!(common(token.as_bytes(), &text), Some(text));
         }
     }
 }

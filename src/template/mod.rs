@@ -44,6 +44,7 @@ pub mod store;
 pub mod tokenise;
 mod tree;
 mod typed;
+pub mod unify;
 
 pub use cache::{LaneMatcher, Match};
 pub use image::ImageError;

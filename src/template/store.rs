@@ -18,7 +18,7 @@ use super::kind::Kind;
 use super::queue::EvictionQueue;
 use super::shared::SharedSlots;
 use super::similar::{self, Family, SimilarTable};
-use super::tokenise::{self, Masking, Skeleton, WILDCARD, WILDCARD_TOKEN};
+use super::tokenise::{self, Masking, Skeleton, WILDCARD};
 use super::tree::Tree;
 use super::{Match, Slot};
 use crate::event::TemplateId;
@@ -112,12 +112,6 @@ impl Entry {
     /// The text of a token.
     fn token(&self, position: usize) -> Option<&[u8]> {
         self.template.text.split(|byte| *byte == b' ').nth(position)
-    }
-
-    /// Has a wildcard in whose place words may stand that no mask makes a variable.
-    fn has_open_wildcard(&self) -> bool {
-        self.tokens.contains(&WILDCARD_TOKEN)
-            || self.template.text.split(|byte| *byte == b' ').any(keyed::is_generalised)
     }
 
     /// Puts `wildcard` in place of a token; returns the hash of its skeleton then.
@@ -312,7 +306,7 @@ impl TemplateStore {
     pub fn learn_seed(&mut self, skeleton: &Skeleton, template: &[u8]) -> Learned {
         let learned = self.learn(skeleton, template);
         let Some(Some(entry)) = self.entries.get_mut(learned.slot.index()) else { return learned };
-        if !entry.generalised && entry.has_open_wildcard() {
+        if !entry.generalised && keyed::has_open_wildcard(&entry.template.text) {
             entry.generalised = true;
             self.enter_tree(learned.slot);
         }
@@ -417,7 +411,7 @@ impl TemplateStore {
     }
 
     /// Merges the family that `slot` completes, and whatever family the merged template then completes.
-    fn generalise(&mut self, mut slot: Slot) -> Slot {
+    pub(super) fn generalise(&mut self, mut slot: Slot) -> Slot {
         while let Some(family) = self.family_of(slot) {
             slot = self.merge(&family);
         }
@@ -459,10 +453,9 @@ impl TemplateStore {
 
     /// `key=<*>`, when that is what all members of a family have in common where they differ.
     fn common_key(&self, family: &Family) -> Option<Vec<u8>> {
-        let keyed = |slot: &Slot| keyed::generalised(self.entry(*slot)?.token(family.position)?);
-        let (first, others) = family.members.split_first()?;
-        let common = keyed(first)?;
-        others.iter().all(|other| keyed(other).as_ref() == Some(&common)).then_some(common)
+        let mut tokens = family.members.iter().map(|slot| self.entry(*slot)?.token(family.position));
+        let first = keyed::generalised(tokens.next()??)?;
+        tokens.try_fold(first, |common, token| keyed::common(&common, token?))
     }
 
     /// Takes `from` into `into`; the slot of `from` is free afterwards.
