@@ -391,6 +391,19 @@ mod tests {
     }
 
     #[test]
+    fn the_key_stays_that_one_host_found_the_word_of_to_be_variable() {
+        let line = |name: &&str| format!("login failed user={name}, tty=ssh");
+        let general: Vec<String> = NAMES.iter().map(line).collect();
+        let general = store(&general.iter().map(String::as_str).collect::<Vec<_>>());
+        let single = store(&[&line(&"zoe"), "login failed user=ann, tty=tty"]);
+        let (mut one, _) = unified(&[&general, &single]);
+        let mut found = texts(&one);
+        found.sort();
+        assert_eq!(found, ["login failed user=<*>, tty=ssh", "login failed user=ann, tty=tty"]);
+        assert!(!one.learn_text(line(&"yan").as_bytes()).is_new);
+    }
+
+    #[test]
     fn what_was_generalised_at_two_places_from_one_line_has_two_wildcards() {
         let by_name = logins(&NAMES);
         let lines: Vec<String> = NAMES.iter().map(|name| format!("session opened for ann by {name}")).collect();
