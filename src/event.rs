@@ -96,6 +96,12 @@ impl FromStr for EventId {
     }
 }
 
+/// What a stream is called, for who wants to read it: asked for only when an event is an incident.
+pub trait StreamName: fmt::Debug {
+    /// The name, such as the host's.
+    fn name(&self) -> String;
+}
+
 /// What scoring needs of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Observation<'a> {
@@ -107,12 +113,14 @@ pub struct Observation<'a> {
     pub stream: StreamKey,
     /// Text of the event's own level field, when it has one (`"ERROR"`, `"warn"`).
     pub level: Option<&'a str>,
+    /// What the stream is called, when somebody knows.
+    pub stream_name: Option<&'a dyn StreamName>,
 }
 
 impl<'a> Observation<'a> {
     /// A message of the default stream without a level of its own.
     pub fn new(message: &'a [u8], timestamp: Timestamp) -> Self {
-        Self { message, timestamp, stream: StreamKey::default(), level: None }
+        Self { message, timestamp, stream: StreamKey::default(), level: None, stream_name: None }
     }
 }
 

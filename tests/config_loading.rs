@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use oddline::config::{
-    AlertBudget, BuiltinMask, Config, ConfigError, Durability, EventRule, FIELDS, Field, Fields, Format, Kind, Mask,
-    OnExisting, Per, RuleAction, RuleMatch, Sampling, TimeSource, Wildcards,
+    AlertBudget, BuiltinMask, Config, ConfigError, Durability, EventRule, FIELDS, Field, Fields, Format, Journal,
+    JournalMessage, Kind, Mask, OnExisting, Per, RuleAction, RuleMatch, Sampling, TimeSource, Wildcards,
 };
 
 const FORMATS: [Format; 3] = [Format::Yaml, Format::Toml, Format::Json];
@@ -31,6 +31,9 @@ fn one_key(format: Format, key: &str, value: &str) -> String {
 
 fn everything() -> Config {
     Config {
+        baseline: Some("/fleet.baseline".into()),
+        journal: Journal { url: Some("s3://logs/oddline".to_owned()), interval_secs: 60, ..Journal::default() },
+        journal_message: JournalMessage::Hash,
         data_dir: Some(PathBuf::from("/var/lib/oddline")),
         alert_budget: AlertBudget::Rate { alerts: 5, per: Per::Hour },
         learning_events: 1,
@@ -46,6 +49,7 @@ fn everything() -> Config {
         sequence_weight: 0.75,
         silence_weight: 1.5,
         similar_incident_weight: 1.25,
+        window_secs: 7,
         message_field: "log".to_owned(),
         timestamp_field: "time \"when\" 🕐".to_owned(),
         level_field: Some("log.level".to_owned()),
@@ -173,7 +177,10 @@ fn an_unknown_key_names_its_line_and_the_nearest_known_key() {
         "oddline.yaml:3: unknown key \"alert_buget\"; did you mean \"alert_budget\"?"
     );
     let far = message("colour: red\n");
-    assert!(far.starts_with("oddline.yaml:1: unknown key \"colour\"; known keys: data_dir, alert_budget, "), "{far}");
+    assert!(
+        far.starts_with("oddline.yaml:1: unknown key \"colour\"; known keys: data_dir, baseline, alert_budget, "),
+        "{far}"
+    );
     for format in FORMATS {
         let error = Config::from_str(&one_key(format, "retention_hour", "1"), format, "test").unwrap_err();
         let ConfigError::UnknownKey { key, nearest, .. } = &error else { panic!("{error}") };

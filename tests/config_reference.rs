@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use oddline::config::{Config, FIELDS, Format, Kind, example, example_in, json_schema, reference_markdown};
+use oddline::config::{Config, FIELDS, Format, Journal, Kind, example, example_in, json_schema, reference_markdown};
 use serde_json::Value;
 
 fn keys_of_struct() -> Vec<String> {
@@ -91,6 +91,7 @@ fn the_reference_has_a_row_for_every_key_with_default_and_bounds() {
         assert!(row.starts_with(&format!("| `{}` | {} |", field.key, field.accepted())), "{row}");
         let default = match &defaults[field.key] {
             Value::Null => "unset".to_owned(),
+            _ if field.kind == Kind::Journal => "`{}`".to_owned(),
             value => format!("`{value}`"),
         };
         assert!(row.contains(&format!("| {default} |")), "{row} {default}");
@@ -174,6 +175,18 @@ fn the_schema_says_what_the_table_says() {
                 let kinds = property["anyOf"].as_array().unwrap();
                 assert_eq!((kinds[0]["minimum"].as_f64(), kinds[0]["maximum"].as_f64()), (Some(1e-6), Some(0.1)));
                 assert!(kinds[1]["pattern"].is_string());
+            }
+            Kind::Journal => {
+                let journal = &schema["$defs"]["Journal"];
+                assert_eq!(journal["additionalProperties"], false);
+                let defaults = serde_json::to_value(Journal::default()).unwrap();
+                assert_eq!(journal["properties"].as_object().unwrap().len(), defaults.as_object().unwrap().len());
+                for key in ["batch_incidents", "interval_secs", "spool_bytes", "max_bytes"] {
+                    assert!(journal["properties"][key]["maximum"].is_number(), "{key}");
+                    assert!(field.accepted().contains(&format!("{key} (a whole number")), "{}", field.accepted());
+                }
+                assert!(journal["properties"]["url"]["pattern"].is_string());
+                assert!(field.accepted().contains("default 10)"), "the default of interval_secs");
             }
             other => panic!("{other:?} has no check here"),
         }

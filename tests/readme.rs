@@ -18,7 +18,7 @@ fn with_generated(readme: &str, name: &str, text: &str) -> String {
 
 /// What each way into Vector can do, as the manifests say.
 fn capabilities() -> String {
-    let ways = ["vector-lua", "vector-sidecar"].map(|name| {
+    let ways = ["vector-native", "vector-sidecar", "vector-lua"].map(|name| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("plugin-manifests/{name}.yaml"));
         Manifest::parse(name, &std::fs::read_to_string(path).unwrap()).unwrap()
     });

@@ -132,15 +132,15 @@ fn wrong_options_are_told_with_file_key_and_what_is_accepted() {
         path.display().to_string()
     };
     for (args, code, expected) in [
-        (vec!["--http".to_owned(), "0.0.0.0:1".to_owned()], 1, "token_file or token_env"),
+        (vec!["--http".to_owned(), "0.0.0.0:1".to_owned()], 1, "token_file, token_env or tls"),
         (vec!["--http".to_owned(), "nonsense".to_owned()], 1, "host:port, unix:PATH or fd:N"),
         (vec!["--listen".to_owned(), "127.0.0.1:1".to_owned()], 2, "--forward"),
         (vec!["--serve-config".to_owned(), write("a.toml", "lane = 1\n")], 1, "lane"),
-        (vec!["--serve-config".to_owned(), write("b.yaml", "vector: {tls: {key_pass: x}}\n")], 1, "key_pass"),
+        (vec!["--serve-config".to_owned(), write("b.yaml", "vector: {tls: {key_word: x}}\n")], 1, "key_word"),
         (vec!["--serve-config".to_owned(), write("c.toml", "lanes = 100\n")], 1, "from 1 to 64"),
         (vec!["--serve-config".to_owned(), write("d.txt", "")], 1, "yaml, yml, toml, json"),
         (vec!["--serve-config".to_owned(), "/nowhere.toml".to_owned()], 1, "/nowhere.toml"),
-        (vec!["--forward".to_owned(), "https://127.0.0.1:1".to_owned()], 1, "forward_tls"),
+        (vec!["--forward".to_owned(), "ftp://127.0.0.1:1".to_owned()], 1, "http://host:port or https://host:port"),
         (vec!["--alert-budget".to_owned(), "7".to_owned()], 2, "alert_budget"),
     ] {
         let args: Vec<_> = args.iter().map(String::as_str).collect();
@@ -214,8 +214,13 @@ fn the_example_of_the_options_holds_every_one_with_its_default() {
         })
         .collect();
     let written = serde_json::to_value(toml::from_str::<Options>(&uncommented).unwrap()).unwrap();
-    // These two each belong to one direction.
-    let of_the_other = [".vector.forward_tls.verify_certificate", ".vector.tls.server_name"];
+    // These belong to one direction.
+    let of_the_other = [
+        ".http.tls.server_name",
+        ".http.tls.verify_hostname",
+        ".vector.tls.server_name",
+        ".vector.tls.verify_hostname",
+    ];
     assert_eq!(missing(&written, String::new()), of_the_other);
 }
 

@@ -1,10 +1,10 @@
-//! Chunks: format, directories by hour, retention.
+//! The history: format of L1 and L2, merging, directories by hour, retention.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oddline::event::{StreamKey, TemplateId, Timestamp};
-use oddline::storage::chunk::{self, Chunk, ChunkId};
+use oddline::storage::chunk::{self, ChunkOptions, ChunkReader, ChunkWriter, EventAt, Group, Level, MOST_SERIES};
 use oddline::storage::error::StorageError;
 use oddline::storage::hour::Hour;
 use oddline::storage::mem_fs::{Faults, MemFs};
@@ -13,16 +13,20 @@ use oddline::storage::wal::WalEvent;
 use oddline::storage::{FileSystem, RealFs, chunk_dir, disk_usage};
 use proptest::prelude::*;
 
-const ID: ChunkId = ChunkId { lane: 2, sequence: 9, run: 1, first_event: 1_000 };
 const HOUR: i64 = 3_600_000_000;
+const BEGUN: i64 = 1_764_000_000_000_000;
 
 fn dir() -> &'static Path {
     Path::new("/data/chunks")
 }
 
+fn options(level: Level) -> ChunkOptions {
+    ChunkOptions { level, created: Timestamp(BEGUN), window_secs: 10, marked_flag: 1, keeps_events: true }
+}
+
 fn event(number: i64) -> WalEvent {
     WalEvent {
-        timestamp: Timestamp(1_764_000_000_000_000 + number * 1_500),
+        timestamp: Timestamp(BEGUN + number * 1_500),
         template: TemplateId(number as u64 % 5 + 100),
         statistic: (number % 5) as f32 * 0.5,
         stream: StreamKey(number as u64 % 3),
@@ -36,16 +40,47 @@ fn text(id: TemplateId) -> Option<Vec<u8>> {
     (id.0 != 104).then(|| format!("template {id}").into_bytes())
 }
 
-fn encode(events: &[WalEvent]) -> Vec<u8> {
-    chunk::encode(ID, events, &mut text).unwrap()
+fn at(lane: u8, number: u64) -> EventAt {
+    EventAt { lane, run: 1, sequence: 9, number }
 }
 
-fn decode(bytes: &[u8]) -> Result<Chunk, StorageError> {
-    chunk::decode(Path::new("test.chunk"), bytes)
+fn disk() -> MemFs {
+    let fs = MemFs::new();
+    fs.create_dir_all(Path::new("/d")).unwrap();
+    fs
+}
+
+/// A file `/d/<name>` with these events of lane 2 from number 1,000 on.
+fn write(fs: &MemFs, name: &str, events: &[WalEvent]) -> PathBuf {
+    let mut writer = ChunkWriter::create(fs, Path::new("/d"), name, options(Level::L1)).unwrap();
+    writer.add_source(2, 9);
+    for (number, event) in (1_000..).zip(events) {
+        writer.push(at(2, number), event).unwrap();
+    }
+    writer.finish(&mut text).unwrap().path
+}
+
+fn groups(fs: &MemFs, reader: &ChunkReader) -> Vec<Group> {
+    reader.summary().groups.iter().map(|place| reader.group(fs, place).unwrap()).collect()
+}
+
+fn read(fs: &MemFs, path: &Path) -> Vec<WalEvent> {
+    let reader = ChunkReader::open(fs, path).unwrap();
+    groups(fs, &reader).into_iter().flat_map(|group| group.events).collect()
 }
 
 fn same(a: &[WalEvent], b: &[WalEvent]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same_bits(b))
+}
+
+/// Three groups: three lanes, a few events each.
+fn three_groups(fs: &MemFs) -> PathBuf {
+    let mut writer = ChunkWriter::create(fs, Path::new("/d"), "three", options(Level::L2)).unwrap();
+    for lane in 0..3u8 {
+        writer.add_source(lane, 9);
+        (0..4).for_each(|n| writer.push(at(lane, n), &event(n as i64)).unwrap());
+    }
+    writer.finish(&mut text).unwrap().path
 }
 
 #[test]
@@ -59,110 +94,324 @@ fn golden_bytes() {
         flags: 1,
         ..WalEvent::default()
     };
-    let bytes = chunk::encode(ID, &[event], &mut |_| Some(b"a <*>".to_vec())).unwrap();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let fs = disk();
+    let mut writer = ChunkWriter::create(&fs, Path::new("/d"), "golden", options(Level::L1)).unwrap();
+    writer.add_source(2, 9);
+    writer.push(at(2, 1_000), &event).unwrap();
+    let path = writer.finish(&mut |_| Some(b"a <*>".to_vec())).unwrap().path;
+    let hex: String = fs.read(&path).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
     let expected = [
-        "4f444c4e43484b31 01000000 02 000000 0900000000000000 01000000 e803000000000000",
-        "10000000 19000000 28b52ffd2010810000 01 8877665544332211 01 05 61203c2a3e",
-        "02000000 0b000000 28b52ffd2002110000 d00f",
-        "01000000 0a000000 28b52ffd2001090000 00",
-        "04000000 0d000000 28b52ffd2004210000 0000c03f",
-        "0a000000 13000000 28b52ffd200a510000 01 fe00000000000000 00",
-        "02000000 0b000000 28b52ffd2002110000 0401",
-        "0100000000000000 e803000000000000 e803000000000000 d900000000000000 4d17fabd 4f444c4e43484b45",
+        // header; frame of the group, its head, its columns; frame of the summary; footer
+        "4f444c4e43484b32 02000000 01000000 0040624159440600 4b531d50",
+        "f50d ea56 83000000 c53907ef 01",
+        "02 01000000 0900000000000000 e803000000000000 01 e803000000000000 e803000000000000",
+        "0811 28b52ffd20084100008877665544332211 020b 28b52ffd2002110000d00f 010a 28b52ffd200109000000",
+        "040d 28b52ffd20042100000000c03f 0a13 28b52ffd200a51000001fe0000000000000000 020b 28b52ffd20021100000401",
+        "f50d 3f9a 44000000 96e8c72d 02",
+        "4c4228b52ffd204ccd0100e40280ade204000000010209011c9001020100000009e80701e803000188776655443322110105",
+        "61203c2a3e0100010103003e27ae3ca000c6",
+        "ac00000000000000 1901000000000000 72138e19 4f444c4e43484b45",
     ];
     assert_eq!(hex, expected.concat().replace(' ', ""));
 }
 
 #[test]
 fn events_templates_counts_and_times_come_back() {
-    let events: Vec<WalEvent> = (0..1_003).map(event).collect();
-    let bytes = encode(&events);
-    let chunk = decode(&bytes).unwrap();
-    assert!(same(&chunk.events, &events));
-    assert_eq!(chunk.id, ID);
-    assert_eq!((chunk.min_time, chunk.max_time), (events[0].timestamp, events[1_002].timestamp));
-    let templates: Vec<(u64, u64, &[u8])> = chunk.templates.iter().map(|t| (t.id.0, t.events, &t.text[..])).collect();
-    assert_eq!(templates[0], (100, 201, &b"template 0000000000000064"[..]));
-    assert_eq!(templates[4], (104, 200, &b""[..]), "a template without a text has an empty one");
-    assert!(bytes.len() < 3_000, "{} bytes for 1,003 events", bytes.len());
+    let events: Vec<WalEvent> = (0..20_003).map(event).collect();
+    let fs = disk();
+    let path = write(&fs, "chunk", &events);
+    assert!(same(&read(&fs, &path), &events));
+    let reader = ChunkReader::open(&fs, &path).unwrap();
+    let summary = reader.summary();
+    assert_eq!((summary.events(), summary.groups.len(), &summary.sources[..]), (20_003, 1, &[(2, 9)][..]));
+    let place = summary.groups[0];
+    assert_eq!((place.id.lane, place.id.first_event, place.events), (2, 1_000, 20_003));
+    assert_eq!((place.min_time, place.max_time), (events[0].timestamp, events[20_002].timestamp));
+    let first = &summary.templates[0];
+    assert_eq!(
+        (first.id.0, first.events, first.marked, &first.text[..]),
+        (100, 4_001, 2_000, &b"template 0000000000000064"[..])
+    );
+    // A window of ten seconds holds 6,667 of these events.
+    let points: Vec<(i64, u64, u64)> =
+        summary.points(first).map(|point| (point.start.0 - BEGUN, point.events, point.marked)).collect();
+    assert_eq!(points, [(0, 1_334, 667), (10_000_000, 1_333, 666), (20_000_000, 1_333, 667), (30_000_000, 1, 0)]);
+    assert_eq!(summary.templates[4].text, b"", "a template without a text has an empty one");
+    let bytes = fs.len(&path).unwrap();
+    assert!(bytes < 12_000, "{bytes} bytes for 20,003 events");
 }
 
 #[test]
-fn an_empty_window_is_a_chunk_too() {
-    let chunk = decode(&encode(&[])).unwrap();
-    assert_eq!((chunk.events.len(), chunk.templates.len(), chunk.max_time), (0, 0, Timestamp(0)));
+fn a_gap_in_the_numbers_begins_a_group_so_that_a_number_finds_its_event() {
+    let fs = disk();
+    let mut writer = ChunkWriter::create(&fs, Path::new("/d"), "gap", options(Level::L1)).unwrap();
+    for number in (0..5).chain(9..12) {
+        writer.push(at(0, number), &event(number as i64)).unwrap();
+    }
+    let path = writer.finish(&mut text).unwrap().path;
+    let reader = ChunkReader::open(&fs, &path).unwrap();
+    let found: Vec<(u64, usize)> = groups(&fs, &reader).iter().map(|g| (g.id.first_event, g.events.len())).collect();
+    assert_eq!(found, [(0, 5), (9, 3)]);
 }
 
 #[test]
-fn a_flip_of_any_byte_and_a_cut_at_any_length_is_damage() {
-    let good = encode(&[event(0), event(1)]);
+fn more_events_than_a_group_takes_go_into_several() {
+    let fs = disk();
+    let events: Vec<WalEvent> = (0..300_000).map(event).collect();
+    let path = write(&fs, "large", &events);
+    assert_eq!(ChunkReader::open(&fs, &path).unwrap().summary().groups.len(), 2);
+    assert!(same(&read(&fs, &path), &events));
+}
+
+#[test]
+fn a_file_without_events_is_whole_and_one_that_only_counts_counts() {
+    let fs = disk();
+    let reader = ChunkReader::open(&fs, &write(&fs, "empty", &[])).unwrap();
+    assert_eq!((reader.summary().events(), reader.summary().groups.len()), (0, 0));
+    let options = ChunkOptions { keeps_events: false, ..options(Level::L1) };
+    let mut writer = ChunkWriter::create(&fs, Path::new("/d"), "thin", options).unwrap();
+    (0..100).for_each(|n| writer.push(at(0, n), &event(n as i64)).unwrap());
+    let written = writer.finish(&mut text).unwrap();
+    assert_eq!((written.events, written.dropped_events), (100, 100));
+    let reader = ChunkReader::open(&fs, &written.path).unwrap();
+    assert_eq!((reader.summary().events(), reader.summary().groups.len()), (100, 0));
+}
+
+#[test]
+fn beyond_the_cap_the_series_counted_least_recently_go_and_no_event_is_forgotten() {
+    let fs = disk();
+    let mut writer = ChunkWriter::create(&fs, Path::new("/d"), "many", options(Level::L1)).unwrap();
+    let many = MOST_SERIES as u64 * 3;
+    for number in 0..many {
+        let of = |template| WalEvent { template: TemplateId(template), ..event(number as i64) };
+        writer.push(at(0, number * 2), &of(number + 10)).unwrap();
+        writer.push(at(0, number * 2 + 1), &of(1)).unwrap();
+    }
+    let path = writer.finish(&mut |_| None).unwrap().path;
+    let reader = ChunkReader::open(&fs, &path).unwrap();
+    let summary = reader.summary();
+    assert!(summary.templates.len() <= MOST_SERIES && summary.templates.len() > MOST_SERIES / 2);
+    assert_eq!(summary.templates[0].events, many, "what is counted all the time stays");
+    assert!(summary.templates.iter().any(|counts| counts.id.0 == many + 9), "and what was counted last");
+    assert_eq!(summary.events(), many * 2);
+    assert_eq!(summary.unlisted_events, summary.evicted_series);
+}
+
+#[test]
+fn times_anywhere_cost_their_series_and_not_the_memory() {
+    let fs = disk();
+    let mut writer = ChunkWriter::create(&fs, Path::new("/d"), "wild", options(Level::L1)).unwrap();
+    for number in 0..700_000u64 {
+        let wild = WalEvent {
+            timestamp: Timestamp(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) as i64),
+            ..event(number as i64)
+        };
+        writer.push(at(0, number), &wild).unwrap();
+    }
+    let path = writer.finish(&mut text).unwrap().path;
+    let reader = ChunkReader::open(&fs, &path).unwrap();
+    assert_eq!(reader.summary().events(), 700_000);
+    assert!(reader.summary().unlisted_events > 0);
+    assert_eq!(reader.verify(&fs).unwrap(), 700_000);
+}
+
+/// Whatever a file is: an error, or what was written; and salvage finds what was not touched.
+fn survives(good: &[u8], bad: &[u8], touched: impl Fn(u64, u64) -> bool, what: &str) {
+    let fs = disk();
+    let path = Path::new("/d/three");
+    fs.put(path, good);
+    let reader = ChunkReader::open(&fs, path).unwrap();
+    let (places, expected) = (reader.summary().groups.clone(), groups(&fs, &reader));
+    fs.put(path, bad);
+    let untouched: Vec<&Group> = places
+        .iter()
+        .zip(&expected)
+        .filter(|(place, _)| !touched(place.offset, place.offset + place.length))
+        .map(|(_, group)| group)
+        .collect();
+    match ChunkReader::open(&fs, path) {
+        Err(error) => assert!(matches!(error, StorageError::Damaged { .. }), "{what}: {error}"),
+        Ok(reader) => {
+            let read: Vec<Group> = places.iter().filter_map(|place| reader.group(&fs, place).ok()).collect();
+            assert!(read.iter().eq(untouched.iter().copied()), "{what}");
+            assert_eq!(reader.summary().events(), 12, "{what}");
+        }
+    }
+    if touched(0, 28) {
+        return;
+    }
+    let salvaged = chunk::salvage(&fs, path, Path::new("/d"), "saved", options(Level::L2)).unwrap();
+    assert_eq!(salvaged.is_some(), !untouched.is_empty(), "{what}");
+    if let Some(written) = salvaged {
+        let reader = ChunkReader::open(&fs, &written.path).unwrap();
+        assert!(groups(&fs, &reader).iter().eq(untouched.iter().copied()), "{what}");
+    }
+}
+
+#[test]
+fn a_flip_of_any_byte_costs_its_part_and_yields_nothing_wrong() {
+    let fs = disk();
+    let path = three_groups(&fs);
+    let good = fs.read(&path).unwrap();
     for (offset, mask) in (0..good.len()).flat_map(|offset| [(offset, 0x01), (offset, 0x10), (offset, 0xff)]) {
         let mut bad = good.clone();
         bad[offset] ^= mask;
-        assert!(matches!(decode(&bad), Err(StorageError::Damaged { .. })), "byte {offset}");
+        let at = offset as u64;
+        survives(&good, &bad, |from, to| (from..to).contains(&at), &format!("byte {offset}"));
     }
-    for length in 0..good.len() {
-        assert!(matches!(decode(&good[..length]), Err(StorageError::Damaged { .. })), "length {length}");
-    }
-}
-
-/// Sets the checksum right, as a buggy writer would.
-fn reseal(bytes: &mut [u8]) {
-    let end = bytes.len() - 12;
-    let crc = crc32c::crc32c(&bytes[..end]);
-    bytes[end..end + 4].copy_from_slice(&crc.to_le_bytes());
 }
 
 #[test]
-fn a_flip_of_any_byte_under_a_valid_checksum_does_not_panic() {
-    let good = encode(&(0..20).map(event).collect::<Vec<_>>());
-    for (offset, mask) in (0..good.len()).flat_map(|offset| [(offset, 0x01), (offset, 0x80), (offset, 0xff)]) {
-        let mut bad = good.clone();
-        bad[offset] ^= mask;
-        reseal(&mut bad);
-        drop(decode(&bad));
+fn a_cut_at_any_length_is_damage_and_what_is_whole_before_it_is_found() {
+    let fs = disk();
+    let path = three_groups(&fs);
+    let good = fs.read(&path).unwrap();
+    for length in 0..good.len() {
+        survives(&good, &good[..length], |_, to| to > length as u64, &format!("length {length}"));
     }
 }
 
 #[test]
 fn a_newer_version_is_refused_with_both_versions() {
-    let mut bytes = encode(&[event(0)]);
-    bytes[8] = 3;
-    reseal(&mut bytes);
-    let error = decode(&bytes).unwrap_err();
-    assert!(matches!(error, StorageError::NewerVersion { found: 3, supported: 1, .. }), "{error}");
+    let fs = disk();
+    let path = write(&fs, "chunk", &[event(0)]);
+    let mut bytes = fs.read(&path).unwrap();
+    bytes[8] = 7;
+    let crc = crc32c::crc32c(&bytes[..24]);
+    bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+    fs.put(&path, &bytes);
+    let error = ChunkReader::open(&fs, &path).unwrap_err();
+    assert!(matches!(error, StorageError::NewerVersion { found: 7, supported: 2, .. }), "{error}");
 }
 
-#[test]
-fn chunks_are_listed_by_hour_lane_and_sequence_and_strangers_left_alone() {
-    let fs = MemFs::new();
-    let (early, late) = (Hour::of(Timestamp(0)), Hour::of(Timestamp(HOUR)));
-    for (hour, lane, sequence) in [(late, 0, 1), (early, 1, 0), (early, 0, 0x10), (early, 0, 2)] {
-        chunk_dir::write(&fs, dir(), hour, lane, sequence, &encode(&[event(0)])).unwrap();
+/// The L1 file of a segment of lane 0 in the hour, holding ten events.
+fn l1(fs: &MemFs, hour: Hour, sequence: u64) {
+    let mut writer = chunk_dir::create_l1(fs, dir(), hour, (0, sequence), options(Level::L1)).unwrap();
+    for number in sequence * 10..sequence * 10 + 10 {
+        writer.push(EventAt { lane: 0, run: 1, sequence, number }, &event(number as i64)).unwrap();
     }
-    fs.put(&dir().join("19700101T00/notes.txt"), b"");
-    fs.put(&dir().join("lost+found/file"), b"");
-    assert_eq!(chunk_dir::hours(&fs, dir()).unwrap(), [early, late]);
-    let files = chunk_dir::chunks_of(&fs, dir(), early).unwrap();
-    assert_eq!(files.iter().map(|file| (file.lane, file.sequence)).collect::<Vec<_>>(), [(0, 2), (0, 0x10), (1, 0)]);
-    assert_eq!(files[0].path, dir().join("19700101T00/00-0000000000000002.chunk"));
-    assert_eq!(chunk_dir::read(&fs, &files[0].path).unwrap().events.len(), 1);
-    assert_eq!(chunk_dir::hours(&MemFs::new(), dir()).unwrap(), []);
+    writer.finish(&mut text).unwrap();
+}
+
+fn an_hour() -> Hour {
+    "20251201T10".parse().unwrap()
+}
+
+/// First event and events of each group of the hour.
+fn hour_events(fs: &MemFs) -> Vec<(u64, usize)> {
+    let files = chunk_dir::open_hour(fs, dir(), an_hour()).unwrap();
+    assert!(files.damaged.is_empty(), "{:?}", files.damaged);
+    let all = files.readers.iter().flat_map(|reader| groups(fs, reader));
+    all.map(|group| (group.id.first_event, group.events.len())).collect()
+}
+
+fn merge(fs: &MemFs) -> Result<Option<chunk::Merged>, StorageError> {
+    chunk_dir::merge_hour(fs, dir(), an_hour(), options(Level::L2))
 }
 
 #[test]
-fn a_chunk_that_does_not_fit_the_disk_leaves_no_debris() {
+fn an_hour_is_merged_into_one_file_and_what_comes_later_with_the_next_merge() {
     let fs = MemFs::new();
-    fs.set_faults(Faults { capacity_bytes: Some(20), ..Faults::default() });
-    let error = chunk_dir::write(&fs, dir(), Hour::of(Timestamp(0)), 0, 0, &encode(&[event(0)])).unwrap_err();
-    assert!(error.is_disk_full());
+    (0..6).for_each(|sequence| l1(&fs, an_hour(), sequence));
+    let events = hour_events(&fs);
+    assert_eq!(events.len(), 6);
+    merge(&fs).unwrap().unwrap();
+    assert_eq!(hour_events(&fs), [(0, 60)], "segments that follow each other become one group");
+    assert_eq!(chunk_dir::chunks_of(&fs, dir(), an_hour()).unwrap(), []);
+    let reader = &chunk_dir::open_hour(&fs, dir(), an_hour()).unwrap().readers[0];
+    assert_eq!(reader.summary().templates[0].text, b"template 0000000000000064");
+    assert_eq!(reader.summary().templates[0].events, 12);
+    l1(&fs, an_hour(), 8);
+    assert_eq!(hour_events(&fs), [(0, 60), (80, 10)]);
+    merge(&fs).unwrap().unwrap();
+    assert_eq!(hour_events(&fs), [(0, 60), (80, 10)]);
+    assert!(merge(&fs).unwrap().is_none(), "nothing is left to merge");
+    let sealed = chunk_dir::sealed_segments(&fs, dir()).unwrap();
+    assert_eq!(sealed.into_iter().map(|(_, sequence)| sequence).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 8]);
+}
+
+#[test]
+fn a_crash_between_writing_l2_and_removing_l1_shows_no_event_twice() {
+    let fs = MemFs::new();
+    (0..3).for_each(|sequence| l1(&fs, an_hour(), sequence));
+    fs.set_faults(Faults { remove: true, ..Faults::default() });
+    assert!(merge(&fs).is_err());
+    assert_eq!(chunk_dir::chunks_of(&fs, dir(), an_hour()).unwrap().len(), 3);
+    assert_eq!(hour_events(&fs), [(0, 30)]);
+    fs.set_faults(Faults::default());
+    assert!(merge(&fs).unwrap().is_none(), "all of it is merged; what was left is only removed");
+    assert_eq!(chunk_dir::chunks_of(&fs, dir(), an_hour()).unwrap(), []);
+    assert_eq!(hour_events(&fs), [(0, 30)]);
+}
+
+#[test]
+fn a_merge_that_fails_anywhere_changes_nothing_that_is_read() {
+    let before: Vec<(u64, usize)> = (0..3).map(|n| (n * 10, 10)).collect();
+    let room = |fs: &MemFs| Some(fs.used_bytes() + 300);
+    for fault in 0..4 {
+        let fs = MemFs::new();
+        (0..3).for_each(|sequence| l1(&fs, an_hour(), sequence));
+        let faults = match fault {
+            0 => Faults { capacity_bytes: room(&fs), ..Faults::default() },
+            1 => Faults { sync: true, ..Faults::default() },
+            2 => Faults { rename: true, ..Faults::default() },
+            _ => Faults { read: true, ..Faults::default() },
+        };
+        fs.set_faults(faults);
+        assert!(merge(&fs).is_err(), "fault {fault}");
+        fs.set_faults(Faults::default());
+        assert_eq!(hour_events(&fs), before, "fault {fault}");
+        fs.crash();
+        assert_eq!(hour_events(&fs), before, "fault {fault} and a power cut");
+    }
+}
+
+#[test]
+fn a_damaged_l1_file_is_left_out_and_left_alone_and_a_damaged_l2_file_stops_the_merge() {
+    let fs = MemFs::new();
+    (0..3).for_each(|sequence| l1(&fs, an_hour(), sequence));
+    let damaged = chunk_dir::chunks_of(&fs, dir(), an_hour()).unwrap()[1].path.clone();
+    let mut bytes = fs.read(&damaged).unwrap();
+    bytes[60] ^= 1;
+    fs.put(&damaged, &bytes);
+    let merged = merge(&fs).unwrap().unwrap();
+    assert_eq!((merged.merged.len(), merged.damaged.len()), (2, 1));
+    assert_eq!(fs.read(&damaged).unwrap(), bytes);
+    let l2 = chunk_dir::l2_of(&fs, dir(), an_hour()).unwrap().unwrap();
+    let mut bytes = fs.read(&l2).unwrap();
+    bytes[60] ^= 1;
+    fs.put(&l2, &bytes);
+    l1(&fs, an_hour(), 7);
+    assert!(matches!(merge(&fs), Err(StorageError::Damaged { .. })));
+    assert_eq!(fs.read(&l2).unwrap(), bytes);
+}
+
+#[test]
+fn the_hours_chunks_are_listed_and_strangers_left_alone() {
+    let fs = MemFs::new();
+    let (ten, eleven) = (an_hour(), "20251201T11".parse().unwrap());
+    [(eleven, 2), (ten, 3), (ten, 1)].into_iter().for_each(|(hour, sequence)| l1(&fs, hour, sequence));
+    fs.put(&dir().join("20251201T10/00-0000000000000001.chunk.tmp"), b"torn");
+    fs.put(&dir().join("20251201T10/notes"), b"");
+    fs.put(&dir().join("readme"), b"");
+    assert_eq!(chunk_dir::hours(&fs, dir()).unwrap(), [ten, eleven]);
+    let files = chunk_dir::chunks_of(&fs, dir(), ten).unwrap();
+    assert_eq!(files.iter().map(|file| (file.lane, file.sequence)).collect::<Vec<_>>(), [(0, 1), (0, 3)]);
+}
+
+#[test]
+fn a_file_that_does_not_fit_the_disk_leaves_no_debris() {
+    let fs = MemFs::new();
+    fs.set_faults(Faults { capacity_bytes: Some(10), ..Faults::default() });
+    let result = chunk_dir::create_l1(&fs, dir(), an_hour(), (0, 0), options(Level::L1));
+    assert!(result.unwrap_err().is_disk_full());
     assert_eq!(fs.used_bytes(), 0);
 }
 
 fn hours_of_100_bytes(fs: &MemFs, hours: std::ops::Range<i64>) {
     for hour in hours {
-        chunk_dir::write(fs, dir(), Hour::of(Timestamp(hour * HOUR)), 0, 0, &[0; 100]).unwrap();
+        let name = Hour::of(Timestamp(hour * HOUR)).to_string();
+        fs.put(&dir().join(name).join("00-0000000000000000.chunk"), &[0; 100]);
     }
 }
 
@@ -208,15 +457,22 @@ fn a_clock_that_went_back_removes_nothing() {
 fn the_real_file_system_does_what_the_one_in_memory_does() {
     let temporary = tempfile::tempdir().unwrap();
     let chunks = temporary.path().join("data/chunks");
-    let bytes = encode(&[event(0)]);
     for hour in 0..3 {
-        chunk_dir::write(&RealFs, &chunks, Hour::of(Timestamp(hour * HOUR)), 0, 0, &bytes).unwrap();
+        let hour = Hour::of(Timestamp(hour * HOUR));
+        for sequence in 0..2 {
+            let mut writer = chunk_dir::create_l1(&RealFs, &chunks, hour, (0, sequence), options(Level::L1)).unwrap();
+            writer.push(at(0, sequence), &event(sequence as i64)).unwrap();
+            writer.finish(&mut text).unwrap();
+        }
     }
-    let files = chunk_dir::chunks_of(&RealFs, &chunks, Hour::of(Timestamp(0))).unwrap();
-    assert_eq!((files.len(), files[0].bytes), (1, bytes.len() as u64));
-    assert!(same(&chunk_dir::read(&RealFs, &files[0].path).unwrap().events, &[event(0)]));
-    assert_eq!(expire(&RealFs, &chunks, Timestamp(2 * HOUR), 1, u64::MAX).unwrap().hours.len(), 1);
-    assert_eq!(disk_usage(&RealFs, temporary.path()).unwrap(), 2 * bytes.len() as u64);
+    let first = Hour::of(Timestamp(0));
+    assert_eq!(chunk_dir::chunks_of(&RealFs, &chunks, first).unwrap().len(), 2);
+    chunk_dir::merge_hour(&RealFs, &chunks, first, options(Level::L2)).unwrap().unwrap();
+    let files = chunk_dir::open_hour(&RealFs, &chunks, first).unwrap();
+    assert_eq!((files.readers.len(), files.readers[0].verify(&RealFs).unwrap()), (1, 2));
+    let before = disk_usage(&RealFs, temporary.path()).unwrap();
+    let expired = expire(&RealFs, &chunks, Timestamp(2 * HOUR), 1, u64::MAX).unwrap();
+    assert_eq!((expired.hours.len(), expired.kept_bytes + expired.hours[0].bytes), (1, before));
     assert_eq!(RealFs.list(&chunks).unwrap().len(), 2);
 }
 
@@ -238,13 +494,42 @@ fn any_event() -> impl Strategy<Value = WalEvent> {
 proptest! {
     #[test]
     fn any_events_round_trip_bit_for_bit(events in prop::collection::vec(any_event(), 0..300)) {
-        let chunk = decode(&encode(&events)).unwrap();
-        prop_assert!(same(&chunk.events, &events));
-        prop_assert_eq!(chunk.templates.iter().map(|t| t.events).sum::<u64>(), events.len() as u64);
+        let fs = disk();
+        let path = write(&fs, "chunk", &events);
+        prop_assert!(same(&read(&fs, &path), &events));
+        let reader = ChunkReader::open(&fs, &path).unwrap();
+        prop_assert_eq!(reader.summary().events(), events.len() as u64);
+        for counts in &reader.summary().templates {
+            prop_assert_eq!(reader.summary().points(counts).map(|point| point.events).sum::<u64>(), counts.events);
+        }
     }
 
     #[test]
     fn any_bytes_are_survived(bytes: Vec<u8>) {
-        prop_assert!(decode(&bytes).is_err());
+        let fs = disk();
+        fs.put(Path::new("/d/any"), &bytes);
+        prop_assert!(ChunkReader::open(&fs, Path::new("/d/any")).is_err());
+        let salvaged = chunk::salvage(&fs, Path::new("/d/any"), Path::new("/d"), "saved", options(Level::L1)).unwrap();
+        prop_assert!(salvaged.is_none());
+    }
+
+    #[test]
+    fn a_group_of_any_bytes_under_a_valid_checksum_does_not_panic(kind in 0..4u8, payload: Vec<u8>) {
+        let fs = disk();
+        let path = write(&fs, "chunk", &[event(0)]);
+        let mut bytes = fs.read(&path).unwrap();
+        bytes.truncate(28);
+        let seed = u32::from_le_bytes(*bytes.last_chunk().unwrap());
+        let summary_at = bytes.len() as u64;
+        oddline::storage::frame::put(&mut bytes, seed, kind, &payload);
+        let mut places = summary_at.to_le_bytes().to_vec();
+        places.extend_from_slice(&(bytes.len() as u64 + 28).to_le_bytes());
+        let crc = crc32c::crc32c_append(seed, &places);
+        bytes.extend_from_slice(&places);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes.extend_from_slice(b"ODLNCHKE");
+        fs.put(&path, &bytes);
+        drop(ChunkReader::open(&fs, &path));
+        drop(chunk::salvage(&fs, &path, Path::new("/d"), "saved", options(Level::L1)).unwrap());
     }
 }

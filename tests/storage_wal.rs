@@ -9,7 +9,7 @@ use oddline::storage::error::StorageError;
 use oddline::storage::mem_fs::{Faults, MemFs};
 use oddline::storage::wal::{
     LaneWal, Position, Record, RecoveryReport, SegmentHeader, SegmentSequence, VALUES, WalEncoder, WalEvent, lanes,
-    recover_lane,
+    read_segment, recover_lane,
 };
 use oddline::storage::{FileSystem, frame};
 use proptest::prelude::*;
@@ -318,6 +318,17 @@ fn a_segment_under_another_name_is_not_read() {
     let (records, report) = recover(&disk_with(7, &segment(header(0, 1), &story(5), 3)));
     assert!(records.is_empty());
     assert_eq!((report.damage_total, report.next_sequence), (1, SegmentSequence(8)));
+}
+
+#[test]
+fn a_segment_that_is_just_being_begun_is_left_alone_by_who_only_reads() {
+    for length in 0..40 {
+        let bytes = &header(0, 1).to_bytes()[..length];
+        let fs = disk_with(0, bytes);
+        let read = read_segment(&fs, wal_dir(), LANE, SegmentSequence(0), &mut |_, _| {}).unwrap();
+        assert_eq!((read.records, read.damage_total), (0, 0));
+        assert_eq!(fs.read(&path_of(0)).unwrap(), bytes);
+    }
 }
 
 #[test]

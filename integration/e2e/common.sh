@@ -39,3 +39,49 @@ post() { curl -sS --fail-with-body -H 'Content-Type: application/x-ndjson' --dat
 
 # numbers FILE: the `n` of each event, in order.
 numbers() { sed -E 's/^\{"n":(-?[0-9]+),.*/\1/' "$1"; }
+
+# lines COUNT FIRST: the same as text, each with its number.
+lines() { events "$@" | sed -E 's/^\{"n":(-?[0-9]+),.*"message":"(.*)"\}$/n\1 \2/'; }
+odd_line='n-1 ERROR checkout: no database connection after 5100 ms, pool exhausted'
+
+# line_numbers FILE: the number of each event that was such a line, in order.
+line_numbers() { grep -oE '"message":"n-?[0-9]+ ' "$1" | grep -oE -e '-?[0-9]+'; }
+
+# free_port: one that nobody has now.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# fit EXAMPLE DIR: the example with its paths below DIR and its ports free ones, in DIR; its name in $fitted, the ports in $in_port, $out_port.
+fit() {
+    local example=$root/config-examples/vector/$1 dir=$2
+    mkdir -p "$dir/data" "$dir/logs" "$dir/archive" "$dir/lib"
+    in_port=$(free_port) out_port=$(free_port) fitted=$dir/$1
+    sed -e "s|/var/lib/vector|$dir/data|g" -e "s|/var/log/\*.log|$dir/logs/*.log|g" -e "s|/var/log/archive|$dir/archive|g" \
+        -e "s|/usr/lib/oddline|$dir/lib|g" -e "s|127.0.0.1:6100|127.0.0.1:$in_port|g" -e "s|127.0.0.1:6101|127.0.0.1:$out_port|g" \
+        "$example" >"$fitted"
+    # A journal of ours: what `journalctl` would print, from a file.
+    sed -i "s|^type = \"journald\"|type = \"journald\"\njournalctl_path = \"$dir/journalctl\"|" "$fitted"
+    printf '#!/bin/sh\nexec tail -n +1 -F %s\n' "$dir/logs/journal" >"$dir/journalctl"
+    chmod +x "$dir/journalctl"
+    : >"$dir/logs/journal"
+}
+
+# journal: text lines as a journal has them.
+journal() {
+    awk '{ gsub(/\\/, "\\\\"); gsub(/"/, "\\\"")
+        printf "{\"__CURSOR\":\"c%d\",\"__REALTIME_TIMESTAMP\":\"%d000000\",\"_SYSTEMD_UNIT\":\"checkout.service\",\"_HOSTNAME\":\"web-1\",\"PRIORITY\":\"6\",\"MESSAGE\":\"%s\"}\n", NR, 1700000000 + NR, $0 }'
+}
+
+# run_vector BINARY CONFIG LOG: starts it; its pid in $vector.
+run_vector() {
+    "$1" --quiet --config "$2" >>"$3" 2>&1 &
+    vector=$!
+    started+=("$vector")
+}
+
+end() { kill -TERM "$@"; wait "$@"; }
+
+# has_lines COUNT FILE…: each number from 0 on, at least once.
+has_lines() { [ "$(cat "${@:2}" 2>/dev/null | line_numbers - | grep -v '^-' | sort -un | wc -l)" = "$1" ]; }
+
+# in_order FILE COUNT: just these, each once, in order.
+in_order() { [ "$(line_numbers "$1" | paste -sd,)" = "$(seq 0 $(($2 - 1)) | paste -sd,)" ]; }

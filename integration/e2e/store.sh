@@ -84,6 +84,25 @@ CONFIG
     holds 500 'way:forward' && holds 500 'way:forward anomaly.state:learning'
 }
 
+# The examples for Loki and Elasticsearch as they are, but for addresses, from a file to the store: store_example NAME PATH.
+store_example() {
+    local dir=$work/store-$1 way=$1
+    fit "$1.toml" "$dir" || return 1
+    sed -i -e "s|http://127.0.0.1:3100|http://$address/insert|" -e "s|http://127.0.0.1:9200|http://$address/insert/elasticsearch|" "$fitted"
+    if [ "$way" = elasticsearch ]; then
+        printf 'query._stream_fields = "host"\nquery._time_field = "timestamp"\nquery._msg_field = "message"\n' >"$dir/query"
+        sed -i "/^mode = \"bulk\"/r $dir/query" "$fitted"
+    fi
+    serve "$way" --listen "127.0.0.1:$in_port" --forward "http://127.0.0.1:$out_port" --data-dir "$dir/state" || return 1
+    run_vector "$VECTOR_BIN" "$fitted" "$dir/log"
+    sleep 2
+    { lines 12000; echo "$odd_line"; } | sed "s/$/ by $way/" >"$dir/logs/in.log"
+    until_true 60 test_at_least 12001 "by $way" || { found "by $way"; tail -5 "$dir/log"; return 1; }
+    end $vector && end "$pid"
+    holds 12001 "by $way" && query "by $way $2:true" | grep -q 'pool exhausted' && [ "$(found "by $way $2:true")" -le 24 ]
+}
+test_at_least() { [ "$(found "$2")" -ge "$1" ]; }
+
 if ! command -v curl >/dev/null || ! command -v python3 >/dev/null; then
     skip "log store: curl and python3 are not both installed"
 elif [ -z "${VICTORIA_LOGS_BIN:-}" ] && ! command -v go >/dev/null; then
@@ -104,6 +123,12 @@ else
         check "by the Elasticsearch bulk protocol: found again by anomaly.is_anomaly" store_elasticsearch
         check "by the Loki push protocol: found again by the label anomaly" store_loki
         check "from the sidecar's HTTP output straight into the store" store_forward
+        if [ -z "${VECTOR_BIN:-}" ]; then
+            skip "log store behind Vector: VECTOR_BIN is not set"
+        else
+            check "loki.toml: from a file through Vector and the sidecar, found again by the label anomaly" store_example loki anomaly
+            check "elasticsearch.toml: the same by bulk, found again by anomaly.is_anomaly" store_example elasticsearch anomaly.is_anomaly
+        fi
     else
         fail "log store: VictoriaLogs does not start"; tail -5 "$work/store.log"
     fi

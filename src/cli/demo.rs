@@ -97,7 +97,7 @@ fn replay(events: &[StoryEvent]) -> Result<Demo, CliError> {
         let before = event.to_json();
         let outcome = scorer.json(before.as_bytes(), &mut out);
         let shown = format!("{:<8} {}", event.service, event.message);
-        report.add(shown.as_bytes(), Some(time), outcome.verdict.as_ref());
+        report.add(shown.as_bytes(), Some(time), outcome.stream, outcome.verdict.as_ref());
         let Some(verdict) = outcome.verdict else { continue };
         let after = || String::from_utf8_lossy(&out).into_owned();
         if verdict.is_anomaly {

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use oddline::config::Config;
+use oddline::engine::incidents;
 use oddline::engine::{Engine, EngineError, Environment, RecoveryReport};
-use oddline::storage::{RealFs, StorageError, chunk_dir};
+use oddline::storage::journal::Reading;
+use oddline::storage::{FileSystem, RealFs, StorageError, chunk_dir};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -94,8 +97,22 @@ fn examine(config: &Config, findings: &mut Findings) -> Result<(), CliError> {
         let restored = restore(config, findings);
         findings.checks.push(Check::new("restore", restored));
         findings.checks.push(Check::new("history", history(&dir.join("chunks"))));
+        if config.journal.enabled {
+            findings.checks.push(Check::new("journal", journal(config)));
+        }
     }
     Ok(())
+}
+
+/// Reads every object of the journal.
+fn journal(config: &Config) -> Result<String, String> {
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
+    let found = incidents::read(config, &fs, &Reading::default()).map_err(|error| error.to_string())?;
+    if found.damaged_lines == 0 && found.damaged_objects.is_empty() {
+        return Ok(format!("{} incidents", found.incidents.len()));
+    }
+    let objects = found.damaged_objects.join("; ");
+    Err(format!("{} incidents; {} damaged places; {objects}", found.incidents.len(), found.damaged_lines))
 }
 
 /// The nearest directory above that exists must take new entries.
@@ -161,8 +178,10 @@ fn history(chunks_dir: &Path) -> Result<String, HistoryError> {
     }
     let (mut sound, mut damaged) = (0, Vec::new());
     for hour in chunk_dir::hours(&RealFs, chunks_dir)? {
-        for chunk in chunk_dir::chunks_of(&RealFs, chunks_dir, hour)? {
-            match chunk_dir::read(&RealFs, &chunk.path) {
+        let files = chunk_dir::open_hour(&RealFs, chunks_dir, hour)?;
+        damaged.extend(files.damaged.iter().map(ToString::to_string));
+        for reader in &files.readers {
+            match reader.verify(&RealFs) {
                 Ok(_) => sound += 1,
                 Err(error) => damaged.push(error.to_string()),
             }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use oddline::config::ConfigError;
 use oddline::engine::EngineError;
+use oddline::engine::baseline::BaselineError;
 use oddline::engine::feedback::FeedbackError;
+use oddline::engine::incidents::JournalError;
 use oddline::plugin::ComponentError;
 
 /// Why a command stopped.
@@ -64,6 +66,34 @@ pub(crate) enum CliError {
     /// Feedback cannot be kept.
     #[error(transparent)]
     Feedback(#[from] FeedbackError),
+    /// Not an event id.
+    #[error("{text:?} is no event id: expected 12, 8 and 10 hex digits joined by '-', as in the field event_id")]
+    NotAnEventId {
+        /// What was given.
+        text: String,
+    },
+    /// Neither a time nor how long ago.
+    #[error(
+        "{text:?} is no time: expected RFC 3339, as in 2025-03-14T10:00:00Z, or how long ago, as in 90s, 15m, 2h, 7d"
+    )]
+    NotATime {
+        /// What was given.
+        text: String,
+    },
+    /// Nothing is known of an event.
+    #[error(
+        "event {id} is neither in the journal nor in the history of the data dir: it is older than what is kept, or not written yet"
+    )]
+    UnknownIncident {
+        /// The event's id.
+        id: String,
+    },
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A baseline cannot be made, read or used.
+    #[error(transparent)]
+    Baseline(#[from] BaselineError),
     /// There was no line to measure.
     #[error("no lines to measure: the input is empty")]
     NothingToMeasure,
@@ -117,7 +147,12 @@ impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::ClosedPipe => 0,
-            Self::Usage(_) | Self::Flags(_) | Self::NeedsFields { .. } | Self::NotAnId { .. } => 2,
+            Self::Usage(_)
+            | Self::Flags(_)
+            | Self::NeedsFields { .. }
+            | Self::NotAnId { .. }
+            | Self::NotAnEventId { .. }
+            | Self::NotATime { .. } => 2,
             Self::Interrupted => super::signals::INTERRUPTED,
             _ => 1,
         }

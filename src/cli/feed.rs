@@ -22,7 +22,7 @@ const BLOCK_BYTES: usize = 256 << 10;
 /// Blocks read but not yet worked on.
 const BLOCKS_AHEAD: usize = 4;
 /// Silence after which [`Work::idle`] is called.
-const IDLE: Duration = Duration::from_millis(200);
+const IDLE: Duration = Duration::from_millis(100);
 /// After a request to stop: how long a block that was just being read may take to arrive.
 const LAST_BLOCK: Duration = Duration::from_millis(50);
 

@@ -7,10 +7,11 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 
-use oddline::event::{DetectorKind, TemplateId, Timestamp, Verdict};
+use oddline::event::{DetectorKind, StreamKey, TemplateId, Timestamp, Verdict};
 use serde::Serialize;
 
 use super::reader::TIMELESS_LINE_MILLIS;
+use super::related::Also;
 use super::report::{Templates, rfc3339};
 
 /// Longest pause within a group, in seconds.
@@ -84,6 +85,14 @@ pub(crate) struct Group {
     pub(crate) detectors: Vec<Evidence>,
     /// The strongest line.
     pub(crate) example: Example,
+    /// Other templates of the same incident: odd at the same time, on the same stream, for the same reason.
+    pub(crate) also: Vec<Also>,
+    /// The strongest line's stream.
+    #[serde(skip)]
+    pub(crate) stream: StreamKey,
+    /// The strongest line's time.
+    #[serde(skip)]
+    pub(crate) example_time: Option<Timestamp>,
     #[serde(skip)]
     template_key: TemplateId,
     #[serde(skip)]
@@ -108,6 +117,8 @@ pub(crate) struct Judged<'a> {
     pub(crate) line: &'a [u8],
     /// Its time, if it has one.
     pub(crate) time: Option<Timestamp>,
+    /// Its stream.
+    pub(crate) stream: StreamKey,
     /// The answer for it.
     pub(crate) verdict: &'a Verdict,
 }
@@ -261,6 +272,9 @@ impl Group {
             reasons: Vec::new(),
             detectors: Vec::new(),
             example: Example { line: shown(judged.number, judged.line), before: Vec::new(), after: Vec::new() },
+            also: Vec::new(),
+            stream: judged.stream,
+            example_time: judged.time,
             template_key: judged.verdict.template,
             last_time: judged.time,
         }
@@ -276,6 +290,8 @@ impl Group {
         self.p_value = judged.verdict.p_value;
         self.reasons = judged.verdict.reasons().map(|reason| reason.as_str()).collect();
         self.detectors = evidence(judged.verdict);
+        self.stream = judged.stream;
+        self.example_time = judged.time;
         self.example = Example {
             line: shown(judged.number, judged.line),
             before: recent.0.iter().cloned().collect(),
@@ -352,7 +368,8 @@ mod tests {
             groups.next_line(number, line.as_bytes());
             verdict.template = TemplateId(number);
             verdict.p_value = if number % 1000 == 0 { 1e-9 } else { 1e-3 };
-            groups.add(&Judged { number, line: line.as_bytes(), time: None, verdict: &verdict }, &recent);
+            let stream = StreamKey::default();
+            groups.add(&Judged { number, line: line.as_bytes(), time: None, stream, verdict: &verdict }, &recent);
             recent.push(number, line.as_bytes());
             assert!(groups.all.len() <= MOST_GROUPS && groups.waiting.len() <= NEIGHBOURS);
         }

@@ -2,17 +2,18 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `feedback`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `feedback`, `baseline`, `incidents`, `show`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `dropped` | what `score --sample` leaves out |
 //! | `output`, `error`, `signals`, `progress` | what is written where, exit codes, a clean end |
-//! | `report`, `groups`, `report_text`, `sparkline` | what `scan` and `demo` say at the end |
+//! | `report`, `groups`, `related`, `report_text`, `sparkline` | what `scan` and `demo` say at the end |
 //! | `story`, `random` | what `demo` replays |
 //!
 //! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 failed, 2 wrong usage,
 //! 130 interrupted without a result.
 
+mod baseline;
 mod bench;
 mod completions;
 mod config;
@@ -24,6 +25,8 @@ mod explain;
 mod feed;
 mod feedback;
 mod groups;
+mod history;
+mod incidents;
 mod input;
 mod lines;
 mod man;
@@ -32,6 +35,7 @@ mod output;
 mod progress;
 mod random;
 mod reader;
+mod related;
 mod report;
 mod report_text;
 mod scan;
@@ -39,6 +43,7 @@ mod score;
 #[cfg(feature = "serve")]
 mod serve;
 mod settings;
+mod show;
 mod signals;
 mod sparkline;
 mod stats;
@@ -92,12 +97,22 @@ enum Command {
     Templates(templates::TemplatesArgs),
     /// Print what a data dir holds, in numbers.
     Stats(stats::StatsArgs),
+    /// Print what was seen when: counts of templates over time, or the newest events.
+    History(history::HistoryArgs),
     /// Say that a template is normal: its events are no anomalies any more.
     Accept(feedback::SayArgs),
     /// Say that a template is to be told every time.
     Flag(feedback::SayArgs),
     /// List what was said of templates, or take it back.
     Feedback(feedback::FeedbackArgs),
+    /// List the incidents of a data dir.
+    Incidents(incidents::IncidentsArgs),
+    /// Print the whole story of one event.
+    Show(show::ShowArgs),
+    /// Compact the journal of incidents.
+    Journal(incidents::JournalArgs),
+    /// Export, merge, compare and load what hosts have learned.
+    Baseline(baseline::BaselineArgs),
     /// Check a configuration, print its schema or an example.
     Config(config::ConfigArgs),
     /// Check plugin manifests.
@@ -140,9 +155,14 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Scan(args) => scan::run(args),
         Command::Templates(args) => templates::run(args),
         Command::Stats(args) => stats::run(args),
+        Command::History(args) => history::run(args),
         Command::Accept(args) => feedback::say(args, Opinion::Accept),
         Command::Flag(args) => feedback::say(args, Opinion::Flag),
         Command::Feedback(args) => feedback::run(args),
+        Command::Incidents(args) => incidents::run(args),
+        Command::Show(args) => show::run(args),
+        Command::Journal(args) => incidents::journal(args),
+        Command::Baseline(args) => baseline::run(args),
         Command::Config(args) => config::run(args),
         Command::Manifest(args) => manifest::run(args),
         Command::Doctor(args) => doctor::run(args),

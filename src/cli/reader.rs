@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use oddline::clock::{Clock, ManualClock, SystemClock};
 use oddline::config::{Config, Fields, TimeSource};
 use oddline::engine::Environment;
-use oddline::event::{Timestamp, Verdict};
+use oddline::event::{StreamKey, Timestamp, Verdict};
 use oddline::plugin::{Component, LineScorer, timestamp};
 use oddline::template::explain::Explanation;
 
@@ -69,6 +69,8 @@ pub(crate) struct Scored {
     pub(crate) verdict: Option<Verdict>,
     /// When it happened; none before the first line that says so.
     pub(crate) time: Option<Timestamp>,
+    /// Its stream.
+    pub(crate) stream: StreamKey,
 }
 
 /// Scores lines in memory.
@@ -104,7 +106,7 @@ impl Reader {
             Some(LineFormat::Json) => self.scorer.json(line, &mut self.out),
             Some(LineFormat::Lines) | None => self.scorer.text(line, &mut self.out),
         };
-        Scored { verdict: outcome.verdict, time: self.pass_time(outcome.timestamp) }
+        Scored { verdict: outcome.verdict, time: self.pass_time(outcome.timestamp), stream: outcome.stream }
     }
 
     /// Moves the clock; the time of the line that was just read.

@@ -6,10 +6,11 @@
 use std::collections::{HashMap, HashSet};
 
 use oddline::engine::TemplateSummary;
-use oddline::event::{State, TemplateId, Timestamp, Verdict};
+use oddline::event::{State, StreamKey, TemplateId, Timestamp, Verdict};
 use serde::Serialize;
 
 use super::groups::{Group, Grouping, Groups, Judged, RecentLines};
+use super::related;
 use super::sparkline::histogram;
 
 /// Parts the alert rate is told in.
@@ -137,17 +138,17 @@ impl Default for ReportBuilder {
 }
 
 impl ReportBuilder {
-    /// Takes the next line, its own time if it has one, and the answer for it.
+    /// Takes the next line, its own time if it has one, its stream, and the answer for it.
     ///
     /// A line nobody could judge has no answer: it counts, and shows up beside others.
-    pub(crate) fn add(&mut self, line: &[u8], time: Option<Timestamp>, verdict: Option<&Verdict>) {
+    pub(crate) fn add(&mut self, line: &[u8], time: Option<Timestamp>, stream: StreamKey, verdict: Option<&Verdict>) {
         self.lines += 1;
         self.bytes += line.len() as u64;
         self.note_time(time);
         self.anomalies.next_line(self.lines, line);
         self.rest.next_line(self.lines, line);
         match verdict {
-            Some(verdict) => self.judge(&Judged { number: self.lines, line, time, verdict }),
+            Some(verdict) => self.judge(&Judged { number: self.lines, line, time, stream, verdict }),
             None => self.unscored += 1,
         }
         self.recent.push(self.lines, line);
@@ -179,7 +180,8 @@ impl ReportBuilder {
     /// The report, with at most `top` groups, and filled up to `fill` with lines that are no anomalies.
     pub(crate) fn finish(self, top: usize, fill: usize, facts: &Facts) -> Report {
         let alert_rate = self.alert_rate();
-        let (mut groups, dropped) = self.anomalies.finish(&facts.templates);
+        let (groups, dropped) = self.anomalies.finish(&facts.templates);
+        let mut groups = related::fold(groups);
         let (rest, _) = self.rest.finish(&facts.templates);
         let oddest_without_alert = not_told(rest, &groups, fill.saturating_sub(groups.len()));
         let groups_left_out = dropped + groups.len().saturating_sub(top) as u64;
@@ -220,7 +222,8 @@ impl ReportBuilder {
 
 /// The first `most` of `groups` whose templates `told` does not have.
 fn not_told(groups: Vec<Group>, told: &[Group], most: usize) -> Vec<Group> {
-    let told: HashSet<&str> = told.iter().map(|group| group.template_id.as_str()).collect();
+    let also = told.iter().flat_map(|group| &group.also).map(|also| also.template_id.as_str());
+    let told: HashSet<&str> = told.iter().map(|group| group.template_id.as_str()).chain(also).collect();
     groups.into_iter().filter(|group| !told.contains(group.template_id.as_str())).take(most).collect()
 }
 
@@ -251,7 +254,7 @@ mod tests {
     fn report(lines: &[(&str, Verdict)], top: usize) -> Report {
         let mut builder = ReportBuilder::default();
         for (text, verdict) in lines {
-            builder.add(text.as_bytes(), None, Some(verdict));
+            builder.add(text.as_bytes(), None, StreamKey::default(), Some(verdict));
         }
         builder.finish(top, top, &Facts::default())
     }
@@ -292,6 +295,37 @@ mod tests {
         assert_eq!(told.oddest_without_alert[0].template_id, other.template.to_string());
         assert!(ReportText { report: &told, colours: false }.to_string().contains("The oddest of the rest"));
         assert!(report(&lines, 1).oddest_without_alert.is_empty(), "alerts fill the report first");
+    }
+
+    #[test]
+    fn templates_odd_at_the_same_time_on_the_same_stream_for_the_same_reason_are_one_entry() {
+        let alert = |text: &str, score: f64| {
+            let mut verdict = verdict(text, score);
+            verdict.is_anomaly = true;
+            verdict
+        };
+        let lines =
+            [("disk is slow", 0.9), ("fan has stopped", 0.7), ("no route home", 0.8), ("disk is gone now", 0.6)];
+        let built = |streams: [u64; 4], seconds: [i64; 4]| {
+            let mut builder = ReportBuilder::default();
+            for ((text, score), (stream, second)) in lines.iter().zip(streams.into_iter().zip(seconds)) {
+                let time = Some(Timestamp(second * 1_000_000));
+                builder.add(text.as_bytes(), time, StreamKey(stream), Some(&alert(text, *score)));
+            }
+            builder.finish(10, 10, &Facts::default())
+        };
+        let entries = |report: &Report| -> Vec<(String, usize)> {
+            report.groups.iter().map(|group| (group.example.line.text.clone(), group.also.len())).collect()
+        };
+        let one = built([1; 4], [0, 10, 20, 59]);
+        assert_eq!(entries(&one), [("disk is slow".to_owned(), 3)]);
+        assert_eq!(one.anomalies, 4);
+        let text = ReportText { report: &one, colours: false }.to_string();
+        assert!(text.contains("3 more templates of the same incident"), "{text}");
+        let streams = built([1, 2, 1, 2], [0, 10, 20, 59]);
+        assert_eq!(entries(&streams), [("disk is slow".to_owned(), 1), ("fan has stopped".to_owned(), 1)]);
+        let late = built([1; 4], [0, 10, 200, 210]);
+        assert_eq!(entries(&late), [("disk is slow".to_owned(), 1), ("no route home".to_owned(), 1)]);
     }
 
     #[test]

@@ -3,11 +3,14 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::groups::{Group, ShownLine};
+use super::related::Also;
 use super::report::Report;
 use super::sparkline::sparkline;
 
 /// Longest line printed, in characters.
 const WIDTH: usize = 150;
+/// Other templates of an incident printed.
+const MOST_ALSO: usize = 5;
 /// Beyond this the figure says no more than "never".
 const MOST_EVENTS: f64 = 1e9;
 
@@ -70,7 +73,20 @@ impl ReportText<'_> {
         for line in &group.example.after {
             self.line(f, ' ', line, "2")?;
         }
-        Ok(())
+        self.also(f, &group.also)
+    }
+
+    /// What else was odd in the same incident.
+    fn also(&self, f: &mut Formatter<'_>, also: &[Also]) -> fmt::Result {
+        if also.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "    and {} more templates of the same incident:", grouped(also.len() as u64))?;
+        for other in also.iter().take(MOST_ALSO) {
+            let Also { first_line, score, .. } = other;
+            writeln!(f, "      {:>8}  {score:.2}  {}", first_line, cut(&other.template))?;
+        }
+        if also.len() > MOST_ALSO { writeln!(f, "      …") } else { Ok(()) }
     }
 
     /// What did not alert, briefly.

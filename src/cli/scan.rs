@@ -53,7 +53,7 @@ pub(crate) struct ScanArgs {
 
 const EXAMPLES: &str = "\
 Reads everything in one pass, keeps nothing, and reports: lines, templates, time span, and the anomalies that matter \
-most, grouped by template and time, each with its reasons, how expected it was, and an example with its neighbours. \
+most, grouped by template and time (what was odd at the same time, on the same stream and for the same reason is one entry), each with its reasons, how expected it was, and an example with its neighbours. \
 The first tenth of the lines, at most learning_events (10,000), is learned from and holds no anomalies. When there are \
 fewer groups than --top, the oddest of the other lines follow: they are within the budget of the usual and no alerts.
 
@@ -157,7 +157,7 @@ struct Scanner {
 impl Scanner {
     fn line(&mut self, line: &[u8]) {
         let scored = self.reader.read(line);
-        self.report.add(line, scored.time, scored.verdict.as_ref());
+        self.report.add(line, scored.time, scored.stream, scored.verdict.as_ref());
     }
 }
 

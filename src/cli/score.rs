@@ -19,9 +19,6 @@ use super::reader::LineFormat;
 use super::settings::{self, EngineArgs, EventArgs, FieldArgs};
 use super::signals::Stop;
 
-/// How often the component learns that time passed while input keeps coming.
-const TICK: Duration = Duration::from_secs(1);
-
 /// Flags of `oddline score`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -96,6 +93,7 @@ struct Scoring {
     sample_report: ReportFormat,
     out: Output,
     last_tick: Instant,
+    tick_every: Duration,
     /// Why the last commit failed, if it did.
     failure: Option<String>,
 }
@@ -113,6 +111,7 @@ impl Scoring {
             settings::warn_of_unused(component.config(), format);
         }
         Ok(Self {
+            tick_every: component.config().tick_interval(),
             scorer: LineScorer::new(component),
             format: args.input,
             only_anomalies: args.only_anomalies,
@@ -198,7 +197,7 @@ impl Work for Scoring {
 
     fn pause(&mut self) -> Result<(), CliError> {
         self.commit();
-        if self.last_tick.elapsed() >= TICK {
+        if self.last_tick.elapsed() >= self.tick_every {
             return self.tick();
         }
         let synthetic = self.scorer.component().take_synthetic();

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::budget::AlertBudget;
 use super::error::{ConfigError, Place};
+use super::journal::Journal;
 use super::nearest::nearest;
 use super::rule::{EventRule, RuleAction, RuleMatch};
 use super::sampling::Sampling;
@@ -79,8 +80,9 @@ impl Check<'_> {
                 self.masks(field.key, items)
             }
             // Lua cannot tell an empty map from an empty list.
-            (Kind::Sampling, Value::List(items)) if items.is_empty() => Ok(()),
+            (Kind::Sampling | Kind::Journal, Value::List(items)) if items.is_empty() => Ok(()),
             (Kind::Sampling, Value::Map(entries)) => self.sampling(field.key, entries),
+            (Kind::Journal, Value::Map(entries)) => self.journal(entries),
             (Kind::Rules { max_items }, Value::List(items)) => {
                 within(items.len() <= *max_items)?;
                 self.rules(field.key, items)
@@ -167,6 +169,16 @@ impl Check<'_> {
             key: key.to_owned(),
             source: Box::new(source),
         })
+    }
+
+    fn journal(self, entries: &[Entry]) -> Result<(), ConfigError> {
+        self.keys(entries, Journal::KEYS)?;
+        let named = Journal::KEYS.iter().zip(Journal::FIELDS);
+        let field_of = |entry: &Entry| named.clone().find(|(key, _)| **key == entry.key).map(|(_, field)| field);
+        entries
+            .iter()
+            .filter_map(|entry| Some((field_of(entry)?, entry)))
+            .try_for_each(|(field, entry)| self.value(field, &entry.node))
     }
 
     fn sampling(self, key: &str, entries: &[Entry]) -> Result<(), ConfigError> {

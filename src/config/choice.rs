@@ -113,6 +113,30 @@ choice! {
 }
 
 choice! {
+    /// What objects of the journal are.
+    JournalFormat {
+        /// Lines of JSON.
+        #[default]
+        Ndjson = "ndjson",
+        /// Apache Parquet, where oddline was built with it.
+        Parquet = "parquet",
+    }
+}
+
+choice! {
+    /// What the journal keeps of messages.
+    JournalMessage {
+        /// The message and its parameters.
+        #[default]
+        Full = "full",
+        /// The template alone.
+        Template = "template",
+        /// A hash of the message.
+        Hash = "hash",
+    }
+}
+
+choice! {
     /// Which time an event is given.
     TimeSource {
         /// When it reached oddline.

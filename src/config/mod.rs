@@ -10,6 +10,7 @@ mod budget;
 mod check;
 mod choice;
 mod error;
+mod journal;
 mod json;
 mod load;
 mod nearest;
@@ -18,13 +19,17 @@ mod rule;
 mod sampling;
 mod schema;
 mod table;
+mod tick;
 mod toml;
 mod value;
 mod yaml;
 
 pub use budget::{AlertBudget, ParseBudgetError, Per};
-pub use choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, UnknownChoice, Wildcards};
+pub use choice::{
+    BuiltinMask, Durability, Fields, JournalFormat, JournalMessage, OnExisting, TimeSource, UnknownChoice, Wildcards,
+};
 pub use error::{ConfigError, Place};
+pub use journal::Journal;
 pub use load::Format;
 pub use reference::{example, example_in, reference_markdown};
 pub use rule::{EventRule, RuleAction, RuleMatch};

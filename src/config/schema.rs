@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::journal::Journal;
 use super::rule::RuleMatch;
 use super::sampling::Sampling;
 use super::table::{Config, FIELDS, Field, Kind, Mask, Shape};
@@ -32,6 +33,11 @@ pub fn json_schema() -> Value {
     for (key, min, max) in sampling {
         if let Some(property) = object(&mut schema, &["$defs", "Sampling", "properties", key]) {
             bounds(property, min, max);
+        }
+    }
+    for (key, field) in Journal::KEYS.iter().zip(Journal::FIELDS) {
+        if let Some(property) = object(&mut schema, &["$defs", "Journal", "properties", key]) {
+            describe(property, field);
         }
     }
     if let Some(kinds) = schema.pointer_mut("/$defs/RuleMatch/anyOf").and_then(Value::as_array_mut) {
@@ -66,7 +72,7 @@ fn object<'s>(schema: &'s mut Value, path: &[&str]) -> Option<&'s mut Map<String
 fn describe(property: &mut Map<String, Value>, field: &Field) {
     property.insert("description".to_owned(), json!(field.description));
     match field.kind {
-        Kind::Flag | Kind::Choice(_) | Kind::Sampling | Kind::Budget => {}
+        Kind::Flag | Kind::Choice(_) | Kind::Sampling | Kind::Budget | Kind::Journal => {}
         Kind::Integer { min, max } => bounds(property, json!(min), json!(max)),
         Kind::Number { min, max } => bounds(property, json!(min), json!(max)),
         Kind::Text(shape) | Kind::OptionalText(shape) => text(property, shape),

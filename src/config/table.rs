@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::AlertBudget;
-use super::choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, Wildcards};
+use super::choice::{BuiltinMask, Durability, Fields, JournalMessage, OnExisting, TimeSource, Wildcards};
+use super::journal::Journal;
 use super::rule::{EventRule, RuleAction, RuleMatch};
 use super::sampling::Sampling;
 use super::value::{Setting, Value};
@@ -51,11 +52,15 @@ pub enum Shape {
     Target,
     /// One line of a log, or a template.
     Line,
+    /// Where objects are stored.
+    StoreUrl,
 }
 
 impl Shape {
     /// The longest field path, in characters.
     pub(super) const FIELD_CHARS: usize = 256;
+    /// The longest URL, in characters.
+    pub(super) const URL_CHARS: usize = 2_048;
     /// The longest line, in characters.
     pub(super) const LINE_CHARS: usize = 16_384;
 
@@ -66,6 +71,7 @@ impl Shape {
             Self::FieldPath => r"^[^\x00-\x1f\x7f-\x9f]+$",
             Self::Target => r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
             Self::Line => r"^[^\x00\n\r]*[^\x00-\x20][^\x00\n\r]*$",
+            Self::StoreUrl => r"^(file:///|(s3|s3a|gs|az|adl|azure|abfs|abfss)://)[^\x00-\x20\x7f]+$",
         }
     }
 
@@ -74,6 +80,7 @@ impl Shape {
         match self {
             Self::FilePath => None,
             Self::FieldPath | Self::Target => Some(Self::FIELD_CHARS),
+            Self::StoreUrl => Some(Self::URL_CHARS),
             Self::Line => Some(Self::LINE_CHARS),
         }
     }
@@ -88,6 +95,9 @@ impl Shape {
                 "identifiers (ASCII letters, digits and _, no digit first) joined by dots, at most {} characters",
                 Self::FIELD_CHARS
             ),
+            Self::StoreUrl => {
+                format!("a URL of at most {} characters: s3://…, gs://…, az://… or file:///…", Self::URL_CHARS)
+            }
             Self::Line => format!("a line that is not blank, of at most {} characters", Self::LINE_CHARS),
         }
     }
@@ -99,6 +109,7 @@ impl Shape {
             Self::FieldPath => "field paths",
             Self::Target => "target paths",
             Self::Line => "lines",
+            Self::StoreUrl => "URLs",
         }
     }
 }
@@ -147,6 +158,8 @@ pub enum Kind {
     Budget,
     /// A [`Sampling`] or nothing.
     Sampling,
+    /// A [`Journal`].
+    Journal,
     /// A list of [`EventRule`]s.
     Rules {
         /// The most accepted.
@@ -177,6 +190,14 @@ impl Kind {
                     Sampling::KEEP,
                     Sampling::RATIO
                 )
+            }
+            Self::Journal => {
+                let keys = Journal::KEYS.iter().zip(Journal::FIELDS).zip(Journal::defaults());
+                let key = |((key, field), default): ((&&str, &Field), String)| {
+                    format!("{key} ({}; default {default})", field.accepted())
+                };
+                let keys: Vec<String> = keys.map(key).collect();
+                format!("a map of {}", keys.join(", "))
             }
             Self::Rules { max_items } => {
                 let (keys, fields) = (EventRule::KEYS.join(", "), EventRule::MOST_FIELDS);
@@ -273,6 +294,9 @@ macro_rules! settings {
 settings! {
     /// Directory for everything learned, so that it survives a restart. Unset: kept in memory only.
     data_dir: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/var/lib/oddline".into());
+    /// A baseline (`oddline baseline export`) to start from when nothing was learned yet: a data dir without a checkpoint, or none. One that is damaged, or of
+    /// other masks or limits of a line, is an error. Once there is a checkpoint it is not looked at.
+    baseline: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/etc/oddline/fleet.baseline".into());
     /// How much may be called an anomaly: a share of events, or alerts in a stretch of time (`"5/hour"`, each scoring thread; by the events' time, as far
     /// as there is something to alert of). The threshold on the p-value is this share, led by how many alerts there were.
     alert_budget: AlertBudget = AlertBudget::Share(0.001), Kind::Budget, unit "";
@@ -328,7 +352,7 @@ settings! {
     /// How many templates are kept; beyond it the least recently used goes.
     max_templates: usize = 10_000, Kind::Integer { min: 1, max: 1_000_000 }, unit "templates";
     /// Memory to keep to. A quarter of it is for the texts of templates: at that limit the least recently used go, as at
-    /// `max_templates`. Buffers, queues and caches have fixed bounds of their own; events are never held up or lost.
+    /// `max_templates`. An eighth is for the newest events in memory: at that limit they are dropped there, and counted. Buffers, queues and caches have fixed bounds of their own; events are never held up or lost.
     memory_limit_bytes: u64 = 64 * MIB, Kind::Integer { min: 4 * MIB, max: TIB }, unit "bytes";
     /// When what was learned reaches the disk: `none` (when the system pleases), `interval` (every `flush_interval_ms`),
     /// `always` (at every commit).
@@ -339,10 +363,21 @@ settings! {
     checkpoint_interval_secs: u64 = 60, Kind::Integer { min: 1, max: 86_400 }, unit "seconds";
     /// Size at which a file of the write-ahead log is closed and the next begun; at most `max_disk_bytes`.
     wal_segment_bytes: u64 = 2 * MIB, Kind::Integer { min: 64 * KIB, max: GIB }, unit "bytes";
+    /// Length of a window: the step of the counts by template in the history, and how often a lane's newest events are sealed for readers.
+    window_secs: u64 = 10, Kind::Integer { min: 1, max: 3_600 }, unit "seconds";
     /// How long the history of events is kept.
     retention_hours: u64 = 168, Kind::Integer { min: 1, max: 87_600 }, unit "hours";
     /// Disk for the data dir; at the limit the oldest history goes first.
     max_disk_bytes: u64 = GIB, Kind::Integer { min: 16 * MIB, max: EIB }, unit "bytes";
+    /// Where incidents are kept, and how. They are gathered in memory and written as one object when there are `batch_incidents`, after `interval_secs`, or when oddline
+    /// ends; an object is never rewritten. Keys are those of a Hive-partitioned table (`host=…/date=…/hour=…`), so that DuckDB, ClickHouse, Spark or Trino read the journals of many
+    /// hosts as one. Without `url` they are in the data dir; with one (`s3://`, `gs://`, `az://`: built with the feature `object-store`, credentials from the environment;
+    /// `file:///`) what cannot be stored waits in the data dir, up to `spool_bytes`. `host` is what the origin is called (unset: the machine's name); `parquet` needs the
+    /// feature `parquet`. What is left out of the map has its default. Without a data dir there is no journal.
+    journal: Journal = Journal::default(), Kind::Journal, unit "", sample Journal { url: Some("s3://logs/oddline".to_owned()), ..Journal::default() };
+    /// What the journal keeps of a message: `full` (the message, cut at 8 KiB, and its parameters), `template` (only the template), `hash` (the template and a 64-bit
+    /// FNV-1a hash of the message, to find it again elsewhere; it does not keep a secret).
+    journal_message: JournalMessage = JournalMessage::default(), Kind::Choice(JournalMessage::NAMES), unit "";
     /// Patterns of your own whose matches are variables, each a `name` (lower-case letters, digits and `_`, unique) and a
     /// `regex` (Rust `regex` syntax) that does not match the empty text. They come before the built-in ones, in this order.
     masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample vec![Mask { name: "order".to_owned(), regex: "ORD-[0-9]+".to_owned() }];

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::choice::{BuiltinMask, Durability, Fields, OnExisting, TimeSource, Wildcards};
+use super::choice::{
+    BuiltinMask, Durability, Fields, JournalFormat, JournalMessage, OnExisting, TimeSource, Wildcards,
+};
 use super::table::Mask;
 
 /// A value and where it stands.
@@ -227,4 +229,4 @@ macro_rules! choices {
     )+};
 }
 
-choices!(BuiltinMask, Durability, Fields, OnExisting, TimeSource, Wildcards);
+choices!(BuiltinMask, Durability, Fields, JournalFormat, JournalMessage, OnExisting, TimeSource, Wildcards);

@@ -8,6 +8,8 @@
 //! The sums over the histogram are refreshed every [`TailShape::refresh_events`] and more often at first, so that an event
 //! costs two array reads.
 
+mod join;
+
 use super::extremes::{larger, smaller};
 use super::logarithm::{exp_of_minus, ln};
 use super::{StateError, StateReader};

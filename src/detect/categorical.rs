@@ -6,6 +6,8 @@
 //!
 //! Values are known by eight bits of hash: of a set of four, one new value in 64 goes unnoticed.
 
+mod join;
+
 use super::logarithm::ln;
 use super::runs::Runs;
 use super::value::{self, SLOTS};
@@ -35,6 +37,7 @@ struct Wildcard {
 #[derive(Debug, Clone, Default)]
 pub struct Categorical {
     wildcards: Runs<Wildcard>,
+    place: Option<usize>,
 }
 
 impl Wildcard {
@@ -66,6 +69,11 @@ impl Wildcard {
 }
 
 impl Categorical {
+    /// The wildcard whose value the last event's evidence rests on, if it gave any.
+    pub fn place(&self) -> Option<usize> {
+        self.place
+    }
+
     /// A bit for each wildcard of a slot whose words matter still.
     #[inline]
     pub fn wanted(&self, slot: usize) -> u8 {
@@ -81,14 +89,22 @@ impl Detector for Categorical {
     const KIND: DetectorKind = DetectorKind::Categorical;
 
     fn observe(&mut self, input: &Input) -> f32 {
+        self.place = None;
         let words = &input.values.words;
         let length = value::length(words);
         if length == 0 {
             return 0.0;
         }
-        let wildcards = self.wildcards.of(input.slot, length).iter_mut().zip(words);
-        let seen = wildcards.filter(|(_, word)| **word > 0);
-        seen.map(|(wildcard, word)| wildcard.observe(*word)).fold(0.0, f32::max)
+        let mut strongest = 0.0;
+        let wildcards = self.wildcards.of(input.slot, length).iter_mut().zip(words).enumerate();
+        for (place, (wildcard, word)) in wildcards.filter(|(_, (_, word))| **word > 0) {
+            let evidence = wildcard.observe(*word);
+            if evidence > strongest {
+                strongest = evidence;
+                self.place = Some(place);
+            }
+        }
+        strongest
     }
 
     fn merge(&mut self, from: usize, into: usize) {
@@ -119,7 +135,7 @@ impl Detector for Categorical {
             let length = ((rest >> 1) as usize).min(MOST_WORDS) as u8;
             Ok(Wildcard { events, grew_at, words, length, is_open: rest & 1 != 0 })
         })?;
-        *self = Self { wildcards };
+        *self = Self { wildcards, place: None };
         Ok(())
     }
 }

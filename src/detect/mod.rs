@@ -35,6 +35,7 @@ pub mod calibration;
 pub mod categorical;
 mod extremes;
 pub mod hold;
+pub mod joining;
 mod logarithm;
 mod model;
 pub mod numeric;

@@ -1,5 +1,7 @@
 //! Everything one lane learned, and the combined score.
 
+mod join;
+
 use super::budget::{AlertBudget, Threshold};
 use super::calibration::{self, BINS, Calibration, Calibrations, TailShape};
 use super::categorical::Categorical;
@@ -103,6 +105,8 @@ pub struct Scored {
     pub excess: Option<Excess>,
     /// What a numeric reason rests on.
     pub outlier: Option<Outlier>,
+    /// The wildcard that a reason of a new value rests on.
+    pub new_value: Option<usize>,
 }
 
 /// What a lane saw since it was last asked, for the other lanes.
@@ -331,6 +335,7 @@ impl Model {
             reasons,
             excess: excess.filter(|_| is_given(Reason::RateSpike) || is_given(Reason::RateDrop)),
             outlier: self.numeric.outlier().filter(|_| is_given(Reason::NumericOutlier)),
+            new_value: self.categorical.place().filter(|_| is_given(Reason::NewValue)),
         }
     }
 
@@ -489,6 +494,7 @@ impl Model {
             reasons: reasons(&weighted, News::default()),
             excess: None,
             outlier: None,
+            new_value: None,
         };
         (!suppressed).then_some((silent, scored))
     }

@@ -5,6 +5,8 @@
 //! no surprise. Evidence of a number beyond the range: most of −ln of that share, and one and a half nats a step beyond, measured in mean distances.
 //! A number below the range has to be twice as far and counts half: smaller is rarely worse.
 
+mod join;
+
 use super::extremes::{larger, smaller};
 use super::logarithm::ln;
 use super::runs::Runs;

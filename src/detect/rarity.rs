@@ -9,6 +9,8 @@
 //! when it has grown by 2^256 everything is scaled back. "This rare or rarer" is a sum over buckets of a quarter octave; the sums are
 //! those of up to [`SUM_EVENTS`] events ago, so that an event costs a read. What came since then is a few of many.
 
+mod join;
+
 use super::logarithm::ln;
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;

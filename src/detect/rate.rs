@@ -17,6 +17,8 @@
 //! that: the input was away, or the clock jumped, and windows in which nothing could come are not empty ones. A clock set back goes on from where
 //! it was.
 
+mod join;
+
 use super::logarithm::ln;
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;

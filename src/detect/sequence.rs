@@ -13,6 +13,8 @@
 //! Contexts seen less than [`LEAST_CONTEXT`] times, and the first [`LEAST_EVENTS`] events, give no evidence. Counts live in a fixed table
 //! (`table`), streams in another (`streams`): what has not been seen for long makes room.
 
+mod join;
+
 use super::extremes::{larger, smaller};
 use super::logarithm::ln;
 use super::streams::{Place, Streams};

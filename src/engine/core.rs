@@ -12,6 +12,7 @@ use super::log::Log;
 use super::open::Environment;
 use super::picture::Picture;
 use super::ruling::TemplateRules;
+use super::window::Windows;
 use crate::config::{self, Config};
 use crate::detect::budget::AlertBudget;
 use crate::detect::{ModelOptions, Weights};
@@ -44,6 +45,9 @@ pub(super) struct Gauges {
     pub(super) disk_bytes: AtomicU64,
     pub(super) checkpoints_total: AtomicU64,
     pub(super) chunks_total: AtomicU64,
+    pub(super) merges_total: AtomicU64,
+    pub(super) history_bytes: AtomicU64,
+    pub(super) history_dropped_events_total: AtomicU64,
     pub(super) wal_dropped_bytes_total: AtomicU64,
     pub(super) storage_errors_total: AtomicU64,
     /// Bytes the lanes hold, about: as of the last checkpoint.
@@ -64,6 +68,8 @@ pub(super) struct Core {
     picture: Mutex<Picture>,
     lanes: Mutex<Lanes>,
     pub(super) gauges: Gauges,
+    /// The newest events.
+    pub(super) windows: Arc<Windows>,
     /// Buffers the writer is done with.
     spares: Mutex<Vec<Vec<u8>>>,
     degraded: AtomicBool,
@@ -80,6 +86,7 @@ impl Core {
         picture: Picture,
         lanes: Lanes,
     ) -> Self {
+        let windows = Arc::new(Windows::new(config.memory_limit_bytes));
         Self {
             config,
             environment,
@@ -91,6 +98,7 @@ impl Core {
             picture: Mutex::new(picture),
             lanes: Mutex::new(lanes),
             gauges: Gauges::default(),
+            windows,
             spares: Mutex::default(),
             degraded: AtomicBool::new(false),
             failure: Mutex::default(),

@@ -24,6 +24,12 @@ pub enum EngineError {
         /// What is wrong with its pattern.
         source: Box<regex::Error>,
     },
+    /// The baseline that a new data dir is to start from is not accepted.
+    #[error("baseline: {0}")]
+    Baseline(#[from] super::baseline::BaselineError),
+    /// The journal of incidents cannot be had.
+    #[error(transparent)]
+    Journal(#[from] super::incidents::JournalError),
     /// All 255 lanes are taken.
     #[error("all 255 lanes of this engine are taken: give one back before taking another")]
     TooManyLanes,
@@ -31,11 +37,11 @@ pub enum EngineError {
     #[error("cannot start the storage thread: {0}")]
     Thread(std::io::Error),
     /// What was asked for is not durable, since persistence failed earlier; scoring goes on.
-    #[error("not durable: {reason}; scoring goes on, writing is tried again every {retry_secs} s")]
+    #[error("not durable: {reason}; scoring goes on, writing is tried again, at least every {retry_secs} s")]
     Degraded {
         /// The first failure.
         reason: String,
-        /// Seconds between attempts.
+        /// Seconds between two attempts at most.
         retry_secs: i64,
     },
 }

@@ -20,6 +20,8 @@ use super::open::template_options;
 use super::sections;
 use crate::config::Config;
 use crate::event::{EventId, Ruling, TemplateId, Timestamp};
+use crate::storage::chunk::Group;
+use crate::storage::chunk::summary::GroupPlace;
 use crate::storage::wal::{self, Record};
 use crate::storage::{DataDirLock, FileSystem, StorageError, atomic, checkpoint, chunk_dir};
 use crate::template::{StoredTemplate, TemplateStore};
@@ -245,13 +247,26 @@ pub fn template_text(
     config: &Config,
     id: TemplateId,
 ) -> Result<Option<String>, FeedbackError> {
+    let store = read_templates(fs, data_dir, config)?;
+    Ok(store.and_then(|store| store.by_id(id).map(|template| String::from_utf8_lossy(&template.text).into_owned())))
+}
+
+fn read_templates(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    config: &Config,
+) -> Result<Option<TemplateStore>, FeedbackError> {
     let Some(newest) = checkpoint::read_newest(fs, &data_dir.join("state")).map_err(FeedbackError::from)?.checkpoint
     else {
         return Ok(None);
     };
     let Some(section) = newest.section(sections::TEMPLATES) else { return Ok(None) };
-    let store = TemplateStore::restore(template_options(config)?, section).ok();
-    Ok(store.and_then(|store| store.by_id(id).map(|template| String::from_utf8_lossy(&template.text).into_owned())))
+    Ok(TemplateStore::restore(template_options(config)?, section).ok())
+}
+
+/// The templates of the newest checkpoint, for texts; `None` when they cannot be had.
+pub(super) fn newest_templates(fs: &dyn FileSystem, data_dir: &Path, config: &Config) -> Option<TemplateStore> {
+    read_templates(fs, data_dir, config).inspect_err(|error| tracing::warn!(%error, "texts of templates")).ok()?
 }
 
 /// The template of an event in the write-ahead log or the chunks; `None` when neither has it: it is older than what is kept, or not written yet.
@@ -295,27 +310,32 @@ fn in_log(fs: &dyn FileSystem, wal_dir: &Path, event: EventId) -> Result<Option<
 
 fn in_chunks(fs: &dyn FileSystem, chunks_dir: &Path, event: EventId) -> Result<Option<TemplateId>, StorageError> {
     for hour in chunk_dir::hours(fs, chunks_dir)?.into_iter().rev() {
-        for file in chunk_dir::chunks_of(fs, chunks_dir, hour)?.into_iter().filter(|file| file.lane == event.lane) {
-            let chunk = match chunk_dir::read(fs, &file.path) {
-                Ok(chunk) => chunk,
-                Err(error) => {
-                    tracing::warn!(%error, "a chunk is passed over");
-                    continue;
+        let files = chunk_dir::open_hour(fs, chunks_dir, hour)?;
+        files.damaged.iter().for_each(|error| tracing::warn!(%error, "a file of the history is passed over"));
+        for reader in &files.readers {
+            for place in reader.summary().groups.iter().filter(|place| may_hold(place, event)) {
+                match reader.group(fs, place) {
+                    Ok(group) => match in_group(&group, event) {
+                        None => {}
+                        found => return Ok(found),
+                    },
+                    Err(error) => tracing::warn!(%error, "a part of the history is passed over"),
                 }
-            };
-            if chunk.id.run & RUN_BITS != event.run {
-                continue;
-            }
-            let place = event.number.checked_sub(chunk.id.first_event).and_then(|place| usize::try_from(place).ok());
-            let is_it =
-                |found: &&wal::WalEvent| u64::try_from(found.timestamp.as_millis()).unwrap_or(0) == event.millis;
-            // In a chunk of a damaged segment the numbers are not those of the places.
-            if let Some(found) = place.and_then(|place| chunk.events.get(place)).filter(is_it) {
-                return Ok(Some(found.template));
             }
         }
     }
     Ok(None)
+}
+
+fn may_hold(place: &GroupPlace, event: EventId) -> bool {
+    let numbers = place.id.first_event..place.id.first_event.saturating_add(place.events);
+    place.id.lane == event.lane && place.id.run & RUN_BITS == event.run && numbers.contains(&event.number)
+}
+
+fn in_group(group: &Group, event: EventId) -> Option<TemplateId> {
+    let place = event.number.checked_sub(group.id.first_event).and_then(|place| usize::try_from(place).ok())?;
+    let found = group.events.get(place)?;
+    (u64::try_from(found.timestamp.as_millis()).unwrap_or(0) == event.millis).then_some(found.template)
 }
 
 #[cfg(test)]

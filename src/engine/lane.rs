@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::core::{ParkedLane, model_options};
 use super::error::EngineError;
+use super::incidents::{self, Circumstances};
 use super::learned::Learned;
 use super::log::Log;
 use super::open::Inner;
@@ -13,6 +14,7 @@ use super::sampler::{RARE_NATS, Sampler};
 use super::sections;
 use super::texts::Texts;
 use super::timer::Every;
+use super::window::{OpenWindow, WindowEvent};
 use super::writer::{Command, Writer};
 use crate::config::{Durability, TimeSource};
 use crate::detect::rate::Excess;
@@ -24,6 +26,7 @@ use crate::event::{
     DetectorKind, EventId, Measure, Observation, REASONS, Reason, Ruling, State, StreamKey, TemplateId, Timestamp,
     Verdict,
 };
+use crate::storage::journal::MessagePart;
 use crate::storage::wal::{Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent};
 use crate::template::explain::Explanation;
 use crate::template::{LaneMatcher, Match, Slot};
@@ -34,14 +37,17 @@ pub const FOLD_EVENTS: u64 = 524_288;
 /// Between two folds at ticks.
 const FOLD_SECS: i64 = 1;
 
-/// Seconds between two attempts to write again after a failure.
+/// Seconds from a failure to the first attempt to write again; each time in vain doubles them.
 pub const REOPEN_SECS: i64 = 5;
+
+/// Seconds between two such attempts at most.
+pub const MOST_REOPEN_SECS: i64 = 30;
 
 /// Bytes after which a lane's buffer goes to the writer without waiting for a tick.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// A segment is closed after this long, so that its events become a chunk.
-const SEGMENT_SECS: i64 = 300;
+pub(super) const SEGMENT_SECS: i64 = 300;
 
 /// Events of its own a lane keeps for the next tick.
 const MOST_SYNTHETIC: usize = 1_024;
@@ -100,6 +106,8 @@ pub struct Lane {
     next_look: Timestamp,
     newest: Timestamp,
     synthetic: Vec<Synthetic>,
+    /// The newest events, when there is a data dir.
+    window: Option<OpenWindow>,
     /// Some templates are never or always an anomaly.
     has_rules: bool,
     sampler: Option<Sampler>,
@@ -131,6 +139,7 @@ impl Lane {
             next_look: Timestamp::default(),
             newest: Timestamp(i64::MIN),
             synthetic: Vec::new(),
+            window: inner.writer.is_some().then(|| OpenWindow::new(Arc::clone(&inner.core.windows), parked.number)),
             sampler: inner.core.config.sampling.map(Sampler::new),
             has_rules: false,
             feedback_heeded: 0,
@@ -209,7 +218,31 @@ impl Lane {
         }
         let measure = self.measure(observation.message, &scored);
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
-        Verdict { measure, ruling, sample_ratio, ..self.verdict(&scored, found.id, event_id) }
+        let verdict = Verdict { measure, ruling, sample_ratio, ..self.verdict(&scored, found.id, event_id) };
+        if verdict.is_anomaly {
+            self.report(observation, &verdict, &scored);
+        }
+        verdict
+    }
+
+    /// Tells the journal of an incident.
+    #[cold]
+    fn report(&mut self, observation: &Observation<'_>, verdict: &Verdict, scored: &Scored) {
+        let inner = Arc::clone(&self.inner);
+        let Some(reporter) = &inner.reporter else { return };
+        let message = observation.message;
+        let odd = scored.outlier.map(|outlier| outlier.place).or(scored.new_value);
+        let odd = odd.and_then(|place| self.matcher.skeleton().variables(message).nth(place));
+        let parameters = || self.parameters(message).into_iter().map(Cow::into_owned).collect();
+        let circumstances = Circumstances {
+            time: observation.timestamp,
+            stream: incidents::stream_text(observation),
+            message: MessagePart::new(reporter.mode(), message, parameters, odd),
+            template: self.template_text(verdict.template).map(|text| text.to_string()).unwrap_or_default(),
+            rule: incidents::rule_text(&inner.core.config, verdict.ruling),
+            synthetic: false,
+        };
+        reporter.report(incidents::incident(verdict, circumstances));
     }
 
     /// What overrides the score of an event of the slot's template, which was looked at.
@@ -276,8 +309,28 @@ impl Lane {
             if let Some(sampler) = &mut self.sampler {
                 sampler.alert(stream, now);
             }
-            self.synthetic.push(Synthetic { verdict, timestamp: now, stream, template_text });
+            self.synthetic.push(Synthetic {
+                verdict,
+                timestamp: now,
+                stream,
+                template_text: Arc::clone(&template_text),
+            });
+            self.report_silence(now, stream, &verdict, &template_text);
         }
+    }
+
+    /// Tells the journal of a silence.
+    fn report_silence(&self, now: Timestamp, stream: StreamKey, verdict: &Verdict, template: &str) {
+        let Some(reporter) = &self.inner.reporter else { return };
+        let circumstances = Circumstances {
+            time: now,
+            stream: incidents::key_text(stream),
+            template: template.to_owned(),
+            message: MessagePart::default(),
+            rule: None,
+            synthetic: true,
+        };
+        reporter.report(incidents::incident(verdict, circumstances));
     }
 
     /// Whether the user wants no alert of the slot's template.
@@ -330,7 +383,7 @@ impl Lane {
 
     /// The way of a line whose skeleton is not in the lane's cache.
     fn find_or_learn(&mut self, observation: &Observation<'_>) -> Match {
-        match self.matcher.find_in_tree(self.learned.changes_seen) {
+        match self.matcher.find_in_tree(observation.message, self.learned.changes_seen) {
             Some(found) => {
                 self.learned.note_slot(found.slot, found.id);
                 found
@@ -380,6 +433,18 @@ impl Lane {
         self.unfolded.incidents += u64::from(scored.is_anomaly);
         self.unfolded.newest = self.unfolded.newest.max(observation.timestamp);
         self.newest = self.newest.max(observation.timestamp);
+        if let Some(window) = &mut self.window {
+            window.push(WindowEvent {
+                timestamp: observation.timestamp,
+                template: found.id,
+                stream: observation.stream,
+                // The event's own number: the next one is given already.
+                number: self.next_event.wrapping_sub(1) as u32,
+                statistic: (scored.statistic.to_bits() >> 16) as u16,
+                severity: input.severity.code(),
+                flags: flags(scored, input),
+            });
+        }
         if let Some(log) = &mut self.log {
             let event = WalEvent {
                 timestamp: observation.timestamp,
@@ -412,6 +477,7 @@ impl Lane {
             self.hand_over_degraded();
             return;
         }
+        log.attempts = 0;
         if log.encoder.pending_bytes() > 0 {
             let bytes = log.encoder.take(core.spare_buffer());
             log.segment_bytes += bytes.len() as u64;
@@ -433,13 +499,15 @@ impl Lane {
         let core = &self.inner.core;
         let now = core.environment.clock.now();
         core.count_dropped(log.discard());
-        let is_due = log.broken.get_or_insert_default().is_due(now, REOPEN_SECS);
+        let wait_secs = (REOPEN_SECS << log.attempts.min(8)).min(MOST_REOPEN_SECS);
+        let is_due = log.broken.get_or_insert_default().is_due(now, wait_secs);
         if !is_due && core.is_degraded() {
             return;
         }
         let (header, _, end) = log.begin_segment(now);
         if writer.offer(Command::Open { header, end }).is_ok() {
             log.broken = None;
+            log.attempts += 1;
             self.request_checkpoint();
         }
     }
@@ -500,13 +568,17 @@ impl Lane {
         }
     }
 
-    /// What time asks for; call it about once a second. Returns events of oddline's own.
+    /// What time asks for; call it every [`Config::tick_interval`](crate::config::Config::tick_interval). Returns events of oddline's own.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Synthetic> {
         self.hand_over();
         if self.folds.is_due(now, FOLD_SECS) {
             self.fold();
         }
-        let interval = i64::try_from(self.inner.core.config.checkpoint_interval_secs).unwrap_or(i64::MAX);
+        let config = &self.inner.core.config;
+        if let Some(window) = &mut self.window {
+            window.tick(now, i64::try_from(config.window_secs).unwrap_or(i64::MAX));
+        }
+        let interval = i64::try_from(config.checkpoint_interval_secs).unwrap_or(i64::MAX);
         if self.checkpoints.is_due(now, interval) {
             self.age_segment(now);
             if self.checkpointed_events != self.learned.model.events() {
@@ -563,14 +635,22 @@ impl Lane {
     /// # Errors
     /// With `always` when it cannot be made durable.
     pub fn commit(&mut self) -> Result<(), EngineError> {
-        self.hand_over();
-        match (&mut self.log, &self.inner.writer) {
-            (Some(log), Some(writer)) if self.inner.core.config.durability == Durability::Always => {
-                log.send(writer);
-                writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: REOPEN_SECS })
-            }
-            _ => Ok(()),
+        if self.inner.core.config.durability == Durability::Always {
+            return self.sync();
         }
+        self.hand_over();
+        Ok(())
+    }
+
+    /// Returns when all observed so far is on disk, whatever `durability` says: for those who promise it to others.
+    ///
+    /// # Errors
+    /// When it cannot be made durable.
+    pub fn sync(&mut self) -> Result<(), EngineError> {
+        self.hand_over();
+        let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return Ok(()) };
+        log.send(writer);
+        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: MOST_REOPEN_SECS })
     }
 
     /// A template's text, variables as `<*>`.

@@ -22,6 +22,8 @@ pub(super) struct Log {
     segment_event: u64,
     /// Since bytes were dropped: what comes next needs a new segment.
     pub(super) broken: Option<Every>,
+    /// New segments that were begun in vain since it worked last.
+    pub(super) attempts: u32,
     /// What the writer had no room for, in order.
     waiting: VecDeque<Command>,
     waiting_bytes: usize,
@@ -29,7 +31,15 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(encoder: WalEncoder) -> Self {
-        Self { encoder, segment_bytes: 0, segment_event: 0, broken: None, waiting: VecDeque::new(), waiting_bytes: 0 }
+        Self {
+            encoder,
+            segment_bytes: 0,
+            segment_event: 0,
+            broken: None,
+            attempts: 0,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+        }
     }
 
     /// The writer has been behind for so long that no more is kept for it.

@@ -7,12 +7,18 @@
 //! | [`Lane`]: observe, tick, commit | `lane`; its log `log`; texts it was asked for `texts` | one thread each |
 //! | what lanes share | `core` | behind locks no known template takes |
 //! | counts folded from all lanes, and what each lane published | `picture` | one of these locks |
+//! | reading the history, beside an engine that runs | `history` | any |
 //! | what the user said of templates | `feedback` | read by the writer |
+//! | L0: the newest events in memory, within a budget | `window`, `budget` | open ones with their lane, sealed ones for all |
+//! | what lanes tell the journal, and reading it | [`incidents`] | its own thread, bounded queue |
+//! | all that is known of one event, and the history around it | [`story`], `past` | |
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
-//! | WAL, checkpoints, chunks, retention | `writer` | its own thread, bounded queue |
+//! | WAL, checkpoints, L1 | `writer` | its own thread, bounded queue |
+//! | the history: L1 from segments, L2 from hours, retention | `historian` | L1 in the writer's, the rest in a thread of its own |
 //! | checkpoint sections as bytes | `sections` | |
+//! | what was learned made portable: exported, merged, loaded | [`baseline`] | |
 //! | engines of this process by data dir | `registry` | |
 //!
 //! # Way of an event
@@ -29,17 +35,23 @@
 //! another order. Then it writes a checkpoint of its own.
 //!
 //! # When persistence fails
-//! Scoring goes on with state `degraded`. The writer drops what it is given until a lane, every [`REOPEN_SECS`](lane::REOPEN_SECS) seconds, starts a new
-//! segment; once that and a fresh checkpoint are written nothing of what was learned is missing on disk, and the state is as before.
+//! Scoring goes on with state `degraded`. The writer drops what it is given until a lane starts a new segment, after [`REOPEN_SECS`](lane::REOPEN_SECS)
+//! seconds and then twice as long each time, up to [`MOST_REOPEN_SECS`](lane::MOST_REOPEN_SECS); once that and a fresh checkpoint are written nothing of what was learned is missing on disk, and the state is as before.
 
+pub mod baseline;
+mod budget;
 mod core;
 mod error;
 pub mod feedback;
+mod historian;
+pub mod history;
+pub mod incidents;
 pub mod lane;
 mod learned;
 mod likeness;
 mod log;
 mod open;
+mod past;
 mod picture;
 mod registry;
 mod ruling;
@@ -47,13 +59,15 @@ mod sampler;
 mod sections;
 mod seed;
 mod stats;
+pub mod story;
 mod texts;
 mod timer;
+pub mod window;
 mod writer;
 
 pub use error::EngineError;
 pub use lane::{Lane, Synthetic};
 pub use open::{Engine, Environment, RecoveryReport, template_options};
-pub use stats::{Stats, TemplateSummary};
+pub use stats::{JournalStats, Stats, TemplateSummary};
 
 pub use crate::template::explain::Explanation;

@@ -7,15 +7,18 @@ use std::sync::{Arc, Weak};
 
 use serde::Serialize;
 
+use super::baseline::{self, Baseline};
 use super::core::{Core, Lanes, ParkedLane, model_options};
 use super::error::EngineError;
 use super::feedback::{self, Feedback, FeedbackError};
+use super::incidents::{self, Reporter};
 use super::lane::{FLAG_ANOMALY, FLAG_LIKE_INCIDENT, FLAG_MUTED, Lane};
 use super::learned::Learned;
 use super::picture::{Delta, FoldedEvents, LaneState, Picture};
 use super::registry::Closing;
 use super::ruling::TemplateRules;
 use super::stats::{Stats, TemplateSummary};
+use super::window::SealedWindow;
 use super::writer::{Command, Start, Writer};
 use super::{registry, sections, seed};
 use crate::clock::{Clock, SystemClock};
@@ -57,6 +60,8 @@ pub struct RecoveryReport {
     pub checkpoint: Option<u64>,
     /// Templates in it.
     pub checkpoint_templates: u64,
+    /// The baseline that the data dir, which is new, starts from.
+    pub baseline: Option<baseline::Manifest>,
     /// Checkpoints that could not be used, newest first, each with its reason.
     pub damaged_checkpoints: Vec<String>,
     /// The log, by lane.
@@ -79,6 +84,8 @@ impl RecoveryReport {
 pub(super) struct Inner {
     pub(super) core: Arc<Core>,
     pub(super) writer: Option<Writer>,
+    /// Writes what it holds when it is dropped.
+    pub(super) reporter: Option<Reporter>,
     recovery: RecoveryReport,
     /// Released when everything is written.
     _lock: Option<DataDirLock>,
@@ -145,10 +152,11 @@ impl Engine {
 
     fn in_memory(config: &Config, environment: Environment, options: TemplateOptions) -> Result<Inner, EngineError> {
         let rules = TemplateRules::new(config)?;
-        let Recovered { store, picture, lanes, .. } = Recovery::new(config, options).in_memory();
+        let baseline = baseline::for_new(&*environment.fs, config, None)?;
+        let Recovered { store, picture, lanes, report, .. } = Recovery::new(config, options).in_memory(baseline);
         let core = Core::new(config.clone(), environment, 0, rules, store, picture, lanes);
         let core = Arc::new(core);
-        Ok(Inner { core, writer: None, recovery: RecoveryReport::default(), _lock: None, _closing: None })
+        Ok(Inner { core, writer: None, reporter: None, recovery: report, _lock: None, _closing: None })
     }
 
     /// An engine as restored, without a thread that writes, and what that thread is to start from.
@@ -159,15 +167,19 @@ impl Engine {
         options: TemplateOptions,
     ) -> Result<(Inner, Start), EngineError> {
         let rules = TemplateRules::new(config)?;
+        // Before anything is made: a baseline that is not accepted changes nothing.
+        let baseline = baseline::for_new(&*environment.fs, config, Some(dir))?;
         let lock = DataDirLock::acquire(dir, environment.clock.now())?;
         let Recovered { run, feedback, store, picture, lanes, start, report } =
-            Recovery::run(dir, config, options, &*environment.fs)?;
+            Recovery::run(dir, config, options, &*environment.fs, baseline)?;
         let core = Core::new(config.clone(), environment, run, rules, store, picture, lanes);
         core.set_feedback(feedback);
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
+        core.gauges.history_bytes.store(disk_usage(&*core.environment.fs, &dir.join("chunks"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
         let core = Arc::new(core);
-        Ok((Inner { core, writer: None, recovery: report, _lock: Some(lock), _closing: None }, start))
+        let inner = Inner { core, writer: None, reporter: None, recovery: report, _lock: Some(lock), _closing: None };
+        Ok((inner, start))
     }
 
     fn restored(
@@ -176,9 +188,12 @@ impl Engine {
         environment: Environment,
         options: TemplateOptions,
     ) -> Result<Inner, EngineError> {
+        // Before anything is made, as with all that the configuration may have wrong.
+        incidents::check(config)?;
         let (mut inner, start) = Self::recovered(&dir, config, environment, options)?;
+        inner.reporter = Reporter::start(config, &inner.core.environment.fs, &dir)?;
         let writer = inner.writer.insert(Writer::start(Arc::clone(&inner.core), dir, start)?);
-        if inner.recovery.events_replayed > 0 {
+        if inner.recovery.events_replayed > 0 || inner.recovery.baseline.is_some() {
             writer.send(Command::Checkpoint(sections::compose(&inner.core)));
         }
         Ok(inner)
@@ -196,6 +211,14 @@ impl Engine {
         Self { inner }
     }
 
+    pub(super) fn core(&self) -> &Core {
+        &self.inner.core
+    }
+
+    pub(super) fn reporter(&self) -> Option<&Reporter> {
+        self.inner.reporter.as_ref()
+    }
+
     pub(super) fn downgrade(&self) -> Weak<Inner> {
         Arc::downgrade(&self.inner)
     }
@@ -211,12 +234,18 @@ impl Engine {
 
     /// Figures, as of the lanes' last ticks.
     pub fn stats(&self) -> Stats {
-        self.inner.core.stats()
+        Stats { journal: self.reporter().map(|reporter| reporter.status().into()), ..self.inner.core.stats() }
     }
 
     /// Every template with its counts, as of the lanes' last ticks.
     pub fn templates(&self) -> Vec<TemplateSummary> {
         self.inner.core.template_summaries()
+    }
+
+    /// The newest events of all lanes, by window, oldest first, as far as memory holds them: windows are sealed every `window_secs` at a tick.
+    /// Waits for nobody. Nothing without a data dir.
+    pub fn sealed_windows(&self) -> Arc<Vec<Arc<SealedWindow>>> {
+        self.inner.core.windows.snapshot()
     }
 
     /// What opening the data dir found.
@@ -231,7 +260,7 @@ impl Engine {
     pub fn checkpoint(&self) -> Result<(), EngineError> {
         let Some(writer) = &self.inner.writer else { return Ok(()) };
         writer.send(Command::Checkpoint(sections::compose(&self.inner.core)));
-        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::REOPEN_SECS })
+        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::MOST_REOPEN_SECS })
     }
 
     /// Saves everything; with the last handle gone and no lane left the data dir is released.
@@ -239,6 +268,9 @@ impl Engine {
     /// # Errors
     /// When what was learned cannot be saved.
     pub fn close(self) -> Result<(), EngineError> {
+        if let Some(reporter) = self.reporter() {
+            reporter.flush();
+        }
         self.checkpoint()
     }
 }
@@ -320,12 +352,23 @@ impl<'a> Recovery<'a> {
     }
 
     /// Nothing to restore.
-    fn in_memory(mut self) -> Recovered {
+    fn in_memory(mut self, baseline: Option<Baseline>) -> Recovered {
+        self.start_from(baseline);
         self.plant_seeds();
         let lanes = self.park(0);
         let start = Start::default();
         let feedback = Feedback::default();
         Recovered { run: 0, feedback, store: self.store, picture: self.picture, lanes, start, report: self.report }
+    }
+
+    /// Takes a baseline in, in place of nothing.
+    fn start_from(&mut self, baseline: Option<Baseline>) {
+        let Some(baseline) = baseline else { return };
+        let start = baseline.start(self.config, TemplateOptions::clone(self.store.options()));
+        self.store = start.store;
+        self.picture = start.picture;
+        self.states.insert(start.lane.number, start.lane);
+        self.report.baseline = Some(baseline.manifest().clone());
     }
 
     fn plant_seeds(&mut self) {
@@ -357,12 +400,16 @@ impl<'a> Recovery<'a> {
         config: &'a Config,
         options: TemplateOptions,
         fs: &dyn FileSystem,
+        baseline: Option<Baseline>,
     ) -> Result<Recovered, EngineError> {
         let read = checkpoint::read_newest(fs, &dir.join("state"))?;
         let mut recovery = Self::new(config, options.clone());
         recovery.report.damaged_checkpoints =
             read.damage.iter().map(|damage| format!("{}: {}", damage.path.display(), damage.reason)).collect();
         let mut last_run = read.checkpoint.as_ref().and_then(|checkpoint| recovery.restore(checkpoint, options));
+        if read.next_sequence == 0 {
+            recovery.start_from(baseline);
+        }
         recovery.plant_seeds();
         let covered = recovery.states.values().map(|state| (state.number, state.position)).collect();
         let wal_dir = dir.join("wal");

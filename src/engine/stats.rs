@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::core::Core;
 use crate::event::{State, TemplateId, Timestamp};
+use crate::storage::journal::Status;
 
 /// What an engine is and holds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -28,18 +29,52 @@ pub struct Stats {
     pub wal_bytes: u64,
     /// Bytes of the whole data dir.
     pub disk_bytes: u64,
-    /// Bytes of templates, counts and models, about; of the models, as of the last checkpoint.
+    /// Bytes of templates, counts, windows and models, about; of the models, as of the last checkpoint.
     pub memory_bytes: u64,
     /// Checkpoints written by this run.
     pub checkpoints_total: u64,
-    /// Chunks written by this run.
+    /// Files of the history (L1) written by this run.
     pub chunks_total: u64,
+    /// Hours of the history merged (into L2) by this run.
+    pub merges_total: u64,
+    /// Windows sealed by this run.
+    pub windows_sealed_total: u64,
+    /// Events of this run that windows had no memory for; the log and the history have them.
+    pub window_dropped_events_total: u64,
+    /// Bytes of the history on disk.
+    pub history_bytes: u64,
+    /// Events of this run that the history counts and does not hold, since it is at `max_disk_bytes`.
+    pub history_dropped_events_total: u64,
     /// Bytes of log that could not be kept in this run.
     pub wal_dropped_bytes_total: u64,
     /// Failed storage operations in this run.
     pub storage_errors_total: u64,
     /// The failure persistence has not recovered from.
     pub failure: Option<String>,
+    /// The journal of incidents; none where there is none.
+    pub journal: Option<JournalStats>,
+}
+
+/// The journal of incidents in this run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct JournalStats {
+    /// Incidents in memory that are not written.
+    pub queued: u64,
+    /// Incidents there was no room for.
+    pub dropped_total: u64,
+    /// Objects the store took.
+    pub stored_total: u64,
+    /// Objects that had to wait on disk for the store.
+    pub spooled_total: u64,
+    /// What the store said the last time, when it failed and has not worked since.
+    pub failure: Option<String>,
+}
+
+impl From<Status> for JournalStats {
+    fn from(status: Status) -> Self {
+        let Status { queued, dropped_total, stored_total, spooled_total, failure } = status;
+        Self { queued, dropped_total, stored_total, spooled_total, failure }
+    }
 }
 
 /// One template and how often it was seen.
@@ -70,6 +105,7 @@ impl Core {
             (picture.events_total, picture.incidents_total, picture.state, picture.memory_bytes() as u64)
         };
         let state = if self.is_degraded() { State::Degraded } else { learned };
+        let windows = self.windows.figures();
         let gauge = |gauge: &std::sync::atomic::AtomicU64| gauge.load(Ordering::Relaxed);
         Stats {
             events_total,
@@ -81,12 +117,18 @@ impl Core {
             run: self.run,
             wal_bytes: gauge(&self.gauges.wal_bytes),
             disk_bytes: gauge(&self.gauges.disk_bytes),
-            memory_bytes: store_bytes + picture_bytes + gauge(&self.gauges.lane_bytes),
+            memory_bytes: store_bytes + picture_bytes + windows.bytes + gauge(&self.gauges.lane_bytes),
             checkpoints_total: gauge(&self.gauges.checkpoints_total),
             chunks_total: gauge(&self.gauges.chunks_total),
+            merges_total: gauge(&self.gauges.merges_total),
+            windows_sealed_total: windows.sealed_total,
+            window_dropped_events_total: windows.dropped_total,
+            history_bytes: gauge(&self.gauges.history_bytes),
+            history_dropped_events_total: gauge(&self.gauges.history_dropped_events_total),
             wal_dropped_bytes_total: gauge(&self.gauges.wal_dropped_bytes_total),
             storage_errors_total: gauge(&self.gauges.storage_errors_total),
             failure: self.failure(),
+            journal: None,
         }
     }
 

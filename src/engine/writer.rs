@@ -6,8 +6,12 @@
 //! 2. a checkpoint is written the same way;
 //! 3. only then segments go, and only those that are chunks already and that the checkpoint *before* this one covers.
 //!
-//! With `durability: interval` dirty logs are synced every `flush_interval_ms`; with `always` when a lane asks; with `none` at a
-//! segment's end only.
+//! With `durability: interval` dirty logs are synced twice every `flush_interval_ms`, and lanes hand over as often at their ticks; with `always` also
+//! when a lane asks; with `none` at a segment's end only.
+//!
+//! **Group commit.** Lanes that wait while a sync runs are answered by the next one together: however many they are, each log is synced once. Logs
+//! stay apart (a log in common would be written twice, or mix what recovery must tell apart), and that costs little: on a journalling file
+//! system the second fsync finds the journal committed by the first (8 files 4.9 ms, one 3.4 ms: docs/durability.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -20,21 +24,17 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::error::EngineError;
+use super::historian::{Historian, Upkeep};
 use super::sections::Sections;
-use super::timer::ClockWatch;
 use crate::config::Durability;
-use crate::storage::hour::Hour;
-use crate::storage::wal::{self, LaneWal, Position, Record, SegmentHeader, SegmentSequence, WalEvent};
-use crate::storage::{FileSystem, StorageError, checkpoint, chunk, chunk_dir, disk_usage, retention};
+use crate::storage::wal::{self, LaneWal, Position, SegmentHeader, SegmentSequence};
+use crate::storage::{FileSystem, StorageError, checkpoint, chunk_dir, disk_usage};
 
 /// Commands that can wait.
 const QUEUE: usize = 256;
 
-/// Between two rounds of retention and measuring.
+/// Between two looks at feedback and at how large the log is.
 const UPKEEP: Duration = Duration::from_secs(10);
-
-/// Texts of templates in a chunk, together; templates beyond stand there without.
-const MOST_TEXT_BYTES: usize = 16 << 20;
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -58,6 +58,11 @@ pub(super) enum Command {
 }
 
 impl Command {
+    /// Whether who waits for a sync is answered before it.
+    const fn takes_long(&self) -> bool {
+        matches!(self, Self::Rotate { .. } | Self::Open { .. } | Self::Checkpoint(_) | Self::Stop)
+    }
+
     /// Bytes of log it carries.
     pub(super) fn bytes(&self) -> usize {
         match self {
@@ -77,7 +82,12 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(core: Arc<Core>, dir: PathBuf, start: Start) -> Result<Self, EngineError> {
         let (sender, receiver) = sync_channel(QUEUE);
-        let work = move || Worker::new(core, dir, start).run(&receiver);
+        let historian = Arc::new(Historian::new(Arc::clone(&core), dir.clone()));
+        let upkeep = Upkeep::start(Arc::clone(&historian))?;
+        let work = move || {
+            Worker::new(core, historian, dir, start).run(&receiver);
+            upkeep.stop();
+        };
         let thread = std::thread::Builder::new().name("oddline-storage".into()).spawn(work);
         Ok(Self { sender, thread: Some(thread.map_err(EngineError::Thread)?) })
     }
@@ -145,21 +155,21 @@ struct Worker {
     unsealed: BTreeMap<(u8, SegmentSequence), Position>,
     sealed: BTreeMap<(u8, SegmentSequence), Position>,
     dirty: bool,
+    /// Who waits for all before to be durable.
+    waiting: Vec<SyncSender<Result<(), String>>>,
     /// Bytes of the logs of lanes without an open segment, as of the last upkeep.
     resting_bytes: u64,
-    started: Instant,
-    clock_watch: ClockWatch,
+    historian: Arc<Historian>,
     /// The file of what the user said, as it was read last.
     feedback: Option<Vec<u8>>,
 }
 
 impl Worker {
-    fn new(core: Arc<Core>, dir: PathBuf, start: Start) -> Self {
+    fn new(core: Arc<Core>, historian: Arc<Historian>, dir: PathBuf, start: Start) -> Self {
         // Whatever an earlier run logged ends before this run begins.
         let end = Position { run: core.run, record: 0 };
         Self {
             fs: Arc::clone(&core.environment.fs),
-            dir,
             logs: BTreeMap::new(),
             failed: BTreeSet::new(),
             parked: BTreeSet::new(),
@@ -169,23 +179,29 @@ impl Worker {
             unsealed: start.leftovers.into_iter().map(|segment| (segment, end)).collect(),
             sealed: BTreeMap::new(),
             dirty: false,
+            waiting: Vec::new(),
             resting_bytes: 0,
-            started: Instant::now(),
-            clock_watch: ClockWatch::default(),
+            historian,
             feedback: None,
+            dir,
             core,
         }
     }
 
     fn run(mut self, commands: &Receiver<Command>) {
         self.skip_sealed();
-        let interval = Duration::from_millis(self.core.config.flush_interval_ms);
+        // Half of what a crash may lose: the other half is what lanes keep until their next tick.
+        let interval = Duration::from_millis(self.core.config.flush_interval_ms / 2);
         let mut flush_at = Instant::now() + interval;
         let mut upkeep_at = Instant::now();
         loop {
             match commands.recv_timeout(flush_at.saturating_duration_since(Instant::now())) {
-                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(command) => self.execute(command),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Ok(command) => {
+                    if self.execute_all(command, commands) {
+                        break;
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = Instant::now();
@@ -213,17 +229,48 @@ impl Worker {
             Command::Park(lane) => _ = self.parked.insert(lane),
             Command::Take(lane) => self.take(lane),
             Command::Checkpoint(sections) => self.checkpoint(&sections),
-            Command::Sync(reply) => {
-                self.sync_logs();
-                let answer = if self.core.is_degraded() {
-                    Err(self.core.failure().unwrap_or_else(|| "persistence failed".to_owned()))
-                } else {
-                    Ok(())
-                };
-                // Who asked may have given up waiting.
-                drop(reply.try_send(answer));
-            }
+            Command::Sync(reply) => self.waiting.push(reply),
             Command::Stop => {}
+        }
+    }
+
+    /// Group commit: everything in the queue is appended first, then one sync answers all who wait. What takes long (a segment that becomes
+    /// history, a checkpoint) is not begun while somebody waits. True when the end was asked for.
+    fn execute_all(&mut self, first: Command, commands: &Receiver<Command>) -> bool {
+        let mut next = Some(first);
+        let mut is_last = false;
+        // No more at a time than the queue holds, so that what is due by time gets its turn.
+        for _ in 0..QUEUE {
+            let Some(command) = next.take() else { break };
+            if command.takes_long() {
+                self.answer();
+            }
+            is_last = matches!(command, Command::Stop);
+            self.execute(command);
+            if is_last {
+                break;
+            }
+            next = commands.try_recv().ok();
+        }
+        if let Some(command) = next {
+            is_last = matches!(command, Command::Stop);
+            self.execute(command);
+        }
+        self.answer();
+        is_last
+    }
+
+    /// Syncs for all who wait, and tells them.
+    fn answer(&mut self) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        self.sync_logs();
+        let degraded = self.core.is_degraded();
+        let failure = degraded.then(|| self.core.failure().unwrap_or_else(|| "persistence failed".to_owned()));
+        for reply in self.waiting.drain(..) {
+            // Who asked may have given up waiting.
+            drop(reply.try_send(failure.clone().map_or(Ok(()), Err)));
         }
     }
 
@@ -308,16 +355,10 @@ impl Worker {
 
     /// A segment whose chunk an earlier run wrote is not written again.
     fn skip_sealed(&mut self) {
-        let chunks = self.chunks_dir();
-        let written = || -> Result<BTreeSet<(u8, u64)>, StorageError> {
-            let mut found = BTreeSet::new();
-            for hour in chunk_dir::hours(&*self.fs, &chunks)? {
-                let files = chunk_dir::chunks_of(&*self.fs, &chunks, hour)?;
-                found.extend(files.into_iter().map(|file| (file.lane, file.sequence)));
-            }
-            Ok(found)
-        };
-        match written() {
+        if self.unsealed.is_empty() {
+            return;
+        }
+        match chunk_dir::sealed_segments(&*self.fs, &self.dir.join("chunks")) {
             Ok(written) => {
                 let (sealed, unsealed) = std::mem::take(&mut self.unsealed)
                     .into_iter()
@@ -333,7 +374,7 @@ impl Worker {
     /// Turns closed segments into chunks; what fails is tried again the next time.
     fn seal(&mut self) {
         for (segment, end) in std::mem::take(&mut self.unsealed) {
-            match self.write_chunk(segment) {
+            match self.historian.seal(segment.0, segment.1) {
                 Ok(()) => {
                     self.sealed.insert(segment, end);
                 }
@@ -351,30 +392,6 @@ impl Worker {
                 }
             }
         }
-    }
-
-    /// The chunk's hour is that in which its segment was begun: written again after a failure or a crash it replaces itself.
-    fn write_chunk(&self, (lane, sequence): (u8, SegmentSequence)) -> Result<(), StorageError> {
-        let mut events: Vec<WalEvent> = Vec::new();
-        let mut first = None;
-        let read = wal::read_segment(&*self.fs, &self.wal_dir(), lane, sequence, &mut |at, record| {
-            if let Record::Event(event) = record {
-                first.get_or_insert((at.position.run, at.event_number));
-                events.push(event);
-            }
-        })?;
-        let (Some((run, first_event)), Some(begun)) = (first, read.begun) else { return Ok(()) };
-        let id = chunk::ChunkId { lane, sequence: sequence.0, run, first_event };
-        let mut room = MOST_TEXT_BYTES;
-        let text = &mut |id| {
-            let text = self.core.store().by_id(id).map(|template| Arc::clone(&template.text))?;
-            room = room.checked_sub(text.len())?;
-            Some(text.to_vec())
-        };
-        let bytes = chunk::encode(id, &events, text)?;
-        chunk_dir::write(&*self.fs, &self.chunks_dir(), Hour::of(begun), lane, sequence.0, &bytes)?;
-        self.core.gauges.chunks_total.fetch_add(1, Ordering::Relaxed);
-        Ok(())
     }
 
     fn checkpoint(&mut self, sections: &Sections) {
@@ -421,26 +438,8 @@ impl Worker {
         }
     }
 
-    /// Removes what is too old, unless the clock cannot be trusted with it, and what is too much.
-    fn expire(&mut self) -> Result<(), StorageError> {
-        let config = &self.core.config;
-        let now = self.core.environment.clock.now();
-        let newest = chunk_dir::hours(&*self.fs, &self.chunks_dir())?.last().map(|hour| hour.start());
-        let is_settled = self.clock_watch.is_settled(now, self.started.elapsed(), newest);
-        let most_hours = if is_settled { config.retention_hours } else { u64::MAX };
-        let most_bytes = config.max_disk_bytes.saturating_sub(self.core.gauges.wal_bytes.load(Ordering::Relaxed));
-        retention::expire(&*self.fs, &self.chunks_dir(), now, most_hours, most_bytes).map(drop)
-    }
-
     fn upkeep(&mut self) {
         self.core.reread_feedback(&self.dir, &mut self.feedback);
-        if let Err(error) = self.expire() {
-            self.core.note_failure(&error.to_string());
-        }
-        match disk_usage(&*self.fs, &self.dir) {
-            Ok(bytes) => self.core.gauges.disk_bytes.store(bytes, Ordering::Relaxed),
-            Err(error) => tracing::warn!(%error, "cannot measure the data dir"),
-        }
         match disk_usage(&*self.fs, &self.wal_dir()) {
             Ok(bytes) => {
                 self.resting_bytes = bytes.saturating_sub(self.open_bytes());
@@ -452,9 +451,5 @@ impl Worker {
 
     fn wal_dir(&self) -> PathBuf {
         self.dir.join("wal")
-    }
-
-    fn chunks_dir(&self) -> PathBuf {
-        self.dir.join("chunks")
     }
 }

@@ -22,7 +22,7 @@ use super::event::{Event, Input, Layout, LayoutError, Written};
 use super::ruled::FieldRules;
 use crate::config::{Config, ConfigError, Fields, TimeSource};
 use crate::engine::{Engine, EngineError, Environment, Explanation, Lane, Stats, Synthetic};
-use crate::event::{Observation, Ruling, State, StreamKey, Timestamp, Verdict};
+use crate::event::{Observation, Ruling, State, StreamKey, StreamName, Timestamp, Verdict};
 
 /// Seconds between two attempts to open a data dir that could not be opened.
 pub const RETRY_SECS: i64 = 10;
@@ -70,6 +70,8 @@ pub struct Outcome {
     pub verdict: Option<Verdict>,
     /// The time the event was scored with, when it was: its own or that of arrival.
     pub timestamp: Option<Timestamp>,
+    /// The stream it belongs to, when it was scored.
+    pub stream: StreamKey,
     /// Whether the fields were written.
     pub written: Written,
 }
@@ -149,6 +151,17 @@ pub struct ComponentStats {
     pub last_error: Option<String>,
 }
 
+impl ComponentStats {
+    /// Names of what goes up and down.
+    pub const GAUGES: [&'static str; 4] = ["templates", "memory_bytes", "disk_bytes", "wal_bytes"];
+
+    /// Names and values of what goes up and down, for metrics; none before the engine is open.
+    pub fn gauges(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let values = |engine: &Stats| [engine.templates, engine.memory_bytes, engine.disk_bytes, engine.wal_bytes];
+        self.engine.as_ref().into_iter().flat_map(move |engine| Self::GAUGES.into_iter().zip(values(engine)))
+    }
+}
+
 struct Shared {
     config: Config,
     layout: Arc<Layout>,
@@ -188,6 +201,7 @@ impl Clone for Component {
 struct Scored {
     verdict: Verdict,
     timestamp: Timestamp,
+    stream: StreamKey,
     template: Option<Arc<str>>,
     parameters: Option<Vec<Cow<'static, str>>>,
 }
@@ -253,7 +267,7 @@ impl Component {
         });
         let outcome = guard(|| self.write(event, scored)).unwrap_or_else(|_| {
             self.counts.panics_total += 1;
-            Outcome { verdict: None, timestamp: None, written: Written::Failed }
+            Outcome { verdict: None, timestamp: None, stream: StreamKey::default(), written: Written::Failed }
         });
         self.counts.anomalies_total += u64::from(outcome.is_anomaly());
         self.counts.events_kept_total += u64::from(outcome.written == Written::Kept);
@@ -282,11 +296,13 @@ impl Component {
             }),
         };
         let level = layout.level.as_ref().and_then(|_| event.read(Input::Level)).map(super::Scalar::into_text);
+        let named = Named { event, partitions: layout.partition.len() };
         let observation = Observation {
             message: &message,
             timestamp,
             stream: stream(event, layout.partition.len()),
             level: level.as_deref().and_then(|level| std::str::from_utf8(level).ok()),
+            stream_name: (named.partitions > 0).then_some(&named),
         };
         let verdict = lane.observe_ruled(&observation, self.shared.rules.first_met(event));
         let wants_template = layout.detail != Fields::Minimal || layout.template_field.is_some();
@@ -294,6 +310,7 @@ impl Component {
         Some(Scored {
             verdict,
             timestamp,
+            stream: observation.stream,
             template: if wants_template { lane.template_text(verdict.template) } else { None },
             parameters: wants_parameters
                 .then(|| lane.parameters(&message).into_iter().map(|text| Cow::Owned(text.into_owned())).collect()),
@@ -306,12 +323,13 @@ impl Component {
             let enrichment = Enrichment::unscored(detail, self.state());
             let is_sampled = self.shared.config.sampling.is_some();
             let written = event.write(&if is_sampled { enrichment.kept() } else { enrichment });
-            return Outcome { verdict: None, timestamp: None, written };
+            return Outcome { verdict: None, timestamp: None, stream: StreamKey::default(), written };
         };
         let enrichment = Enrichment::new(detail, &scored.verdict, scored.template.as_deref())
             .with_parameters(scored.parameters.as_deref())
             .with_rule(scored.verdict.ruling.and_then(|ruling| self.shared.ruled_by(ruling)));
-        Outcome { verdict: Some(scored.verdict), timestamp: Some(scored.timestamp), written: event.write(&enrichment) }
+        let (verdict, timestamp) = (Some(scored.verdict), Some(scored.timestamp));
+        Outcome { verdict, timestamp, stream: scored.stream, written: event.write(&enrichment) }
     }
 
     /// The state of an event that was not scored.
@@ -343,7 +361,7 @@ impl Component {
         self.shared.fail(now, "a panic while scoring".to_owned());
     }
 
-    /// Does what time asks for, about once a second; returns events of oddline's own (see [`Component::describe`]).
+    /// Does what time asks for; call it every [`Config::tick_interval`]. Returns events of oddline's own (see [`Component::describe`]).
     pub fn tick(&mut self, now: Timestamp) -> Vec<Synthetic> {
         let synthetic = guard(|| self.lane.as_mut().map(|lane| lane.tick(now))).unwrap_or_else(|_| {
             self.panicked();
@@ -375,6 +393,19 @@ impl Component {
         match self.lane.as_mut() {
             Some(lane) => Ok(guard(|| lane.commit())??),
             None => Ok(()),
+        }
+    }
+
+    /// Returns when everything scored so far is on disk, whatever `durability` says: for an adapter that answers for it.
+    /// Without an engine there is nothing that could be.
+    ///
+    /// # Errors
+    /// When it cannot be made durable, or the engine could not be opened.
+    pub fn sync(&mut self) -> Result<(), ComponentError> {
+        self.shared.counts.fold(&mut self.counts);
+        match self.lane.as_mut() {
+            Some(lane) => Ok(guard(|| lane.sync())??),
+            None => self.open(),
         }
     }
 
@@ -471,6 +502,29 @@ fn stream(event: &impl Event, partitions: usize) -> StreamKey {
         }
     }
     StreamKey(hash)
+}
+
+/// The stream of an event by the values it is told apart by.
+struct Named<'e, E> {
+    event: &'e E,
+    partitions: usize,
+}
+
+impl<E> fmt::Debug for Named<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Named").field("partitions", &self.partitions).finish_non_exhaustive()
+    }
+}
+
+impl<E: Event> StreamName for Named<'_, E> {
+    /// The values joined by `/`; `-` for one the event does not have.
+    fn name(&self) -> String {
+        let value = |index| {
+            let value = self.event.read(Input::Partition(index)).map(super::Scalar::into_text);
+            value.map_or_else(|| "-".to_owned(), |value| String::from_utf8_lossy(&value).into_owned())
+        };
+        (0..self.partitions).map(value).collect::<Vec<_>>().join("/")
+    }
 }
 
 /// The message of an event of oddline's own.

@@ -8,10 +8,28 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::component::Counts;
+use super::component::{ComponentStats, Counts};
 
 /// The version of the manifest's own format.
 pub const SCHEMA: u32 = 1;
+
+/// What the sidecar counts beside what its component does.
+pub const SIDECAR_METRICS: [&str; 7] = [
+    "oddline_serve_requests_total",
+    "oddline_serve_requests_refused_total",
+    "oddline_serve_requests_unauthorized_total",
+    "oddline_serve_requests_unscored_total",
+    "oddline_serve_events_sent_total",
+    "oddline_serve_forward_retries_total",
+    "oddline_serve_forward_failures_total",
+];
+
+/// Every metric there is on some way.
+fn metrics() -> Vec<String> {
+    let counters = Counts::default().iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let ours = counters.into_iter().chain(ComponentStats::GAUGES).map(|name| format!("oddline_{name}"));
+    ours.chain(SIDECAR_METRICS.map(str::to_owned)).collect()
+}
 
 /// One way into an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,7 +216,7 @@ impl Manifest {
         if self.entry_points.is_empty() {
             return fail("entry_points", "at least one", "none");
         }
-        let counted: Vec<_> = Counts::default().iter().map(|(name, _)| format!("oddline_{name}")).collect();
+        let counted = metrics();
         match self.metrics.iter().find(|metric| !counted.contains(metric)) {
             Some(metric) => fail("metrics", &format!("one of {}", counted.join(", ")), metric),
             None => Ok(()),

@@ -1,7 +1,7 @@
 //! What agent adapters build on.
 //!
 //! An adapter implements [`Event`] for the agent's own event and calls a [`Component`]: `process` for each event,
-//! `tick` about once a second, `flush` and `shutdown`. Everything else (which fields, what to do with what is there
+//! `tick` every `Config::tick_interval`, `flush` and `shutdown`. Everything else (which fields, what to do with what is there
 //! already, when the engine is opened, what happens when it cannot be) is decided here, once, and
 //! [`conformance`] checks that an adapter keeps to it. Lines of JSON and text have their adapter here: [`json`].
 

@@ -45,7 +45,7 @@ pub enum ServeError {
         /// The option.
         key: &'static str,
         /// What is wrong.
-        source: tonic::transport::Error,
+        source: tokio_rustls::rustls::Error,
     },
     /// A listener ended with a failure.
     #[error("{what} ended: {message}")]

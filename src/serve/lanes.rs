@@ -18,8 +18,6 @@ use crate::config::{Config, Durability};
 use crate::engine::{Environment, Synthetic};
 use crate::plugin::{Component, ComponentStats, LineScorer, guard};
 
-/// How often lanes learn that time passed.
-const TICK: Duration = Duration::from_secs(1);
 /// Jobs that wait.
 const QUEUE: usize = 16;
 
@@ -53,6 +51,8 @@ pub(super) enum Lost {
 pub(crate) struct Lanes {
     jobs: mpsc::Sender<Job>,
     count: usize,
+    /// How often lanes learn that time passed.
+    tick_every: Duration,
     is_ending: Arc<AtomicBool>,
     /// Scores nothing; for figures. Nothing once the threads were told to end.
     component: Arc<std::sync::Mutex<Option<Component>>>,
@@ -64,6 +64,7 @@ pub(super) struct Threads(Vec<JoinHandle<Result<(), ServeError>>>);
 /// Opens the engine and starts the threads.
 pub(super) fn start(config: Config, environment: Environment, count: usize) -> Result<(Lanes, Threads), ServeError> {
     let waits = config.durability == Durability::Always;
+    let tick_every = config.tick_interval();
     let first = Component::new(config, environment)?;
     let (jobs, queue) = mpsc::channel(QUEUE);
     let queue = Arc::new(Mutex::new(queue));
@@ -80,7 +81,7 @@ pub(super) fn start(config: Config, environment: Environment, count: usize) -> R
         threads.push(thread.map_err(ServeError::Thread)?);
     }
     let component = Arc::new(std::sync::Mutex::new(Some(first)));
-    Ok((Lanes { jobs, count, is_ending: Arc::default(), component }, Threads(threads)))
+    Ok((Lanes { jobs, count, tick_every, is_ending: Arc::default(), component }, Threads(threads)))
 }
 
 impl Threads {
@@ -117,7 +118,7 @@ impl Lanes {
 
     /// Ticks for good; events of oddline's own go to `own`.
     pub(super) async fn tick(self, own: Own) {
-        let mut every = tokio::time::interval(TICK);
+        let mut every = tokio::time::interval(self.tick_every);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             every.tick().await;
@@ -230,7 +231,13 @@ mod tests {
     async fn who_asks_a_queue_nobody_works_on_is_told_whether_that_is_the_end() {
         let (jobs, queue) = mpsc::channel(QUEUE);
         drop(queue);
-        let lanes = Lanes { jobs, count: 1, is_ending: Arc::default(), component: Arc::default() };
+        let lanes = Lanes {
+            jobs,
+            count: 1,
+            tick_every: Duration::from_secs(1),
+            is_ending: Arc::default(),
+            component: Arc::default(),
+        };
         assert_eq!(lanes.enrich(Bytes::new()).await.unwrap_err(), Lost::Lane);
         lanes.is_ending.store(true, Ordering::Release);
         assert_eq!(lanes.enrich(Bytes::new()).await.unwrap_err(), Lost::Ending);

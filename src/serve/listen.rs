@@ -3,11 +3,14 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::rustls::ServerConfig;
 
 use super::error::ServeError;
+use super::tls::TlsListener;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +58,9 @@ impl Address {
 }
 
 /// What listens.
-#[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
+    Tls(TlsListener),
     Unix(UnixListener),
 }
 
@@ -72,9 +75,26 @@ impl Listener {
         bound.map_err(|source| ServeError::Listen { key, address: text.to_owned(), source })
     }
 
+    /// With TLS, when there is any; what systemd hands over may turn out to be a unix socket, which has none.
+    pub(super) fn with_tls(self, key: &'static str, tls: Option<Arc<ServerConfig>>) -> Result<Self, ServeError> {
+        match (self, tls) {
+            (listener, None) => Ok(listener),
+            (Self::Tcp(listener), Some(tls)) => {
+                let address = listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+                let started = TlsListener::start(listener, tls).map(Self::Tls);
+                started.map_err(|source| ServeError::Listen { key, address, source })
+            }
+            (Self::Tls(_) | Self::Unix(_), Some(_)) => {
+                let expected = "a TCP address to listen on".to_owned();
+                Err(ServeError::Option { key, expected, found: "a unix socket".to_owned() })
+            }
+        }
+    }
+
     /// The address, where it has one.
     pub(super) fn address(&self) -> Option<SocketAddr> {
         match self {
+            Self::Tls(listener) => Some(listener.address()),
             Self::Tcp(listener) => listener.local_addr().ok(),
             Self::Unix(_) => None,
         }

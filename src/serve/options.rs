@@ -34,7 +34,7 @@ impl Default for Options {
 pub struct VectorOptions {
     /// Where the `vector` sink connects to: `host:port`, `unix:PATH`, or `fd:N` for the Nth socket systemd hands over.
     pub listen: String,
-    /// The `vector` source events go on to: `http://host:port`, or `https://` with `forward_tls`.
+    /// The `vector` source events go on to: `http://host:port`, or `https://host:port` with TLS (`forward_tls` says how).
     pub forward: String,
     /// Compression of what goes on; what comes may be compressed in any of these ways.
     pub compression: Compression,
@@ -77,7 +77,7 @@ impl Default for VectorOptions {
 pub struct HttpOptions {
     /// Where to listen: `host:port`, `unix:PATH` or `fd:N`.
     pub listen: String,
-    /// Where scored events are posted, `http://…`; unset: they are the answer.
+    /// Where scored events are posted, `http://…` or `https://…` (`forward_tls` says how); unset: they are the answer.
     pub forward: Option<String>,
     /// Bytes of a request, as sent and decompressed, 1024 to 1073741824.
     pub max_message_bytes: usize,
@@ -91,6 +91,10 @@ pub struct HttpOptions {
     pub token_file: Option<PathBuf>,
     /// Environment variable with that token.
     pub token_env: Option<String>,
+    /// TLS towards whoever connects to `listen`.
+    pub tls: Option<Tls>,
+    /// TLS towards `forward`.
+    pub forward_tls: Option<Tls>,
 }
 
 impl Default for HttpOptions {
@@ -104,29 +108,38 @@ impl Default for HttpOptions {
             request_timeout_secs: 50,
             token_file: None,
             token_env: None,
+            tls: None,
+            forward_tls: None,
         }
     }
 }
 
-/// TLS, with the names Vector's `tls` options have.
+/// TLS, with the names Vector's `tls` options have. Files are PEM or DER; the PEM itself may stand in a file's place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
     /// Whether TLS is used; set when anything else here is, as in Vector's sinks.
     pub enabled: Option<bool>,
-    /// PEM file with the authorities the other side's certificate must come from.
+    /// The authorities the other side's certificate must come from. Towards `forward`, unset: those the system believes.
     #[serde(alias = "ca_path")]
     pub ca_file: Option<PathBuf>,
-    /// PEM file with our certificate.
+    /// Our certificate, with those between it and an authority.
     #[serde(alias = "crt_path")]
     pub crt_file: Option<PathBuf>,
-    /// PEM file with its key, not encrypted.
+    /// Its key.
     #[serde(alias = "key_path")]
     pub key_file: Option<PathBuf>,
-    /// At `listen`: whether clients need a certificate (default false). Towards `forward` it cannot be turned off.
+    /// What opens the key, when it is encrypted (PKCS#8).
+    pub key_pass: Option<String>,
+    /// At `listen`: whether clients need a certificate (default false). Towards `forward`: whether the certificate is looked at
+    /// at all (default true); off, anybody in between can read and change what goes on.
     pub verify_certificate: Option<bool>,
+    /// Towards `forward`: whether the certificate must be of the name that is connected to (default true).
+    pub verify_hostname: Option<bool>,
     /// The name the certificate of `forward` must have, when it is not the host of its address.
     pub server_name: Option<String>,
+    /// Protocols offered in the handshake; unset: `h2` for gRPC, `h2` and `http/1.1` at `http.listen`, `http/1.1` towards `http.forward`.
+    pub alpn_protocols: Option<Vec<String>>,
 }
 
 /// How messages are compressed.
@@ -214,8 +227,12 @@ impl HttpOptions {
         within("http.receive_timeout_secs", self.receive_timeout_secs, 1, MAX_SECS)?;
         within("http.request_timeout_secs", self.request_timeout_secs, 1, MAX_SECS)?;
         let address = Address::parse("http.listen", &self.listen)?;
-        if address.is_remote() && self.token_file.is_none() && self.token_env.is_none() {
-            let expected = "a loopback address or a unix socket, or else token_file or token_env".to_owned();
+        let has_token = self.token_file.is_some() || self.token_env.is_some();
+        if address.is_remote() && !has_token && !self.tls.as_ref().is_some_and(Tls::verifies_clients) {
+            let expected =
+                "a loopback address or a unix socket, or else token_file, token_env or tls.verify_certificate \
+                            with tls.ca_file"
+                    .to_owned();
             return Err(ServeError::Option { key: "http.listen", expected, found: self.listen.clone() });
         }
         Ok(())
@@ -239,8 +256,13 @@ mod tests {
         for remote in ["0.0.0.0:1", "192.0.2.1:1", "[::]:1", "example.test:1", "fd:0"] {
             let open = Options { http: Some(http(remote)), ..Options::default() };
             assert!(refused(&open).contains("token_file"), "{remote}");
-            let closed = HttpOptions { token_env: Some("T".to_owned()), ..http(remote) };
-            Options { http: Some(closed), ..Options::default() }.validate().unwrap();
+            let tls = Tls { verify_certificate: Some(true), ca_file: Some("ca.pem".into()), ..Tls::default() };
+            for closed in [
+                HttpOptions { token_env: Some("T".to_owned()), ..http(remote) },
+                HttpOptions { tls: Some(tls), ..http(remote) },
+            ] {
+                Options { http: Some(closed), ..Options::default() }.validate().unwrap();
+            }
             let vector = VectorOptions { listen: remote.to_owned(), ..VectorOptions::default() };
             let open = Options { vector: Some(vector.clone()), ..Options::default() };
             assert!(refused(&open).contains("verify_certificate"), "{remote}");

@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
-use tonic::transport::ServerTlsConfig;
 
 use super::error::ServeError;
 use super::http::body::Body;
@@ -135,13 +134,13 @@ impl Server {
     }
 
     fn add_vector(&mut self, bound: BoundVector<'_>, stats: &Arc<Stats>) {
-        let BoundVector { listener, options, forward, tls } = bound;
+        let BoundVector { listener, options, forward } = bound;
         let (own, reports) = mpsc::channel(OWN_QUEUE);
         self.own.vector = Some(own);
         self.own_tasks.push(tokio::spawn(push_own(reports, forward.clone(), Arc::clone(stats))));
         let (lanes, is_stopping) = (self.lanes.clone(), Arc::clone(&self.is_stopping));
         let service = VectorService::new(options, forward, lanes, is_stopping, Arc::clone(stats));
-        self.listening.push(Box::pin(grpc(listener, service, tls, self.stopped())));
+        self.listening.push(Box::pin(grpc(listener, service, self.stopped())));
     }
 
     fn add_http(&mut self, bound: BoundHttp<'_>, stats: &Arc<Stats>) {
@@ -211,14 +210,15 @@ struct BoundVector<'o> {
     listener: Listener,
     options: &'o VectorOptions,
     forward: Forward,
-    tls: Option<ServerTlsConfig>,
 }
 
 impl<'o> BoundVector<'o> {
     async fn bind(options: &'o VectorOptions, inherited: &mut ListenFd) -> Result<Self, ServeError> {
-        let (forward, tls) = (Forward::new(options)?, tls::server(options.tls.as_ref())?);
-        let listener = Listener::bind("vector.listen", &options.listen, inherited).await?;
-        Ok(Self { listener, options, forward, tls })
+        let forward = Forward::new(options)?;
+        let tls = tls::server("vector.tls", options.tls.as_ref(), tls::GRPC)?;
+        let listener =
+            Listener::bind("vector.listen", &options.listen, inherited).await?.with_tls("vector.tls", tls)?;
+        Ok(Self { listener, options, forward })
     }
 }
 
@@ -231,8 +231,10 @@ struct BoundHttp<'o> {
 
 impl<'o> BoundHttp<'o> {
     async fn bind(options: &'o HttpOptions, inherited: &mut ListenFd) -> Result<Self, ServeError> {
-        let (token, forward) = (files::token(options)?, options.forward.as_deref().map(HttpForward::new).transpose()?);
-        let listener = Listener::bind("http.listen", &options.listen, inherited).await?;
+        let forward = |uri| HttpForward::new(uri, options.forward_tls.as_ref());
+        let (token, forward) = (files::token(options)?, options.forward.as_deref().map(forward).transpose()?);
+        let tls = tls::server("http.tls", options.tls.as_ref(), tls::HTTP)?;
+        let listener = Listener::bind("http.listen", &options.listen, inherited).await?.with_tls("http.tls", tls)?;
         Ok(Self { listener, options, token, forward })
     }
 }
@@ -240,20 +242,17 @@ impl<'o> BoundHttp<'o> {
 async fn grpc(
     listener: Listener,
     service: VectorService,
-    tls: Option<ServerTlsConfig>,
     stopped: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let mut server = tonic::transport::Server::builder()
+    let server = tonic::transport::Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .tcp_nodelay(true);
-    if let Some(tls) = tls {
-        server = server.tls_config(tls).map_err(|source| ServeError::Tls { key: "vector.tls", source })?;
-    }
     let ended = match listener {
+        Listener::Tls(listener) => server.serve_with_incoming_shutdown(service, listener.into_stream(), stopped).await,
         Listener::Tcp(listener) => {
             server.serve_with_incoming_shutdown(service, TcpListenerStream::new(listener), stopped).await
         }
@@ -270,6 +269,7 @@ async fn serve_http(
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let ended = match listener {
+        Listener::Tls(listener) => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
         Listener::Tcp(listener) => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
         Listener::Unix(listener) => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
     };

@@ -54,3 +54,15 @@ stats! {
 pub(super) fn add(counter: &AtomicU64, n: usize) {
     counter.fetch_add(n as u64, Ordering::Relaxed);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::manifest::SIDECAR_METRICS;
+
+    #[test]
+    fn manifests_know_every_counter() {
+        let names: Vec<_> = Counted::default().iter().map(|(name, ..)| format!("oddline_serve_{name}")).collect();
+        assert_eq!(names, SIDECAR_METRICS);
+    }
+}

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::error::StorageError;
-use super::fs::{FileSystem, OpenMode};
+use super::fs::{FileSystem, OpenMode, WriteFile};
 
 /// What a file not yet committed ends with.
 pub const TMP_SUFFIX: &str = ".tmp";
@@ -16,7 +16,7 @@ pub const TMP_SUFFIX: &str = ".tmp";
 ///
 /// After an error the file is what it was before, or complete (when only the directory's fsync failed).
 pub fn write(fs: &dyn FileSystem, dir: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, StorageError> {
-    let tmp = dir.join(format!("{name}{TMP_SUFFIX}"));
+    let tmp = tmp_path(dir, name);
     let path = dir.join(name);
     let written = write_synced(fs, &tmp, bytes)
         .map_err(StorageError::io("write", &tmp))
@@ -27,6 +27,61 @@ pub fn write(fs: &dyn FileSystem, dir: &Path, name: &str, bytes: &[u8]) -> Resul
     }
     fs.sync_dir(dir).map_err(StorageError::io("sync directory", dir))?;
     Ok(path)
+}
+
+/// A file that is written bit by bit and appears when it is committed. Dropped before that, it leaves nothing.
+#[derive(Debug)]
+pub struct Staged<'f> {
+    fs: &'f dyn FileSystem,
+    dir: PathBuf,
+    name: String,
+    file: Box<dyn WriteFile>,
+    bytes: u64,
+    is_committed: bool,
+}
+
+impl<'f> Staged<'f> {
+    /// Begins what [`Self::commit`] makes `dir/name`. `dir` must exist.
+    pub fn create(fs: &'f dyn FileSystem, dir: &Path, name: &str) -> Result<Self, StorageError> {
+        let tmp = tmp_path(dir, name);
+        let file = fs.open(&tmp, OpenMode::Replace).map_err(StorageError::io("create", &tmp))?;
+        Ok(Self { fs, dir: dir.to_owned(), name: name.to_owned(), file, bytes: 0, is_committed: false })
+    }
+
+    /// Writes on.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        let written = self.file.append(bytes);
+        written.map_err(|error| StorageError::io("write", &tmp_path(&self.dir, &self.name))(error))?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Bytes written.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes it what its name says, replacing what is there; durable when it returns. Errors are as with [`write`].
+    pub fn commit(mut self) -> Result<PathBuf, StorageError> {
+        let (tmp, path) = (tmp_path(&self.dir, &self.name), self.dir.join(&self.name));
+        self.file.sync().map_err(StorageError::io("sync", &tmp))?;
+        self.fs.rename(&tmp, &path).map_err(StorageError::io("rename", &tmp))?;
+        self.is_committed = true;
+        self.fs.sync_dir(&self.dir).map_err(StorageError::io("sync directory", &self.dir))?;
+        Ok(path)
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        if !self.is_committed {
+            discard(self.fs, &tmp_path(&self.dir, &self.name));
+        }
+    }
+}
+
+fn tmp_path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}{TMP_SUFFIX}"))
 }
 
 fn write_synced(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> io::Result<()> {

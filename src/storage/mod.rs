@@ -4,9 +4,12 @@
 //! <data dir>/
 //!   LOCK                                   lock.rs        one process at a time
 //!   state/<sequence:016x>.checkpoint       checkpoint.rs  everything learned, newest two
+//!   journal/                               journal/       incidents; journal-spool/ what a bucket has not taken yet
 //!   feedback/                              what the user said, with a LOCK of its own; see engine::feedback
 //!   wal/<lane:02x>/<sequence:016x>.wal     wal/           what happened since the checkpoint
-//!   chunks/<YYYYMMDDTHH>/<lane:02x>-<sequence:016x>.chunk   chunk.rs, chunk_dir.rs, retention.rs
+//!   chunks/<YYYYMMDDTHH>/                  chunk/, chunk_dir.rs, retention.rs: the history of events
+//!     <lane:02x>-<sequence:016x>.chunk     L1: a closed segment of the log
+//!     hour.l2                              L2: what the hour's L1 files held
 //! ```
 //!
 //! All integers are little endian; varints are LEB128 ([`varint`]); checksums are CRC-32C (Castagnoli).
@@ -16,6 +19,7 @@
 //! handed in.
 
 pub mod atomic;
+pub mod baseline;
 pub mod bytes;
 pub mod checkpoint;
 pub mod chunk;
@@ -23,7 +27,9 @@ pub mod chunk_dir;
 pub mod error;
 pub mod frame;
 pub mod fs;
+mod host;
 pub mod hour;
+pub mod journal;
 pub mod lock;
 pub mod mem_fs;
 pub mod retention;
@@ -34,6 +40,7 @@ pub mod wal;
 
 pub use error::StorageError;
 pub use fs::{FileSystem, RealFs};
+pub use host::host_name;
 pub use lock::{DataDirLock, LockError};
 pub use mem_fs::MemFs;
 pub use untouched::Untouched;

@@ -36,6 +36,10 @@ impl FileSystem for Untouched {
         self.0.read(path)
     }
 
+    fn read_range(&self, path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        self.0.read_range(path, offset, length)
+    }
+
     fn len(&self, path: &Path) -> io::Result<u64> {
         self.0.len(path)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Slot;
+use super::keyed::Tokens;
 use super::parameters::Parts;
 use super::shared::SharedSlots;
 use super::store::{Learned, TemplateOptions, TemplateStore};
@@ -52,7 +53,7 @@ pub struct LaneMatcher {
     skeleton: Skeleton,
     cache: Box<[[Known; WAYS]]>,
     published: Arc<Published>,
-    tokens: Vec<u64>,
+    tokens: Tokens,
     typed: Option<TypedView>,
 }
 
@@ -66,7 +67,7 @@ impl LaneMatcher {
             skeleton: Skeleton::new(),
             cache: vec![[EMPTY; WAYS]; buckets.min(MAX_BUCKETS)].into(),
             published: shared.published(),
-            tokens: Vec::new(),
+            tokens: Tokens::default(),
             typed: store.options().typed.then(TypedView::default),
             shared,
         }
@@ -98,7 +99,7 @@ impl LaneMatcher {
     ///
     /// `changes_seen` is how many [changes](TemplateStore::changes_since) the caller has applied; when there are newer ones
     /// the store must be asked, since the slot's counts may still be those of another template.
-    pub fn find_in_tree(&mut self, changes_seen: u64) -> Option<Match> {
+    pub fn find_in_tree(&mut self, message: &[u8], changes_seen: u64) -> Option<Match> {
         if self.shared.change_count.load(Ordering::Acquire) != changes_seen {
             return None;
         }
@@ -111,8 +112,7 @@ impl LaneMatcher {
         if !published(self) || self.published.exact.contains_key(&self.skeleton.hash()) {
             return None;
         }
-        self.tokens.clear();
-        self.tokens.extend(self.skeleton.token_hashes());
+        self.tokens.set(&self.skeleton, message);
         let found = self.published.tree.find(&self.tokens)?;
         self.shared.is_current(found.slot, found.generation).then(|| self.keep(found, version))
     }
@@ -156,8 +156,7 @@ impl LaneMatcher {
 
     /// The last line taken apart, given the template it has.
     pub fn parts<'m>(&self, message: &'m [u8], slot: Slot, store: &TemplateStore) -> Parts<'m> {
-        let whole = store.whole_wildcards(slot);
-        self.skeleton.parts(message, |token| whole.get(token).copied().unwrap_or(false))
+        self.skeleton.parts(message, store.tokens(slot))
     }
 
     /// The parameters of the last line, given the template it has.
@@ -220,9 +219,37 @@ mod tests {
         let found = miner.line(last);
         assert_eq!(miner.matcher.parameters(last.as_bytes(), found.slot, &miner.store), ["zoe"]);
         let seen = miner.store.changes_since(0).1;
-        assert_eq!(miner.matcher.find(b"session opened for yan by root"), None);
-        assert_eq!(miner.matcher.find_in_tree(seen), Some(found), "without the store");
-        assert_eq!(miner.matcher.find_in_tree(seen - 1), None, "a caller behind must ask the store");
+        let other = b"session opened for yan by root";
+        assert_eq!(miner.matcher.find(other), None);
+        assert_eq!(miner.matcher.find_in_tree(other, seen), Some(found), "without the store");
+        assert_eq!(miner.matcher.find_in_tree(other, seen - 1), None, "a caller behind must ask the store");
+    }
+
+    #[test]
+    fn the_key_of_a_word_that_is_variable_stays_in_the_template() {
+        let mut miner = Miner::new(TemplateOptions::default());
+        let line = |name: &str| format!("login failed; tty=ssh user={name}, rhost=lab");
+        let first = NAMES.map(|name| miner.line(&line(name)))[0];
+        assert_eq!(miner.text(first), "login failed; tty=ssh user=<*>, rhost=lab");
+        assert_eq!(miner.store.len(), 1);
+        for name in ["zoe", "17"] {
+            let found = miner.line(&line(name));
+            assert_eq!(found.id, first.id);
+            assert_eq!(miner.matcher.parameters(line(name).as_bytes(), found.slot, &miner.store), [name]);
+        }
+        assert_ne!(miner.line("login failed; tty=ssh ruser=ann, rhost=lab").id, first.id);
+        let mut bytes = Vec::new();
+        miner.store.checkpoint(&mut bytes);
+        let mut again = TemplateStore::restore(TemplateOptions::default(), &bytes).unwrap();
+        assert_eq!(again.learn_text(line("yan").as_bytes()).id, first.id, "after a restart");
+    }
+
+    #[test]
+    fn words_of_different_keys_in_one_place_make_a_wildcard_of_the_whole() {
+        let mut miner = Miner::new(TemplateOptions { merge_after: 3, ..TemplateOptions::default() });
+        let found = ["a=x", "b=y", "c=z"].map(|word| miner.line(&format!("set {word} now")));
+        assert_eq!(miner.text(found[2]), "set <*> now");
+        assert_eq!(miner.line("set d=w now").id, found[0].id);
     }
 
     #[test]

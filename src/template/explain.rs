@@ -87,16 +87,16 @@ impl LaneMatcher {
                 template: template.map(|template| store.shown(template)).unwrap_or_default(),
             }
         };
-        let by_tree = if by_skeleton.is_none() { store.find_generalised(self.skeleton()) } else { None };
+        let by_tree = if by_skeleton.is_none() { store.find_generalised(self.skeleton(), message) } else { None };
         let outcome = match (by_skeleton, by_tree) {
             (Some(found), _) if store.is_own_skeleton(found.slot, self.skeleton()) => Outcome::SameSkeleton(met(found)),
             (Some(found), _) | (None, Some(found)) => Outcome::Generalised(met(found)),
             (None, None) => Outcome::Nothing { nearest: store.nearest(self.skeleton()) },
         };
-        let whole = by_skeleton.or(by_tree).map(|found| store.whole_wildcards(found.slot)).unwrap_or_default();
+        let template = by_skeleton.or(by_tree).map(|found| store.tokens(found.slot)).unwrap_or_default();
         let skeleton = self.skeleton();
         Explanation {
-            tokens: skeleton.explain(message, |token| whole.get(token).copied().unwrap_or(false)),
+            tokens: skeleton.explain(message, template),
             skeleton: String::from_utf8_lossy(&skeleton.text(message)).into_owned(),
             outcome,
         }
@@ -104,7 +104,7 @@ impl LaneMatcher {
 }
 
 impl Skeleton {
-    fn explain(&self, message: &[u8], is_whole: impl Fn(usize) -> bool) -> Vec<ExplainedToken> {
+    fn explain(&self, message: &[u8], template: &[u64]) -> Vec<ExplainedToken> {
         let text = |range: &std::ops::Range<u32>| String::from_utf8_lossy(slice(message, range)).into_owned();
         let tokens = self.tokens.iter().enumerate().map(|(number, token)| {
             let masked: String = self
@@ -118,7 +118,7 @@ impl Skeleton {
             ExplainedToken {
                 text: text(&(token.start..token.end)),
                 variables: variables.map(|variable| (variable.rule, text(&variable.range()))).collect(),
-                generalised: is_whole(number) && masked != WILDCARD,
+                generalised: template.get(number).is_some_and(|own| *own != token.hash),
                 masked,
             }
         });

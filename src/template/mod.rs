@@ -8,8 +8,8 @@
 //!    left is the line's *skeleton*. Most lines of real systems are done here.
 //! 2. **Generalisation** (`store`, `tree`), for variables without a tell-tale shape (user names, host names): every
 //!    new skeleton is entered under each of its *leave-one-out* signatures (all tokens but one). Once
-//!    `merge_after` skeletons differ in one position only, that position is a variable: they become one template. The
-//!    decision rests on the number of distinct values seen, never on a first mismatch, so `GET` and `POST` stay apart.
+//!    `merge_after` skeletons differ in one position only, that position is a variable: they become one template; of
+//!    `key=word` the key stays. The decision rests on the number of distinct values seen, never on a first mismatch, so `GET` and `POST` stay apart.
 //!
 //! # Ids
 //! A template's id is the hash of the skeleton it was first seen with: the same on every host, and unchanged when
@@ -29,6 +29,7 @@ pub mod explain;
 mod hash;
 mod image;
 mod json;
+mod keyed;
 mod kind;
 pub mod mask;
 mod parameters;
@@ -43,6 +44,7 @@ pub mod store;
 pub mod tokenise;
 mod tree;
 mod typed;
+pub mod unify;
 
 pub use cache::{LaneMatcher, Match};
 pub use image::ImageError;

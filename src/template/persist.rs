@@ -10,7 +10,7 @@ use super::{Slot, tokenise};
 use crate::event::TemplateId;
 
 /// Slots a checkpoint may name, whatever the cap is now: as many as the greatest cap accepted.
-const MOST_SLOTS: usize = 1_000_000;
+pub(super) const MOST_SLOTS: usize = 1_000_000;
 
 impl TemplateStore {
     /// Appends everything known, for a checkpoint.
@@ -29,7 +29,7 @@ impl TemplateStore {
         .write(out);
     }
 
-    fn image_of(&self, entry: &Entry) -> EntryImage {
+    pub(super) fn image_of(&self, entry: &Entry) -> EntryImage {
         let StoredTemplate { id, slot, text, aliases, kinds } = &entry.template;
         EntryImage {
             slot: *slot,
@@ -70,7 +70,7 @@ impl TemplateStore {
     }
 
     /// Lets slots go unused until no more than `cap` are left, those of templates last.
-    fn shrink(&mut self, cap: usize) {
+    pub(super) fn shrink(&mut self, cap: usize) {
         let known = self.len();
         let unused = (known + self.free.len()).saturating_sub(cap).min(self.free.len());
         self.free.drain(..unused);
@@ -84,6 +84,14 @@ impl TemplateStore {
     }
 
     fn restore_entry(&mut self, image: EntryImage) {
+        let slot = image.slot;
+        self.place_entry(image);
+        // What merges is merged already.
+        self.family_of(slot);
+    }
+
+    /// Puts a template into every table but that of similar ones.
+    pub(super) fn place_entry(&mut self, image: EntryImage) {
         let slot = image.slot;
         let id = TemplateId(image.id);
         let aliases: Vec<TemplateId> = image.aliases.into_iter().map(TemplateId).collect();
@@ -111,7 +119,5 @@ impl TemplateStore {
         if image.met {
             self.shared.is_current(slot, self.shared.generation(slot));
         }
-        // What merges is merged already.
-        self.family_of(slot);
     }
 }

@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashMap;
 
+use super::keyed::{self, Tokens};
 use super::kind::Kind;
 use super::queue::EvictionQueue;
 use super::shared::SharedSlots;
 use super::similar::{self, Family, SimilarTable};
-use super::tokenise::{self, Masking, Skeleton, WILDCARD, WILDCARD_TOKEN};
+use super::tokenise::{self, Masking, Skeleton, WILDCARD};
 use super::tree::Tree;
 use super::{Match, Slot};
 use crate::event::TemplateId;
@@ -108,17 +109,19 @@ impl Entry {
         self.template.text.len() + ids * size_of::<u64>() + self.tokens.len() * similar::SIGNATURE_BYTES
     }
 
-    /// Puts a wildcard in place of a token; returns the hash of its skeleton then.
-    fn generalise_at(&mut self, position: usize) -> u64 {
+    /// The text of a token.
+    fn token(&self, position: usize) -> Option<&[u8]> {
+        self.template.text.split(|byte| *byte == b' ').nth(position)
+    }
+
+    /// Puts `wildcard` in place of a token; returns the hash of its skeleton then.
+    fn generalise_at(&mut self, position: usize, wildcard: &[u8]) -> u64 {
         let tokens = self.template.text.split(|byte| *byte == b' ').enumerate();
-        let tokens: Vec<&[u8]> =
-            tokens.map(|(at, token)| if at == position { WILDCARD.as_bytes() } else { token }).collect();
+        let tokens: Vec<&[u8]> = tokens.map(|(at, token)| if at == position { wildcard } else { token }).collect();
         self.template.text = tokens.join(&b' ').into();
         // The wildcards are others now.
         self.template.kinds.clear();
-        if let Some(token) = self.tokens.get_mut(position) {
-            *token = WILDCARD_TOKEN;
-        }
+        self.tokens = tokenise::hashes_of_text(&self.template.text).into();
         self.generalised = true;
         let hash = tokenise::skeleton_hash(self.tokens.iter().copied());
         if !self.skeletons.contains(&hash) {
@@ -259,9 +262,8 @@ impl TemplateStore {
     }
 
     /// The template that a skeleton agrees with but for wildcards.
-    pub(super) fn find_generalised(&self, skeleton: &Skeleton) -> Option<Match> {
-        let tokens: Vec<u64> = skeleton.token_hashes().collect();
-        self.tree.find(&tokens)
+    pub(super) fn find_generalised(&self, skeleton: &Skeleton, message: &[u8]) -> Option<Match> {
+        self.tree.find(&Tokens::of(skeleton, message))
     }
 
     /// Whether the template in `slot` has the very tokens of `skeleton`.
@@ -269,10 +271,9 @@ impl TemplateStore {
         self.entry(slot).is_some_and(|entry| entry.tokens.iter().copied().eq(skeleton.token_hashes()))
     }
 
-    /// Which of the template's tokens are wildcards as a whole.
-    pub(super) fn whole_wildcards(&self, slot: Slot) -> Vec<bool> {
-        let tokens = self.entry(slot).map(|entry| &*entry.tokens).unwrap_or_default();
-        tokens.iter().map(|token| *token == WILDCARD_TOKEN).collect()
+    /// The hashes of the template's tokens.
+    pub(super) fn tokens(&self, slot: Slot) -> &[u64] {
+        self.entry(slot).map(|entry| &*entry.tokens).unwrap_or_default()
     }
 
     pub(super) fn entry(&self, slot: Slot) -> Option<&Entry> {
@@ -288,7 +289,7 @@ impl TemplateStore {
 
     /// The template of a skeleton, learned when it is not known.
     pub fn learn(&mut self, skeleton: &Skeleton, message: &[u8]) -> Learned {
-        let tokens: Vec<u64> = skeleton.token_hashes().collect();
+        let tokens = Tokens::of(skeleton, message);
         let learned = self.learn_tokens(skeleton.hash(), tokens, || skeleton.text(message));
         self.meet(learned.slot);
         learned
@@ -296,32 +297,33 @@ impl TemplateStore {
 
     /// The same from a template's text, as a replay has it; its event comes after it ([`Self::meet`]).
     pub fn learn_text(&mut self, text: &[u8]) -> Learned {
-        let tokens = tokenise::hashes_of_text(text);
-        self.learn_tokens(tokenise::skeleton_hash(tokens.iter().copied()), tokens, || text.to_vec())
+        let tokens = Tokens::of_text(text);
+        self.learn_tokens(tokenise::skeleton_hash(tokens.hashes().iter().copied()), tokens, || text.to_vec())
     }
 
-    /// The template of a seed: as [`Self::learn`], but a wildcard in place of a whole token stands for any word.
+    /// The template of a seed: as [`Self::learn`], but a wildcard in place of a whole token or after `key=` stands for any
+    /// word.
     pub fn learn_seed(&mut self, skeleton: &Skeleton, template: &[u8]) -> Learned {
         let learned = self.learn(skeleton, template);
         let Some(Some(entry)) = self.entries.get_mut(learned.slot.index()) else { return learned };
-        if !entry.generalised && entry.tokens.contains(&WILDCARD_TOKEN) {
+        if !entry.generalised && keyed::has_open_wildcard(&entry.template.text) {
             entry.generalised = true;
             self.enter_tree(learned.slot);
         }
         learned
     }
 
-    fn learn_tokens(&mut self, hash: u64, tokens: Vec<u64>, text: impl FnOnce() -> Vec<u8>) -> Learned {
+    fn learn_tokens(&mut self, hash: u64, tokens: Tokens, text: impl FnOnce() -> Vec<u8>) -> Learned {
         if let Some(slot) = self.by_skeleton.get(&hash).copied() {
             return self.learned(slot);
         }
         if let Some(found) = self.tree.find(&tokens) {
             self.publish_when_due();
-            let version = self.shared.tree_version(tokens.len());
+            let version = self.shared.tree_version(tokens.hashes().len());
             return Learned { by_tree: Some(version), ..self.learned(found.slot) };
         }
         let id = self.unused_id(hash);
-        let slot = self.insert(id, tokens, text(), vec![hash], false);
+        let slot = self.insert(id, tokens.into_hashes(), text(), vec![hash], false);
         let slot = self.generalise(slot);
         Learned { is_new: true, ..self.learned(slot) }
     }
@@ -352,13 +354,13 @@ impl TemplateStore {
     fn insert(
         &mut self,
         id: TemplateId,
-        tokens: Vec<u64>,
+        tokens: Box<[u64]>,
         text: Vec<u8>,
         skeletons: Vec<u64>,
         generalised: bool,
     ) -> Slot {
         let template = StoredTemplate { id, slot: Slot(0), text: text.into(), aliases: Vec::new(), kinds: Vec::new() };
-        let mut entry = Entry { template, tokens: tokens.into(), skeletons, entered: 0, generalised, founded: false };
+        let mut entry = Entry { template, tokens, skeletons, entered: 0, generalised, founded: false };
         let bytes = entry.bytes();
         while self.entry_bytes + bytes > self.options.max_bytes
             && let Some(slot) = self.evict()
@@ -409,7 +411,7 @@ impl TemplateStore {
     }
 
     /// Merges the family that `slot` completes, and whatever family the merged template then completes.
-    fn generalise(&mut self, mut slot: Slot) -> Slot {
+    pub(super) fn generalise(&mut self, mut slot: Slot) -> Slot {
         while let Some(family) = self.family_of(slot) {
             slot = self.merge(&family);
         }
@@ -427,10 +429,8 @@ impl TemplateStore {
             entry.tokens.len() == tokens.len()
                 && entry.tokens.iter().zip(&*tokens).enumerate().all(|(at, (a, b))| (at == position) != (a == b))
         };
-        let is_name = |slot: &Slot, position| {
-            let token = entry(*slot).and_then(|entry| entry.template.text.split(|byte| *byte == b' ').nth(position));
-            token.is_some_and(similar::is_name)
-        };
+        let is_name =
+            |slot: &Slot, position| entry(*slot).and_then(|entry| entry.token(position)).is_some_and(similar::is_name);
         let TemplateOptions { merge_after, merge_names_after, .. } = *self.options;
         let is_enough = |members: &[Slot], position| {
             members.len() >= merge_after
@@ -443,11 +443,19 @@ impl TemplateStore {
     /// The oldest member goes on with a wildcard at the family's position; the others become aliases of it.
     fn merge(&mut self, family: &Family) -> Slot {
         let into = family.members.first().copied().unwrap_or(Slot(0));
+        let wildcard = self.common_key(family).unwrap_or_else(|| WILDCARD.into());
         for from in family.members.iter().skip(1).copied() {
             self.absorb(from, into);
         }
-        self.generalise_at(into, family.position);
+        self.generalise_at(into, family.position, &wildcard);
         into
+    }
+
+    /// `key=<*>`, when that is what all members of a family have in common where they differ.
+    fn common_key(&self, family: &Family) -> Option<Vec<u8>> {
+        let mut tokens = family.members.iter().map(|slot| self.entry(*slot)?.token(family.position));
+        let first = keyed::generalised(tokens.next()??)?;
+        tokens.try_fold(first, |common, token| keyed::common(&common, token?))
     }
 
     /// Takes `from` into `into`; the slot of `from` is free afterwards.
@@ -476,11 +484,11 @@ impl TemplateStore {
         }
     }
 
-    fn generalise_at(&mut self, slot: Slot, position: usize) {
+    fn generalise_at(&mut self, slot: Slot, position: usize, wildcard: &[u8]) {
         self.shared.renew(slot);
         let Some(mut entry) = self.entries.get_mut(slot.index()).and_then(Option::take) else { return };
         self.leave_tables(&entry);
-        let hash = entry.generalise_at(position);
+        let hash = entry.generalise_at(position, wildcard);
         self.entry_bytes += entry.bytes();
         if let Some(place) = self.entries.get_mut(slot.index()) {
             *place = Some(entry);

@@ -20,6 +20,7 @@
 use std::ops::Range;
 
 use super::hash;
+use super::keyed;
 use super::mask::{UserMasks, Variable, Variables};
 use super::rule::{Rule, RuleSet};
 use super::scanner::Scanner;
@@ -134,26 +135,21 @@ impl Skeleton {
         self.variables.get(token.variables.0 as usize..token.variables.1 as usize).unwrap_or_default()
     }
 
-    /// What stands at each wildcard of a template that this skeleton belongs to; `is_whole` tells of each token whether
-    /// the template has a wildcard in the place of the whole of it. `message` is the one last scanned.
-    pub(super) fn values<'m>(
-        &self,
-        message: &'m [u8],
-        is_whole: impl Fn(usize) -> bool,
-    ) -> impl Iterator<Item = Value<'m>> {
+    /// What stands at each wildcard of a template that this skeleton belongs to, given the hashes of the template's tokens;
+    /// without them, of its own. `message` is the one last scanned.
+    pub(super) fn values<'m>(&self, message: &'m [u8], template: &[u64]) -> impl Iterator<Item = Value<'m>> {
         self.tokens.iter().enumerate().flat_map(move |(number, token)| {
             let variables = self.variables_of(token);
-            let whole = is_whole(number).then(|| Value {
-                rule: variables
-                    .first()
-                    .filter(|first| first.range() == (token.start..token.end))
-                    .map(|first| first.rule),
-                bytes: slice(message, &(token.start..token.end)),
+            let bytes = slice(message, &(token.start..token.end));
+            let is_word = |template: &u64| *template != token.hash;
+            let word = template.get(number).filter(|template| is_word(template)).map(|template| match *template {
+                WILDCARD_TOKEN => bytes,
+                _ => keyed::value(bytes).and_then(|value| bytes.get(value)).unwrap_or(bytes),
             });
-            let parts = if whole.is_some() { &[] } else { variables };
+            let own = if word.is_some() { &[] } else { variables };
             let value =
                 |variable: &Variable| Value { rule: Some(variable.rule), bytes: slice(message, &variable.range()) };
-            whole.into_iter().chain(parts.iter().map(value))
+            word.map(|bytes| Value { rule: None, bytes }).into_iter().chain(own.iter().map(value))
         })
     }
 }
@@ -295,7 +291,7 @@ mod tests {
         let mut skeleton = Skeleton::new();
         skeleton.scan(line, &Masking { user: masks, ..Masking::default() });
         assert_eq!(skeleton.text(line), b"take (<*>), then stop <*>");
-        assert_eq!(skeleton.parts(line, |_| false).parameters, [&b"ord abc"[..], b"zz top"]);
+        assert_eq!(skeleton.parts(line, &[]).parameters, [&b"ord abc"[..], b"zz top"]);
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 
 use hashbrown::HashMap;
 
+use super::keyed::Tokens;
 use super::tokenise::WILDCARD_TOKEN;
 use super::{Match, Slot};
 
@@ -92,12 +93,12 @@ impl Tree {
 
     /// The template with the most constants, of equals the one with the smallest id, that agrees with `tokens` at each
     /// constant.
-    pub(super) fn find(&self, tokens: &[u64]) -> Option<Match> {
+    pub(super) fn find(&self, tokens: &Tokens) -> Option<Match> {
         let mut best: Option<&Generalised> = None;
-        for branch in self.branches.get(&tokens.len())? {
-            let first = tokens.get(branch.position)?;
-            for template in branch.by_token.get(first).into_iter().flatten() {
-                if best.is_none_or(|best| template.is_better(best)) && template.accepts(tokens) {
+        for branch in self.branches.get(&tokens.hashes().len())? {
+            let firsts = tokens.ways(branch.position);
+            for template in firsts.flat_map(|first| branch.by_token.get(&first).into_iter().flatten()) {
+                if best.is_none_or(|best| template.is_better(best)) && tokens.agree_with(&template.tokens) {
                     best = Some(template);
                 }
             }
@@ -111,10 +112,6 @@ fn first_constant(tokens: &[u64]) -> Option<(usize, u64)> {
 }
 
 impl Generalised {
-    fn accepts(&self, tokens: &[u64]) -> bool {
-        self.tokens.iter().zip(tokens).all(|(own, other)| *own == WILDCARD_TOKEN || own == other)
-    }
-
     fn is_better(&self, other: &Self) -> bool {
         (self.constants, other.found.id) > (other.constants, self.found.id)
     }
@@ -137,14 +134,16 @@ mod tests {
         let templates: [(Match, &[u64]); 3] =
             [(found(0), &[1, WILD, WILD]), (found(1), &[1, 2, WILD]), (found(2), &[WILD, 7, 8])];
         templates.into_iter().for_each(|(found, tokens)| tree.insert(found, tokens));
-        assert_eq!(tree.find(&[1, 2, 3]), Some(found(1)));
-        assert_eq!(tree.find(&[1, 5, 3]), Some(found(0)));
-        assert_eq!(tree.find(&[9, 7, 8]), Some(found(2)));
-        assert_eq!(tree.find(&[9, 7, 9]), None);
-        assert_eq!(tree.find(&[1, 2]), None);
-        assert_eq!(tree.find(&[]), None);
+        let find = |tree: &Tree, hashes: &[u64]| tree.find(&Tokens::of_hashes(hashes, &[]));
+        assert_eq!(find(&tree, &[1, 2, 3]), Some(found(1)));
+        assert_eq!(find(&tree, &[1, 5, 3]), Some(found(0)));
+        assert_eq!(find(&tree, &[9, 7, 8]), Some(found(2)));
+        assert_eq!(find(&tree, &[9, 7, 9]), None);
+        assert_eq!(find(&tree, &[1, 2]), None);
+        assert_eq!(find(&tree, &[]), None);
+        assert_eq!(tree.find(&Tokens::of_hashes(&[9, 5, 3], &[(0, 1)])), Some(found(0)), "by a second hash");
         tree.remove(Slot(1), &[1, 2, WILD]);
-        assert_eq!((tree.find(&[1, 2, 3]), tree.len()), (Some(found(0)), 2));
+        assert_eq!((find(&tree, &[1, 2, 3]), tree.len()), (Some(found(0)), 2));
     }
 
     #[test]
@@ -154,7 +153,7 @@ mod tests {
             for slot in order {
                 tree.insert(found(slot), if slot == 4 { &[1, WILD, 3] } else { &[1, 2, WILD] });
             }
-            assert_eq!(tree.find(&[1, 2, 3]), Some(found(4)));
+            assert_eq!(tree.find(&Tokens::of_hashes(&[1, 2, 3], &[])), Some(found(4)));
         }
     }
 }

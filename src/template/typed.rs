@@ -24,7 +24,7 @@ pub(super) struct TypedView {
 #[derive(Debug)]
 struct Known {
     generation: u32,
-    whole: Vec<bool>,
+    template: Box<[u64]>,
     kinds: Vec<Kind>,
 }
 
@@ -35,17 +35,17 @@ impl TypedView {
             return true;
         };
         let mut kinds = known.kinds.iter();
-        kinds_of(skeleton, message, masks, &known.whole)
+        kinds_of(skeleton, message, masks, &known.template)
             .any(|kind| kinds.next().is_none_or(|old| old.join(kind) != *old))
     }
 
     /// Tells the store, and copies what it knows.
     pub(super) fn learn(&mut self, skeleton: &Skeleton, message: &[u8], found: &Match, store: &mut TemplateStore) {
-        let whole = store.whole_wildcards(found.slot);
+        let template: Box<[u64]> = store.tokens(found.slot).into();
         let options = store.options().clone();
-        let kinds: Vec<Kind> = kinds_of(skeleton, message, &options.masking.user, &whole).collect();
+        let kinds: Vec<Kind> = kinds_of(skeleton, message, &options.masking.user, &template).collect();
         let kinds = store.widen(found.slot, &kinds);
-        self.known.insert(found.slot, Known { generation: found.generation, whole, kinds });
+        self.known.insert(found.slot, Known { generation: found.generation, template, kinds });
     }
 }
 
@@ -53,10 +53,9 @@ fn kinds_of<'a>(
     skeleton: &'a Skeleton,
     message: &'a [u8],
     masks: &'a UserMasks,
-    whole: &'a [bool],
+    template: &'a [u64],
 ) -> impl Iterator<Item = Kind> + 'a {
-    let is_whole = |token: usize| whole.get(token).copied().unwrap_or(false);
-    skeleton.values(message, is_whole).map(|value| match value.rule {
+    skeleton.values(message, template).map(|value| match value.rule {
         Some(Rule::UserMask) => masks.number_of(value.bytes).map_or(Kind::Any, Kind::User),
         _ => Kind::of(value.bytes),
     })

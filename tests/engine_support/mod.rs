@@ -9,7 +9,7 @@ use std::sync::Arc;
 use oddline::clock::{Clock, ManualClock};
 use oddline::config::{Config, Durability};
 use oddline::event::{Observation, Timestamp, Verdict};
-use oddline::storage::chunk::Chunk;
+use oddline::storage::chunk::Group;
 use oddline::storage::{FileSystem, MemFs, checkpoint, chunk_dir};
 use oddline::{Engine, Environment, Lane};
 
@@ -100,21 +100,24 @@ impl Bed {
         sequences.into_iter().map(|sequence| dir.join(format!("{sequence:016x}.checkpoint"))).collect()
     }
 
-    /// Every chunk; none twice.
-    pub(crate) fn chunks(&self) -> Vec<Chunk> {
+    /// Every group of events in the history; none twice.
+    pub(crate) fn chunks(&self) -> Vec<Group> {
         // The engine may remove an hour just now.
         let fs = &self.fs.live_copy();
         let dir = self.dir().join("chunks");
         let mut seen = BTreeSet::new();
-        let mut chunks = Vec::new();
+        let mut groups = Vec::new();
         for hour in chunk_dir::hours(fs, &dir).unwrap() {
-            for file in chunk_dir::chunks_of(fs, &dir, hour).unwrap() {
-                let chunk = chunk_dir::read(fs, &file.path).unwrap();
-                assert!(seen.insert((chunk.id.lane, chunk.id.run, chunk.id.first_event)), "twice: {:?}", chunk.id);
-                chunks.push(chunk);
+            let files = chunk_dir::open_hour(fs, &dir, hour).unwrap();
+            assert!(files.damaged.is_empty(), "{:?}", files.damaged);
+            for reader in &files.readers {
+                for place in &reader.summary().groups {
+                    assert!(seen.insert((place.id.lane, place.id.run, place.id.first_event)), "twice: {:?}", place.id);
+                    groups.push(reader.group(fs, place).unwrap());
+                }
             }
         }
-        chunks
+        groups
     }
 
     /// Flips the byte of a file at `at` (counted from the end when negative).

@@ -234,6 +234,11 @@ impl Sidecar {
         }
     }
 
+    /// Why a sidecar with these options does not start.
+    pub(crate) async fn refused(config: Config, options: Options) -> String {
+        Server::bind(config, &options, Environment::system()).await.unwrap_err().to_string()
+    }
+
     /// gRPC alone, in memory.
     pub(crate) async fn vector(forward: String) -> Self {
         Self::start(Config::default(), vector_options(forward)).await

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use http::{Request, Uri, header};
 use http_body_util::Full;
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -12,26 +13,30 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::body::Body;
 use crate::serve::backoff::Backoff;
 use crate::serve::error::ServeError;
+use crate::serve::options::Tls;
 use crate::serve::stats::{Stats, add};
+use crate::serve::tls::{self, Secure};
 
 /// The next hop.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpForward {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     uri: Uri,
 }
 
 impl HttpForward {
     /// Reads the address; connects to nothing.
-    pub(crate) fn new(uri: &str) -> Result<Self, ServeError> {
-        let parsed =
-            uri.parse::<Uri>().ok().filter(|uri| uri.scheme_str() == Some("http") && uri.authority().is_some());
+    pub(crate) fn new(uri: &str, tls: Option<&Tls>) -> Result<Self, ServeError> {
+        let is_address = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
+        let parsed = uri.parse::<Uri>().ok().filter(is_address);
         let uri = parsed.ok_or_else(|| ServeError::Option {
             key: "http.forward",
-            expected: "http://host:port/path".to_owned(),
+            expected: "http://host:port/path or https://host:port/path".to_owned(),
             found: uri.to_owned(),
         })?;
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build_http(), uri })
+        const KEY: &str = "http.forward_tls";
+        let secure = tls::client(KEY, &uri, tls, tls::HTTP_FORWARD)?.map_or_else(|| Secure::none(KEY), Ok)?;
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(secure.connector()), uri })
     }
 
     async fn attempt(&self, body: &Body) -> Result<StatusCode, String> {

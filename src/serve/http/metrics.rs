@@ -22,8 +22,11 @@ pub(super) fn text(component: Option<&ComponentStats>, counted: &Counted) -> Str
         for (name, value) in component.counts.iter() {
             metric(&mut text, &format!("oddline_{name}"), "counter", value);
         }
+        for (name, value) in component.gauges() {
+            metric(&mut text, &format!("oddline_{name}"), "gauge", value);
+        }
         if let Some(engine) = &component.engine {
-            gauges(&mut text, engine);
+            storage(&mut text, engine);
         }
     }
     text
@@ -33,15 +36,7 @@ fn metric(text: &mut String, name: &str, kind: &str, value: u64) {
     let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {value}");
 }
 
-fn gauges(text: &mut String, engine: &EngineStats) {
-    for (name, value) in [
-        ("oddline_templates", engine.templates),
-        ("oddline_memory_bytes", engine.memory_bytes),
-        ("oddline_disk_bytes", engine.disk_bytes),
-        ("oddline_wal_bytes", engine.wal_bytes),
-    ] {
-        metric(text, name, "gauge", value);
-    }
+fn storage(text: &mut String, engine: &EngineStats) {
     metric(text, "oddline_storage_errors_total", "counter", engine.storage_errors_total);
     let _ = writeln!(text, "# TYPE oddline_state gauge");
     for state in [State::Learning, State::Ready, State::Degraded].map(State::as_str) {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::uri::PathAndQuery;
+use http::Uri;
+use http::uri::{PathAndQuery, Scheme};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::client::Grpc;
 use tonic::codec::CompressionEncoding;
@@ -15,7 +16,7 @@ use crate::serve::backoff::Backoff;
 use crate::serve::error::ServeError;
 use crate::serve::options::{Compression, VectorOptions};
 use crate::serve::stats::{Stats, add};
-use crate::serve::tls;
+use crate::serve::tls::{self, Secured};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A peer that answers no ping for this long is gone.
@@ -34,24 +35,24 @@ impl Forward {
         let uri = options.forward.clone();
         let refused = || ServeError::Option {
             key: "vector.forward",
-            expected: "http://host:port, or https://host:port with forward_tls".to_owned(),
+            expected: "http://host:port or https://host:port".to_owned(),
             found: uri.clone(),
         };
-        let mut endpoint = Endpoint::from_shared(uri.clone()).map_err(|_| refused())?;
-        let tls = tls::client(options.forward_tls.as_ref())?;
-        match (endpoint.uri().scheme_str(), &tls) {
-            (Some("http"), None) | (Some("https"), Some(_)) => {}
-            _ => return Err(refused()),
+        let address: Uri = uri.parse().map_err(|_| refused())?;
+        if !matches!(address.scheme_str(), Some("http" | "https")) || address.authority().is_none() {
+            return Err(refused());
         }
-        if let Some(tls) = tls {
-            endpoint =
-                endpoint.tls_config(tls).map_err(|source| ServeError::Tls { key: "vector.forward_tls", source })?;
-        }
-        let channel = endpoint
+        let tls = tls::client("vector.forward_tls", &address, options.forward_tls.as_ref(), tls::GRPC)?;
+        let plain = tls::with_scheme(&address, Scheme::HTTP);
+        let endpoint = Endpoint::from(plain)
+            .origin(address)
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .connect_lazy();
+            .keep_alive_timeout(KEEP_ALIVE);
+        let channel = match tls {
+            Some(tls) => endpoint.connect_with_connector_lazy(Secured(tls.connector())),
+            None => endpoint.connect_lazy(),
+        };
         let client = match options.compression {
             Compression::None => Grpc::new(channel),
             Compression::Gzip => Grpc::new(channel).send_compressed(CompressionEncoding::Gzip),

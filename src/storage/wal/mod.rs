@@ -19,7 +19,9 @@ pub mod segment;
 pub mod writer;
 
 pub use encode::WalEncoder;
-pub use recover::{RecordAt, RecoveryReport, TornTail, lanes, read_segment, recover_lane, remove_segment, segments};
+pub use recover::{
+    RecordAt, RecoveryReport, TornTail, lanes, read_segment, recover_lane, remove_segment, segment_begun, segments,
+};
 pub use segment::{SegmentHeader, SegmentSequence};
 pub use writer::LaneWal;
 

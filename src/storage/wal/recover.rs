@@ -130,7 +130,7 @@ pub fn recover_lane(
     Ok(recovery.report)
 }
 
-/// Hands out all records of one segment that is no longer written to; repairs nothing.
+/// Hands out all records of one segment, which may be written to just now; changes nothing.
 ///
 /// Fails when it is of a newer version or cannot be read.
 pub fn read_segment(
@@ -140,9 +140,21 @@ pub fn read_segment(
     sequence: SegmentSequence,
     visitor: &mut dyn FnMut(RecordAt, Record<'_>),
 ) -> Result<RecoveryReport, StorageError> {
-    let mut recovery = Recovery::new(lane, Position::default(), visitor);
+    let mut recovery = Recovery { repairs: false, ..Recovery::new(lane, Position::default(), visitor) };
     recovery.segment(fs, &segment::lane_dir(wal_dir, lane), sequence, false)?;
     Ok(recovery.report)
+}
+
+/// When a segment was begun; `None` when its header is damaged. Fails as [`read_segment`].
+pub fn segment_begun(
+    fs: &dyn FileSystem,
+    wal_dir: &Path,
+    lane: u8,
+    sequence: SegmentSequence,
+) -> Result<Option<Timestamp>, StorageError> {
+    let path = segment::lane_dir(wal_dir, lane).join(segment::file_name(sequence));
+    let header = fs.read_range(&path, 0, segment::HEADER_BYTES).map_err(StorageError::io("read", &path))?;
+    Ok(SegmentHeader::parse(&header).ok().map(|header| header.created))
 }
 
 /// Segments of a lane, ascending.
@@ -168,12 +180,14 @@ struct Recovery<'v> {
     decoder: EventDecoder,
     events: Vec<WalEvent>,
     visitor: &'v mut dyn FnMut(RecordAt, Record<'_>),
+    /// Whether files are changed.
+    repairs: bool,
 }
 
 impl<'v> Recovery<'v> {
     fn new(lane: u8, from: Position, visitor: &'v mut dyn FnMut(RecordAt, Record<'_>)) -> Self {
         let report = RecoveryReport { lane, ..RecoveryReport::default() };
-        Self { from, report, next: None, decoder: EventDecoder::default(), events: Vec::new(), visitor }
+        Self { from, report, next: None, decoder: EventDecoder::default(), events: Vec::new(), visitor, repairs: true }
     }
 
     fn segment(
@@ -341,7 +355,9 @@ impl<'v> Recovery<'v> {
     }
 
     fn remove_stub(&mut self, fs: &dyn FileSystem, path: &Path, length: usize) -> Result<(), StorageError> {
-        fs.remove(path).map_err(StorageError::io("remove", path))?;
+        if self.repairs {
+            fs.remove(path).map_err(StorageError::io("remove", path))?;
+        }
         self.torn(path, 0, length);
         Ok(())
     }

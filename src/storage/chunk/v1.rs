@@ -1,4 +1,4 @@
-//! A sealed window as columns.
+//! Version 1 of the L1 format, read and no longer written: one closed segment of the log as columns.
 //!
 //! ```text
 //! offset size
@@ -27,203 +27,55 @@
 //!   meta        severity u8 × n | flags u8 × n
 //! ```
 //!
-//! Limits: 64 MiB a column before compression. One checksum covers the file: a chunk is whole or damaged. A chunk is immutable, and written as
-//! [`chunk_dir`](super::chunk_dir) says. `text` is empty for a template the caller knew no text for.
+//! Limits: 64 MiB a column before compression. One checksum covers the file: a chunk is whole or damaged. `text` is empty for a template the caller knew no text for.
 
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::path::Path;
 
-use super::bytes::ByteReader;
-use super::error::StorageError;
-use super::varint;
-use super::wal::WalEvent;
+use super::GroupId;
 use crate::event::{StreamKey, TemplateId, Timestamp};
+use crate::storage::bytes::ByteReader;
+use crate::storage::error::StorageError;
+use crate::storage::wal::WalEvent;
 
-/// First bytes of a chunk.
-pub const MAGIC: [u8; 8] = *b"ODLNCHK1";
-/// Last bytes of a chunk.
-pub const END_MAGIC: [u8; 8] = *b"ODLNCHKE";
-/// The version written.
-pub const VERSION: u32 = 1;
+/// First bytes.
+pub(super) const MAGIC: [u8; 8] = *b"ODLNCHK1";
+/// Last bytes.
+const END_MAGIC: [u8; 8] = *b"ODLNCHKE";
+/// The version.
+const VERSION: u32 = 1;
 /// Largest column before compression.
-pub const MAX_COLUMN_BYTES: usize = 64 << 20;
+const MAX_COLUMN_BYTES: usize = 64 << 20;
 const HEADER_BYTES: usize = 36;
 const FOOTER_BYTES: usize = 44;
-const COMPRESSION_LEVEL: i32 = 3;
-
-/// Which chunk it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChunkId {
-    /// The lane.
-    pub lane: u8,
-    /// Its number in the lane.
-    pub sequence: u64,
-    /// How often the data dir had been opened.
-    pub run: u32,
-    /// Number of the first event in lane and run.
-    pub first_event: u64,
-}
 
 /// A template in a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChunkTemplate {
+pub(super) struct ChunkTemplate {
     /// Its id.
-    pub id: TemplateId,
+    pub(super) id: TemplateId,
     /// Events of it in the chunk.
-    pub events: u64,
+    pub(super) events: u64,
     /// Its text, as the caller gave it.
-    pub text: Vec<u8>,
+    pub(super) text: Vec<u8>,
 }
 
 /// A chunk that was read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Chunk {
+pub(super) struct Chunk {
     /// Which one.
-    pub id: ChunkId,
+    pub(super) id: GroupId,
     /// Earliest time of an event.
-    pub min_time: Timestamp,
+    pub(super) min_time: Timestamp,
     /// Latest time of an event.
-    pub max_time: Timestamp,
+    pub(super) max_time: Timestamp,
     /// Its templates in the order they first appear.
-    pub templates: Vec<ChunkTemplate>,
+    pub(super) templates: Vec<ChunkTemplate>,
     /// Its events in the order they were observed.
-    pub events: Vec<WalEvent>,
-}
-
-/// Numbers values in the order they first appear.
-#[derive(Debug)]
-struct Dictionary<K> {
-    keys: Vec<K>,
-    numbers: HashMap<K, usize>,
-}
-
-impl<K: Copy + Eq + Hash> Dictionary<K> {
-    fn new() -> Self {
-        Self { keys: Vec::new(), numbers: HashMap::new() }
-    }
-
-    fn number(&mut self, key: K) -> usize {
-        let next = self.keys.len();
-        let number = *self.numbers.entry(key).or_insert(next);
-        if number == next {
-            self.keys.push(key);
-        }
-        number
-    }
-}
-
-/// The bytes of a chunk. `text` is asked for each template once. Fails beyond the limits of the format.
-pub fn encode(
-    id: ChunkId,
-    events: &[WalEvent],
-    text: &mut dyn FnMut(TemplateId) -> Option<Vec<u8>>,
-) -> Result<Vec<u8>, StorageError> {
-    let mut out = Vec::with_capacity(HEADER_BYTES + FOOTER_BYTES + events.len() * 4);
-    put_header(&mut out, id);
-    let (templates, numbers) = template_columns(events, text);
-    for column in [templates, times(events), numbers, statistics(events), streams(events), meta(events)] {
-        put_column(&mut out, &column)?;
-    }
-    put_footer(&mut out, events);
-    Ok(out)
-}
-
-fn put_header(out: &mut Vec<u8>, id: ChunkId) {
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&[id.lane, 0, 0, 0]);
-    out.extend_from_slice(&id.sequence.to_le_bytes());
-    out.extend_from_slice(&id.run.to_le_bytes());
-    out.extend_from_slice(&id.first_event.to_le_bytes());
-}
-
-fn put_column(out: &mut Vec<u8>, raw: &[u8]) -> Result<(), StorageError> {
-    if raw.len() > MAX_COLUMN_BYTES {
-        return Err(StorageError::TooLarge {
-            what: "a column",
-            bytes: raw.len() as u64,
-            limit: MAX_COLUMN_BYTES as u64,
-        });
-    }
-    let stored =
-        zstd::bulk::compress(raw, COMPRESSION_LEVEL).map_err(StorageError::io("compress", Path::new("a column")))?;
-    out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
-    out.extend_from_slice(&(stored.len() as u32).to_le_bytes());
-    out.extend_from_slice(&stored);
-    Ok(())
-}
-
-fn put_footer(out: &mut Vec<u8>, events: &[WalEvent]) {
-    let (min, max) = time_span(events);
-    out.extend_from_slice(&(events.len() as u64).to_le_bytes());
-    out.extend_from_slice(&min.0.to_le_bytes());
-    out.extend_from_slice(&max.0.to_le_bytes());
-    let total = (out.len() + FOOTER_BYTES - 24) as u64;
-    out.extend_from_slice(&total.to_le_bytes());
-    let crc = crc32c::crc32c(out);
-    out.extend_from_slice(&crc.to_le_bytes());
-    out.extend_from_slice(&END_MAGIC);
-}
-
-fn time_span(events: &[WalEvent]) -> (Timestamp, Timestamp) {
-    let times = || events.iter().map(|event| event.timestamp);
-    (times().min().unwrap_or_default(), times().max().unwrap_or_default())
-}
-
-fn template_columns(events: &[WalEvent], text: &mut dyn FnMut(TemplateId) -> Option<Vec<u8>>) -> (Vec<u8>, Vec<u8>) {
-    let mut dictionary = Dictionary::new();
-    let mut counts: HashMap<TemplateId, u64> = HashMap::new();
-    let mut numbers = Vec::with_capacity(events.len());
-    for event in events {
-        varint::put(&mut numbers, dictionary.number(event.template) as u64);
-        *counts.entry(event.template).or_default() += 1;
-    }
-    let mut templates = Vec::new();
-    varint::put(&mut templates, dictionary.keys.len() as u64);
-    for id in dictionary.keys {
-        let text = text(id).unwrap_or_default();
-        templates.extend_from_slice(&id.0.to_le_bytes());
-        varint::put(&mut templates, counts.get(&id).copied().unwrap_or_default());
-        varint::put(&mut templates, text.len() as u64);
-        templates.extend_from_slice(&text);
-    }
-    (templates, numbers)
-}
-
-fn times(events: &[WalEvent]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(events.len() * 3);
-    let mut before = 0i64;
-    for event in events {
-        varint::put_signed(&mut out, event.timestamp.0.wrapping_sub(before));
-        before = event.timestamp.0;
-    }
-    out
-}
-
-fn statistics(events: &[WalEvent]) -> Vec<u8> {
-    let plane = |shift: u32| events.iter().map(move |event| (event.statistic.to_bits() >> shift) as u8);
-    [0, 8, 16, 24].into_iter().flat_map(plane).collect()
-}
-
-fn streams(events: &[WalEvent]) -> Vec<u8> {
-    let mut dictionary = Dictionary::new();
-    let mut numbers = Vec::with_capacity(events.len());
-    events.iter().for_each(|event| varint::put(&mut numbers, dictionary.number(event.stream) as u64));
-    let mut out = Vec::new();
-    varint::put(&mut out, dictionary.keys.len() as u64);
-    dictionary.keys.iter().for_each(|key| out.extend_from_slice(&key.0.to_le_bytes()));
-    out.extend_from_slice(&numbers);
-    out
-}
-
-fn meta(events: &[WalEvent]) -> Vec<u8> {
-    let severities = events.iter().map(|event| event.severity);
-    severities.chain(events.iter().map(|event| event.flags)).collect()
+    pub(super) events: Vec<WalEvent>,
 }
 
 /// Reads the bytes of a chunk; `path` is for the error. All or nothing.
-pub fn decode(path: &Path, bytes: &[u8]) -> Result<Chunk, StorageError> {
+pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Chunk, StorageError> {
     let damaged =
         |offset: usize, reason| StorageError::Damaged { path: path.to_owned(), offset: offset as u64, reason };
     let end = bytes.len().saturating_sub(FOOTER_BYTES);
@@ -277,11 +129,11 @@ impl Footer {
     }
 }
 
-fn parse_header(reader: &mut ByteReader<'_>) -> Option<(u32, ChunkId)> {
+fn parse_header(reader: &mut ByteReader<'_>) -> Option<(u32, GroupId)> {
     let magic = reader.array::<8>()?;
     let version = reader.u32()?;
     let [lane, ..] = reader.array::<4>()?;
-    let id = ChunkId { lane, sequence: reader.u64()?, run: reader.u32()?, first_event: reader.u64()? };
+    let id = GroupId { lane, sequence: reader.u64()?, run: reader.u32()?, first_event: reader.u64()? };
     (magic == MAGIC && version > 0).then_some((version, id))
 }
 

@@ -1,0 +1,163 @@
+//! The sink `oddline`: learns from log events and keeps their history, and changes nothing.
+//!
+//! A batch is acknowledged when everything learned from it is on disk, whatever `durability` says. While it cannot be written,
+//! writing is tried again for [`GIVE_UP`]; then the batch is answered as failed, so that a source which can will send it again.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use oddline::engine::Environment;
+use oddline::plugin::{Component, ComponentError};
+use tokio::time::MissedTickBehavior;
+use vector::config::{AcknowledgementsConfig, GenerateConfig, Input, SinkConfig, SinkContext};
+use vector::sinks::util::SinkBuilderExt;
+use vector::sinks::{Healthcheck, VectorSink};
+use vector_lib::event::{Event, EventArray, EventStatus, Finalizable, into_event_stream};
+use vector_lib::internal_event::{
+    ByteSize, BytesSent, CountByteSize, EventsSent, InternalEventHandle, Output, Protocol,
+};
+use vector_lib::sink::StreamSink;
+use vector_lib::stream::BatcherSettings;
+use vector_lib::{ByteSizeOf, EstimatedJsonEncodedSizeOf, register};
+
+use crate::config::{OddlineConfig, checked, example};
+use crate::event::{Learned, Map};
+use crate::is_live;
+use crate::telemetry::{Telemetry, not_saved};
+
+/// How often the component learns that time passed.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Between two attempts to write.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long writing is tried again.
+const GIVE_UP: Duration = Duration::from_secs(30);
+
+impl GenerateConfig for OddlineConfig {
+    fn generate_config() -> toml::Value {
+        example::<Self>(serde_json::json!({"data_dir": "/var/lib/vector/oddline"}))
+    }
+}
+
+#[async_trait::async_trait]
+#[typetag::serde(name = "oddline")]
+impl SinkConfig for OddlineConfig {
+    async fn build(&self, context: SinkContext) -> vector::Result<(VectorSink, Healthcheck)> {
+        let data_dir = is_live(&context.extra_context).then_some(&*self.data_dir);
+        let component = Component::new(checked(self, data_dir)?, Environment::system())?;
+        let sink = OddlineSink {
+            map: Map::new(component.config(), component.layout()),
+            component: Some(component),
+            batch: self.batch.into_batcher_settings()?,
+        };
+        Ok((VectorSink::Stream(Box::new(sink)), futures::future::ok(()).boxed()))
+    }
+
+    fn input(&self) -> Input {
+        Input::log()
+    }
+
+    fn acknowledgements(&self) -> &AcknowledgementsConfig {
+        &self.acknowledgements
+    }
+}
+
+struct OddlineSink {
+    /// Nothing when a thread was lost while it held the component.
+    component: Option<Component>,
+    map: Map,
+    batch: BatcherSettings,
+}
+
+impl OddlineSink {
+    /// Learns from a batch and makes it durable, on the pool for blocking work.
+    async fn keep(&mut self, events: Vec<Event>) -> (Vec<Event>, EventStatus) {
+        let Some(component) = &mut self.component else { return (events, EventStatus::Errored) };
+        for event in &events {
+            if let Event::Log(log) = event {
+                component.process(&mut Learned { log, map: &self.map });
+            }
+        }
+        let status = self.durable().await;
+        (events, status)
+    }
+
+    async fn durable(&mut self) -> EventStatus {
+        let until = Instant::now() + GIVE_UP;
+        loop {
+            match self.sync().await {
+                Some(Ok(())) => return EventStatus::Delivered,
+                Some(Err(error)) => not_saved(&error),
+                None => return EventStatus::Errored,
+            }
+            if Instant::now() >= until {
+                return EventStatus::Errored;
+            }
+            tokio::time::sleep(RETRY).await;
+            self.tick();
+        }
+    }
+
+    async fn sync(&mut self) -> Option<Result<(), ComponentError>> {
+        let mut component = self.component.take()?;
+        let (component, result) = tokio::task::spawn_blocking(move || {
+            let result = component.sync();
+            (component, result)
+        })
+        .await
+        .ok()?;
+        self.component = Some(component);
+        Some(result)
+    }
+
+    fn tick(&mut self) {
+        if let Some(component) = &mut self.component {
+            // Silences have nowhere to go; they are in the engine's own history.
+            component.tick(component.now());
+        }
+    }
+
+    async fn end(&mut self) {
+        let Some(component) = self.component.take() else { return };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || component.shutdown()).await {
+            not_saved(&error);
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl StreamSink<EventArray> for OddlineSink {
+    async fn run(mut self: Box<Self>, input: BoxStream<'_, EventArray>) -> Result<(), ()> {
+        let events_sent = register!(EventsSent::from(Output(None)));
+        let bytes_sent = register!(BytesSent::from(Protocol("file".into())));
+        let mut telemetry = Telemetry::new();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batches = pin!(input.flat_map(into_event_stream).batched(self.batch.as_byte_size_config()));
+        loop {
+            tokio::select! {
+                batch = batches.next() => {
+                    let Some(batch) = batch else { break };
+                    let (mut events, status) = self.keep(batch).await;
+                    if status == EventStatus::Delivered {
+                        let json = events.iter().map(EstimatedJsonEncodedSizeOf::estimated_json_encoded_size_of).sum();
+                        events_sent.emit(CountByteSize(events.len(), json));
+                        bytes_sent.emit(ByteSize(events.iter().map(ByteSizeOf::size_of).sum()));
+                    }
+                    events.iter_mut().for_each(|event| event.take_finalizers().update_status(status));
+                }
+                _ = ticks.tick() => {
+                    self.tick();
+                    if let Some(component) = &mut self.component {
+                        telemetry.update(&component.stats());
+                    }
+                }
+            }
+        }
+        self.end().await;
+        Ok(())
+    }
+}

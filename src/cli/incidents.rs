@@ -1,0 +1,196 @@
+//! `oddline incidents` and `oddline journal compact`: what was odd, as the journal has it.
+
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use oddline::clock::{Clock, SystemClock};
+use oddline::config::Config;
+use oddline::engine::incidents;
+use oddline::event::Timestamp;
+use oddline::storage::journal::{Found, Incident, Reading};
+use oddline::storage::{FileSystem, RealFs};
+use serde::Serialize;
+
+use super::error::CliError;
+use super::output::{self, Output, OutputFormat};
+use super::report_text::{cut, grouped};
+use super::settings::{self, EngineArgs};
+
+/// Flags of `oddline incidents`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct IncidentsArgs {
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// None before this: a time (RFC 3339) or how long ago (90s, 15m, 2h, 7d).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// None at or after this: as --since.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Of this stream alone: the values of partition_by joined by `/`.
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<String>,
+    /// Of this host alone, where one journal has several.
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// The newest N; 0: all.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    top: usize,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+}
+
+const EXAMPLES: &str = "\
+Lists the journal of a data dir, oldest first, also while an agent uses it: then without what that has not written yet \
+(journal.interval_secs, 10 s). The journals of many hosts are one table for whatever reads Hive-partitioned NDJSON or Parquet: \
+with DuckDB, select * from read_json('JOURNAL/*/*/*/*.ndjson', hive_partitioning = true).
+
+Examples:
+  oddline incidents --data-dir /var/lib/oddline --since 2h
+  oddline incidents --data-dir /var/lib/oddline --format json | jq '.[] | select(.score > 0.9).message'
+  oddline show 019aa3c0f1e2-00000103-0000000a3f --data-dir /var/lib/oddline";
+
+/// Flags of `oddline journal`.
+#[derive(Debug, Args)]
+pub(crate) struct JournalArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make one object of the many of each hour: the merged one is stored first, then the others are deleted.
+    Compact {
+        #[command(flatten)]
+        engine: EngineArgs,
+        /// How to print what was done.
+        #[arg(long, value_enum, default_value_t)]
+        format: OutputFormat,
+    },
+}
+
+/// Runs `journal`.
+pub(crate) fn journal(args: &JournalArgs) -> Result<(), CliError> {
+    let Action::Compact { engine, format } = &args.action;
+    let config = config(engine)?;
+    let report = incidents::compact(&config, &fs())?;
+    report.left.iter().for_each(|left| output::warn(format_args!("left as it is: {left}")));
+    match format {
+        OutputFormat::Json => output::print_json(&report),
+        OutputFormat::Text => output::print(&format!(
+            "{} hours compacted: {} objects became {}, {} duplicates removed",
+            grouped(report.partitions),
+            grouped(report.deleted),
+            grouped(report.written),
+            grouped(report.duplicates)
+        )),
+    }
+}
+
+/// The configuration with a data dir that is there.
+pub(super) fn config(engine: &EngineArgs) -> Result<Config, CliError> {
+    let config = settings::checked(settings::load(engine)?)?;
+    settings::existing_data_dir(&config)?;
+    Ok(config)
+}
+
+/// The machine's files.
+pub(super) fn fs() -> Arc<dyn FileSystem> {
+    Arc::new(RealFs)
+}
+
+#[derive(Debug, Serialize)]
+struct Row<'a> {
+    host: &'a str,
+    #[serde(flatten)]
+    incident: &'a Incident,
+}
+
+/// Runs `incidents`.
+pub(crate) fn run(args: &IncidentsArgs) -> Result<(), CliError> {
+    let config = config(&args.engine)?;
+    let now = SystemClock.now();
+    let time = |text: &Option<String>| text.as_deref().map(|text| moment(text, now)).transpose();
+    let reading = Reading { since: time(&args.since)?, until: time(&args.until)?, host: args.host.clone() };
+    let found = incidents::read(&config, &fs(), &reading)?;
+    tell_damage(&found);
+    let wanted = |row: &&(String, Incident)| args.stream.as_ref().is_none_or(|stream| row.1.stream == *stream);
+    let rows: Vec<&(String, Incident)> = found.incidents.iter().filter(wanted).collect();
+    let left_out = if args.top == 0 { 0 } else { rows.len().saturating_sub(args.top) };
+    let shown = rows.get(left_out..).unwrap_or_default();
+    match args.format {
+        OutputFormat::Json => {
+            let rows: Vec<Row<'_>> = shown.iter().map(|(host, incident)| Row { host, incident }).collect();
+            output::print_json(&rows)
+        }
+        OutputFormat::Text => print_text(shown, left_out),
+    }
+}
+
+/// Says what could not be read.
+pub(super) fn tell_damage(found: &Found) {
+    if found.damaged_lines > 0 {
+        output::warn(format_args!("{} damaged places in the journal were passed over", found.damaged_lines));
+    }
+    found.damaged_objects.iter().for_each(|damaged| output::warn(format_args!("not read: {damaged}")));
+}
+
+fn print_text(rows: &[&(String, Incident)], left_out: usize) -> Result<(), CliError> {
+    if rows.is_empty() {
+        return output::print("no incidents");
+    }
+    let mut out = Output::stdout();
+    for (host, incident) in rows {
+        out.buffer().extend_from_slice(line(host, incident).as_bytes());
+        out.appended()?;
+    }
+    out.flush()?;
+    if left_out > 0 {
+        output::note(&format!("{} older ones are left out (--top 0 shows all)\n", grouped(left_out as u64)));
+    }
+    Ok(())
+}
+
+fn line(host: &str, incident: &Incident) -> String {
+    let Incident { time, event_id, score, .. } = incident;
+    let place = if incident.stream.is_empty() { host } else { &incident.stream };
+    let what = incident.message.as_deref().unwrap_or(&incident.template);
+    let reasons = incident.reasons.join(", ");
+    format!("{time}  {score:.2}  {event_id}  {}  {reasons}\n    {}\n", cut(place), cut(what))
+}
+
+/// A time, or how long before `now`.
+fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
+    let unknown = || CliError::NotATime { text: text.to_owned() };
+    if let Some(unit) = text.chars().last().filter(|unit| "smhd".contains(*unit))
+        && let Some(Ok(count)) = text.strip_suffix(unit).map(str::parse::<u32>)
+    {
+        let secs = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            _ => 86_400,
+        };
+        return Ok(Timestamp(now.0.saturating_sub(i64::from(count).saturating_mul(secs * 1_000_000))));
+    }
+    let time: jiff::Timestamp = text.parse().map_err(|_| unknown())?;
+    Ok(Timestamp(time.as_microsecond()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_or_how_long_ago() {
+        let now = Timestamp(1_741_946_400_000_000);
+        assert_eq!(moment("90s", now).unwrap(), Timestamp(now.0 - 90_000_000));
+        assert_eq!(moment("2h", now).unwrap(), Timestamp(now.0 - 7_200_000_000));
+        assert_eq!(moment("2025-03-14T10:00:00Z", now).unwrap(), now);
+        for bad in ["", "h", "yesterday", "-3h", "99999999999d", "5mm"] {
+            assert_eq!(moment(bad, now).unwrap_err().exit_code(), 2, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Windows of several hosts pooled.
+
+use super::{Counts, Rate, Window};
+use crate::detect::joining::Moves;
+
+impl Window {
+    fn pool(&mut self, other: &Self) {
+        self.windows += other.windows;
+        self.sum += other.sum;
+        self.squares += other.squares;
+        self.set_limit();
+    }
+
+    /// Decayed windows never are more than this on one host.
+    fn settle(&mut self, decay: f32) {
+        let most = 1.0 / (1.0 - decay);
+        if self.windows > most {
+            let part = most / self.windows;
+            self.windows = most;
+            self.sum *= part;
+            self.squares *= part;
+            self.set_limit();
+        }
+    }
+}
+
+impl Rate {
+    /// As if the windows of `other` had been seen, too; windows that run are left out.
+    pub(in crate::detect) fn join(&mut self, other: &Self, moves: &Moves) {
+        for (slot, moved) in moves.iter() {
+            let Some(theirs) = other.templates.get(slot) else { continue };
+            let Some(Counts { windows, .. }) = self.counts(moved.slot) else { continue };
+            windows.iter_mut().zip(&theirs.windows).for_each(|(window, theirs)| window.pool(theirs));
+        }
+    }
+
+    /// No more windows than a host can have.
+    pub(in crate::detect) fn settle(&mut self) {
+        for counts in &mut self.templates {
+            counts.windows.iter_mut().zip(self.decays).for_each(|(window, decay)| window.settle(decay));
+        }
+    }
+}

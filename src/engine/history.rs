@@ -1,0 +1,369 @@
+//! Reading the history of a data dir: how often each template was seen over time, and the newest events.
+//!
+//! It is read from files alone, beside an engine that may be running on them: L2, L1, and the segments of the log that are not L1 yet. What an engine has
+//! not handed to its storage thread yet is not there. Counts come from summaries, so that a gigabyte of history is answered by reading a few
+//! hundred kilobytes; events are decoded only when asked for, newest first.
+//!
+//! Templates that were merged into others since are shown as those, as far as the newest checkpoint knows them. What is damaged is passed over and told
+//! in [`History::damaged`].
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::lane::FLAG_ANOMALY;
+use super::open::template_options;
+use super::{EngineError, sections};
+use crate::config::Config;
+use crate::event::{EventId, TemplateId, Timestamp};
+use crate::storage::chunk::summary::GroupPlace;
+use crate::storage::chunk::{ChunkReader, Point};
+use crate::storage::wal::{self, Record, WalEvent};
+use crate::storage::{FileSystem, StorageError, checkpoint, chunk_dir};
+use crate::template::TemplateStore;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Events at this time or later.
+    pub from: Timestamp,
+    /// Events before this time.
+    pub until: Timestamp,
+    /// Of this template alone.
+    pub template: Option<TemplateId>,
+}
+
+impl Query {
+    /// Everything there is.
+    pub const ALL: Self = Self { from: Timestamp(i64::MIN), until: Timestamp(i64::MAX), template: None };
+
+    fn takes(&self, time: Timestamp) -> bool {
+        self.from <= time && time < self.until
+    }
+}
+
+/// One template's part of a [`History`].
+#[derive(Clone, Debug, Default)]
+pub struct TemplateHistory {
+    /// The template.
+    pub id: TemplateId,
+    /// Its text, variables as `<*>`; empty where nothing knows it any more.
+    pub text: String,
+    /// Its events.
+    pub events: u64,
+    /// Of these, anomalies.
+    pub anomalies: u64,
+    /// Start of the first window it was seen in, or the event itself.
+    pub first_seen: Timestamp,
+    /// The same for the last.
+    pub last_seen: Timestamp,
+    /// Counts by window, ascending; windows it was not seen in are left out.
+    pub points: Vec<(Timestamp, u64)>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Templates, those with the most events first.
+    pub templates: Vec<TemplateHistory>,
+    /// Events of templates that are not listed, since there were too many in an hour; of all times.
+    pub unlisted_events: u64,
+    /// Files and segments read.
+    pub files: u64,
+    /// What was passed over.
+    pub damaged: Vec<String>,
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HistoryEvent {
+    /// Its id, as its verdict had it.
+    pub event_id: String,
+    /// When it happened, microseconds since the Unix epoch.
+    pub time: i64,
+    /// Its template, 16 hex digits.
+    pub template_id: String,
+    /// What the detectors made of it, in nats.
+    pub statistic: f32,
+    /// It was an anomaly.
+    pub is_anomaly: bool,
+    /// Its stream's key.
+    pub stream: u64,
+}
+
+/// How often each template was seen.
+///
+/// # Errors
+/// When the data dir cannot be read, and on files of a newer version.
+pub fn read(fs: &dyn FileSystem, data_dir: &Path, config: &Config, query: &Query) -> Result<History, EngineError> {
+    let names = Names::read(fs, data_dir, config)?;
+    let mut found = Found { names, query, history: History::default(), by_id: HashMap::new() };
+    let sealed = visit_files(fs, data_dir, &mut found.history.damaged, &mut |reader| {
+        found.by_id.reserve(reader.summary().templates.len());
+        found.history.files += 1;
+        found.history.unlisted_events += reader.summary().unlisted_events;
+        for counts in &reader.summary().templates {
+            let id = found.names.current(counts.id);
+            if query.template.is_none_or(|wanted| found.names.current(wanted) == id) {
+                let points = reader.summary().points(counts).filter(|point| query.takes(point.start));
+                add(&mut found.by_id, id, points);
+                note_text(&mut found.by_id, id, &counts.text);
+            }
+        }
+        Ok(())
+    })?;
+    let window = i64::try_from(config.window_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000).max(1);
+    visit_log(fs, data_dir, &sealed, &mut |_, event| found.event(&event, window))?;
+    Ok(found.finish())
+}
+
+/// The newest events, latest first, at most `most`.
+///
+/// # Errors
+/// As [`read`].
+pub fn newest_events(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    config: &Config,
+    query: &Query,
+    most: usize,
+) -> Result<Vec<HistoryEvent>, EngineError> {
+    let names = Names::read(fs, data_dir, config)?;
+    let wanted = query.template.map(|id| names.current(id));
+    let mut newest = Newest { most, heap: BinaryHeap::new() };
+    let mut take = |id: EventId, event: &WalEvent| {
+        if query.takes(event.timestamp) && wanted.is_none_or(|wanted| names.current(event.template) == wanted) {
+            newest.offer(id, event);
+        }
+        newest.oldest()
+    };
+    let mut damaged = Vec::new();
+    let mut readers = Vec::new();
+    let sealed = visit_files(fs, data_dir, &mut damaged, &mut |reader| {
+        let of_interest = |id: TemplateId| wanted.is_none_or(|wanted| names.current(id) == wanted);
+        let is_thin = reader.summary().unlisted_events > 0;
+        if is_thin || reader.summary().templates.iter().any(|counts| of_interest(counts.id)) {
+            readers.push(reader.clone());
+        }
+        Ok(())
+    })?;
+    let mut oldest = None;
+    visit_log(fs, data_dir, &sealed, &mut |id, event| oldest = take(id, &event))?;
+    let mut places: Vec<(&ChunkReader, &GroupPlace)> = readers
+        .iter()
+        .flat_map(|reader| reader.summary().groups.iter().map(move |place| (reader, place)))
+        .filter(|(_, place)| place.max_time >= query.from && place.min_time < query.until)
+        .collect();
+    places.sort_unstable_by_key(|(_, place)| Reverse(place.max_time));
+    for (reader, place) in places {
+        // The next places are older still.
+        if oldest.is_some_and(|oldest| place.max_time < oldest) {
+            break;
+        }
+        let Ok(group) = reader.group(fs, place) else { continue };
+        for (number, event) in (group.id.first_event..).zip(&group.events) {
+            oldest = take(id_of(group.id.lane, group.id.run, number, event.timestamp), event);
+        }
+    }
+    Ok(newest.sorted(&names))
+}
+
+fn id_of(lane: u8, run: u32, number: u64, time: Timestamp) -> EventId {
+    EventId { millis: u64::try_from(time.as_millis()).unwrap_or(0), run, lane, number }
+}
+
+/// Shows every file of the history; returns the segments of the log they stand for.
+pub(super) fn visit_files(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    damaged: &mut Vec<String>,
+    visitor: &mut dyn FnMut(&ChunkReader) -> Result<(), StorageError>,
+) -> Result<BTreeSet<(u8, u64)>, StorageError> {
+    let chunks = data_dir.join("chunks");
+    let mut sealed = BTreeSet::new();
+    for hour in chunk_dir::hours(fs, &chunks)? {
+        let files = chunk_dir::open_hour(fs, &chunks, hour)?;
+        damaged.extend(files.damaged.iter().map(ToString::to_string));
+        for reader in &files.readers {
+            sealed.extend(reader.summary().sources.iter().copied());
+            visitor(reader)?;
+        }
+    }
+    Ok(sealed)
+}
+
+/// Shows every event of the log that is not in a file of the history.
+pub(super) fn visit_log(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    sealed: &BTreeSet<(u8, u64)>,
+    visitor: &mut dyn FnMut(EventId, WalEvent),
+) -> Result<(), StorageError> {
+    let wal_dir = data_dir.join("wal");
+    for lane in wal::lanes(fs, &wal_dir)? {
+        for sequence in wal::segments(fs, &wal_dir, lane)? {
+            if sealed.contains(&(lane, sequence.0)) {
+                continue;
+            }
+            let read = wal::read_segment(fs, &wal_dir, lane, sequence, &mut |at, record| {
+                if let Record::Event(event) = record {
+                    visitor(id_of(lane, at.position.run, at.event_number, event.timestamp), event);
+                }
+            });
+            match read {
+                // It became history meanwhile, or went.
+                Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                read => drop(read?),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The templates of the newest checkpoint.
+struct Names(Option<TemplateStore>);
+
+impl Names {
+    fn read(fs: &dyn FileSystem, data_dir: &Path, config: &Config) -> Result<Self, EngineError> {
+        let newest = checkpoint::read_newest(fs, &data_dir.join("state"))?.checkpoint;
+        let options = template_options(config)?;
+        let section = newest.as_ref().and_then(|newest| newest.section(sections::TEMPLATES));
+        Ok(Self(section.and_then(|section| TemplateStore::restore(options, section).ok())))
+    }
+
+    fn current(&self, id: TemplateId) -> TemplateId {
+        self.0.as_ref().and_then(|store| store.by_id(id)).map_or(id, |template| template.id)
+    }
+
+    fn text(&self, id: TemplateId) -> Option<String> {
+        let store = self.0.as_ref()?;
+        Some(store.shown(store.by_id(id)?))
+    }
+}
+
+struct Found<'q> {
+    names: Names,
+    query: &'q Query,
+    history: History,
+    by_id: HashMap<TemplateId, TemplateHistory>,
+}
+
+fn add(by_id: &mut HashMap<TemplateId, TemplateHistory>, id: TemplateId, points: impl Iterator<Item = Point>) {
+    for point in points {
+        let new = || TemplateHistory { id, first_seen: point.start, last_seen: point.start, ..Default::default() };
+        let entry = by_id.entry(id).or_insert_with(new);
+        entry.events += point.events;
+        entry.anomalies += point.marked;
+        entry.first_seen = entry.first_seen.min(point.start);
+        entry.last_seen = entry.last_seen.max(point.start);
+        match entry.points.last_mut() {
+            Some((start, events)) if *start == point.start => *events += point.events,
+            _ => entry.points.push((point.start, point.events)),
+        }
+    }
+}
+
+fn note_text(by_id: &mut HashMap<TemplateId, TemplateHistory>, id: TemplateId, text: &[u8]) {
+    if let Some(entry) = by_id.get_mut(&id)
+        && !text.is_empty()
+    {
+        entry.text = String::from_utf8_lossy(text).into_owned();
+    }
+}
+
+impl Found<'_> {
+    fn event(&mut self, event: &WalEvent, window_micros: i64) {
+        let id = self.names.current(event.template);
+        let is_wanted = self.query.template.is_none_or(|wanted| self.names.current(wanted) == id);
+        if is_wanted && self.query.takes(event.timestamp) {
+            let start = event.timestamp.0.div_euclid(window_micros).saturating_mul(window_micros);
+            let marked = u64::from(event.flags & FLAG_ANOMALY != 0);
+            add(&mut self.by_id, id, std::iter::once(Point { start: Timestamp(start), events: 1, marked }));
+        }
+    }
+
+    fn finish(mut self) -> History {
+        let mut templates: Vec<TemplateHistory> = self.by_id.into_values().collect();
+        for template in &mut templates {
+            template.points.sort_unstable();
+            if let Some(text) = self.names.text(template.id) {
+                template.text = text;
+            }
+        }
+        templates.sort_unstable_by_key(|template| (Reverse(template.events), template.id));
+        self.history.templates = templates;
+        self.history
+    }
+}
+
+/// The latest of the events offered.
+struct Newest {
+    most: usize,
+    heap: BinaryHeap<Reverse<Kept>>,
+}
+
+#[derive(Clone, Copy)]
+struct Kept {
+    id: EventId,
+    event: WalEvent,
+}
+
+impl Kept {
+    const fn key(&self) -> (Timestamp, u32, u8, u64) {
+        (self.event.timestamp, self.id.run, self.id.lane, self.id.number)
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Kept {}
+
+impl PartialOrd for Kept {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Kept {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl Newest {
+    fn offer(&mut self, id: EventId, event: &WalEvent) {
+        if self.oldest().is_some_and(|oldest| event.timestamp < oldest) {
+            return;
+        }
+        self.heap.push(Reverse(Kept { id, event: *event }));
+        if self.heap.len() > self.most {
+            self.heap.pop();
+        }
+    }
+
+    /// Time before which no event is taken; `None` while there is room.
+    fn oldest(&self) -> Option<Timestamp> {
+        if self.heap.len() < self.most {
+            return None;
+        }
+        Some(self.heap.peek().map_or(Timestamp(i64::MAX), |Reverse(kept)| kept.event.timestamp))
+    }
+
+    fn sorted(self, names: &Names) -> Vec<HistoryEvent> {
+        let shown = |Reverse(Kept { id, event }): Reverse<Kept>| HistoryEvent {
+            event_id: id.to_string(),
+            time: event.timestamp.0,
+            template_id: names.current(event.template).to_string(),
+            statistic: event.statistic,
+            is_anomaly: event.flags & FLAG_ANOMALY != 0,
+            stream: event.stream.0,
+        };
+        self.heap.into_sorted_vec().into_iter().map(shown).collect()
+    }
+}

@@ -1,0 +1,87 @@
+//! The single events of the history around a time, for who looks at one of them.
+
+use std::path::Path;
+
+use super::history;
+use super::lane::FLAG_ANOMALY;
+use crate::event::{EventId, StreamKey, TemplateId, Timestamp};
+use crate::storage::chunk::ChunkReader;
+use crate::storage::chunk::summary::GroupPlace;
+use crate::storage::wal::WalEvent;
+use crate::storage::{FileSystem, StorageError};
+
+/// Bytes of history files read at the most.
+const MOST_BYTES: u64 = 32 << 20;
+
+/// Bits of an event id's run and number.
+const RUN_BITS: u32 = 0xff_ffff;
+const NUMBER_BITS: u64 = 0xff_ffff_ffff;
+
+/// An event of the history.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct PastEvent {
+    /// Its id.
+    pub(super) id: EventId,
+    /// When it happened.
+    pub(super) time: Timestamp,
+    /// Its template, as it was called then.
+    pub(super) template: TemplateId,
+    /// Its stream.
+    pub(super) stream: StreamKey,
+    /// It was an anomaly.
+    pub(super) is_anomaly: bool,
+}
+
+/// Tells the events of the history near `time`, in no particular order, each once: all of the log, and of files
+/// [`MOST_BYTES`], those nearest to the time first. What is damaged is passed over.
+///
+/// # Errors
+/// When the directories cannot be read.
+pub(super) fn visit(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    time: Timestamp,
+    tell: &mut dyn FnMut(PastEvent),
+) -> Result<(), StorageError> {
+    let mut damaged = Vec::new();
+    let mut readers: Vec<ChunkReader> = Vec::new();
+    let sealed = history::visit_files(fs, data_dir, &mut damaged, &mut |reader| {
+        readers.push(reader.clone());
+        Ok(())
+    })?;
+    damaged.iter().for_each(|error| tracing::warn!(%error, "a file of the history is passed over"));
+    let groups = |reader| ChunkReader::summary(reader).groups.iter().map(move |place| (reader, place));
+    let mut places: Vec<(&ChunkReader, &GroupPlace)> = readers.iter().flat_map(groups).collect();
+    places.sort_by_key(|(_, place)| distance(place, time));
+    let mut left = MOST_BYTES;
+    for (reader, place) in places {
+        let Some(rest) = left.checked_sub(place.length) else { break };
+        left = rest;
+        match reader.group(fs, place) {
+            Ok(group) => {
+                let numbered = group.events.iter().zip(group.id.first_event..);
+                numbered.for_each(|(event, number)| tell(past(group.id.lane, group.id.run, number, event)));
+            }
+            Err(error) => tracing::warn!(%error, "a part of the history is passed over"),
+        }
+    }
+    history::visit_log(fs, data_dir, &sealed, &mut |id, event| tell(past(id.lane, id.run, id.number, &event)))
+}
+
+/// Microseconds between a time and the nearest event of a group.
+fn distance(place: &GroupPlace, time: Timestamp) -> i64 {
+    let before = place.min_time.0.saturating_sub(time.0);
+    let after = time.0.saturating_sub(place.max_time.0);
+    before.max(after).max(0)
+}
+
+fn past(lane: u8, run: u32, number: u64, event: &WalEvent) -> PastEvent {
+    let millis = u64::try_from(event.timestamp.as_millis()).unwrap_or(0);
+    PastEvent {
+        id: EventId { millis, run: run & RUN_BITS, lane, number: number & NUMBER_BITS },
+        time: event.timestamp,
+        template: event.template,
+        stream: event.stream,
+        is_anomaly: event.flags & FLAG_ANOMALY != 0,
+    }
+}

@@ -1,0 +1,303 @@
+//! The whole story of one event: why it stood out, what its template did before, what came around it, and what was like it.
+//!
+//! Put together from the journal (the line, reasons, evidence), the history of events (template and stream around it; templates, not lines: the
+//! history holds no messages) and the newest checkpoint (texts). Each can be missing: an event that was no incident is in the history alone, one older than
+//! the history in the journal alone. Nothing needs a lock: it works beside a process that runs, for what that has written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::feedback::newest_templates;
+use super::incidents::{self, JournalError};
+use super::past::{self, PastEvent};
+use crate::config::Config;
+use crate::event::{EventId, TemplateId, Timestamp};
+use crate::storage::FileSystem;
+use crate::storage::journal::{Incident, Reading, parse_time, time_text};
+use crate::template::TemplateStore;
+
+/// Parts a template's history is told in.
+const BUCKETS: i64 = 60;
+
+/// The longest history told, microseconds: a day before the event.
+const MOST_BEFORE: i64 = 24 * 3_600_000_000;
+
+/// And an hour after it.
+const MOST_AFTER: i64 = 3_600_000_000;
+
+/// Events of the stream told on each side.
+const AROUND: usize = 8;
+
+/// No further away than this, microseconds.
+const MOST_AROUND: i64 = 600_000_000;
+
+/// Past incidents told.
+const MOST_SIMILAR: usize = 5;
+
+/// Everything known of an event.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Story {
+    /// The event's id.
+    pub event_id: String,
+    /// The host whose journal has it; none when it is not in the journal.
+    pub host: Option<String>,
+    /// What the journal has of it; none when it was no incident, or is not written yet.
+    pub incident: Option<Incident>,
+    /// When it happened.
+    pub time: String,
+    /// Its template.
+    pub template_id: String,
+    /// The template's text: when it happened, or else as it is now.
+    pub template: Option<String>,
+    /// What its template did before and after.
+    pub history: Option<TemplateHistory>,
+    /// What came around it on its stream, by time.
+    pub around: Vec<Neighbour>,
+    /// Past incidents that are like it, the likest first.
+    pub similar: Vec<Similar>,
+}
+
+/// How often a template was seen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TemplateHistory {
+    /// Begin of the first part.
+    pub from: String,
+    /// End of the last part.
+    pub to: String,
+    /// Seconds of a part.
+    pub part_secs: f64,
+    /// Events in each part.
+    pub counts: Vec<u64>,
+    /// The part the event is in.
+    pub event_part: usize,
+}
+
+/// An event beside the one that is told of.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Neighbour {
+    /// Its id.
+    pub event_id: String,
+    /// When it happened.
+    pub time: String,
+    /// Its template.
+    pub template_id: String,
+    /// The template's text, when the newest checkpoint has it.
+    pub template: Option<String>,
+    /// It was an anomaly.
+    pub is_anomaly: bool,
+    /// It is the event itself.
+    pub is_this: bool,
+}
+
+/// A past incident that is like the one that is told of.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Similar {
+    /// `template`: of the same template; `reasons`: odd for the same reasons.
+    pub alike_in: &'static str,
+    /// Its host.
+    pub host: String,
+    /// Its id.
+    pub event_id: String,
+    /// When it happened.
+    pub time: String,
+    /// Its score.
+    pub score: f64,
+    /// Its reasons.
+    pub reasons: Vec<String>,
+    /// Its template.
+    pub template: String,
+    /// Its message, where that is kept.
+    pub message: Option<String>,
+}
+
+/// Tells of the event with this id; `None` when neither the journal nor the history has it.
+///
+/// # Errors
+/// When the journal or the history cannot be read.
+pub fn tell(config: &Config, fs: &Arc<dyn FileSystem>, event: EventId) -> Result<Option<Story>, JournalError> {
+    let dir = config.data_dir.as_deref().ok_or(JournalError::NoDataDir)?;
+    let id = event.to_string();
+    let mut incidents =
+        if config.journal.enabled { incidents::read(config, fs, &Reading::default())?.incidents } else { Vec::new() };
+    // With one store for many hosts an id may be there twice; this data dir's host is meant.
+    let own = crate::storage::journal::host_part(&incidents::host_of(config));
+    let of_host = incidents.iter().position(|(host, row)| row.event_id == id && *host == own);
+    let at = of_host.or_else(|| incidents.iter().position(|(_, row)| row.event_id == id));
+    let found = at.map(|at| incidents.remove(at));
+    let store = newest_templates(&**fs, dir, config);
+    let near = found.as_ref().and_then(|(_, incident)| parse_time(&incident.time));
+    let near = near.unwrap_or(Timestamp(i64::try_from(event.millis).unwrap_or(i64::MAX).saturating_mul(1_000)));
+    let known = found.as_ref().and_then(|(_, incident)| u64::from_str_radix(&incident.template_id, 16).ok());
+    let past = Past::gather(&**fs, dir, event, near, known.map(TemplateId), store.as_ref())?;
+    if found.is_none() && past.event.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(past.story(id, near, found, &incidents, store.as_ref())))
+}
+
+/// The template an id leads to by now.
+fn current(store: Option<&TemplateStore>, id: TemplateId) -> TemplateId {
+    store.and_then(|store| store.by_id(id)).map_or(id, |template| template.id)
+}
+
+fn text(store: Option<&TemplateStore>, id: TemplateId) -> Option<String> {
+    store.and_then(|store| store.by_id(id)).map(|template| String::from_utf8_lossy(&template.text).into_owned())
+}
+
+/// What the history has around an event.
+#[derive(Default)]
+struct Past {
+    /// The event itself.
+    event: Option<PastEvent>,
+    template: TemplateId,
+    /// Of all events, within the bounds of what is told.
+    span: Option<(i64, i64)>,
+    /// Of its template.
+    times: Vec<i64>,
+    /// Of its stream, by time and id.
+    around: BTreeMap<(Timestamp, EventId), PastEvent>,
+}
+
+impl Past {
+    fn gather(
+        fs: &dyn FileSystem,
+        dir: &Path,
+        event: EventId,
+        near: Timestamp,
+        template: Option<TemplateId>,
+        store: Option<&TemplateStore>,
+    ) -> Result<Self, JournalError> {
+        let mut past = Self::default();
+        past::visit(fs, dir, near, &mut |found| {
+            if found.id == event {
+                past.event = Some(found);
+            }
+        })?;
+        let Some(template) = template.or(past.event.map(|found| found.template)) else { return Ok(past) };
+        past.template = current(store, template);
+        past::visit(fs, dir, near, &mut |found| past.add(&found, near, store))?;
+        Ok(past)
+    }
+
+    fn add(&mut self, found: &PastEvent, near: Timestamp, store: Option<&TemplateStore>) {
+        let away = found.time.0.saturating_sub(near.0);
+        if (-MOST_BEFORE..=MOST_AFTER).contains(&away) {
+            let (from, to) = self.span.unwrap_or((found.time.0, found.time.0));
+            self.span = Some((from.min(found.time.0), to.max(found.time.0)));
+            if current(store, found.template) == self.template {
+                self.times.push(found.time.0);
+            }
+        }
+        let is_beside = self.event.is_some_and(|event| event.stream == found.stream);
+        if is_beside && away.abs() <= MOST_AROUND {
+            self.around.insert((found.time, found.id), *found);
+            self.trim();
+        }
+    }
+
+    /// No more of the stream than is told.
+    fn trim(&mut self) {
+        let Some(event) = self.event.filter(|_| self.around.len() > 4 * AROUND) else { return };
+        let place = (event.time, event.id);
+        let before = self.around.range(..place).count();
+        let after = self.around.len() - before;
+        (AROUND..before).for_each(|_| _ = self.around.pop_first());
+        (AROUND + 1..after).for_each(|_| _ = self.around.pop_last());
+    }
+
+    fn history(&self, near: Timestamp) -> Option<TemplateHistory> {
+        let (from, to) = self.span?;
+        let (from, to) = (from.min(near.0), to.max(near.0));
+        let part = ((to - from) / BUCKETS + 1).max(1);
+        let place = |time: i64| usize::try_from((time - from) / part).unwrap_or(0);
+        let mut counts = vec![0u64; place(to) + 1];
+        for time in &self.times {
+            if let Some(count) = counts.get_mut(place(*time)) {
+                *count += 1;
+            }
+        }
+        Some(TemplateHistory {
+            from: time_text(Timestamp(from)),
+            to: time_text(Timestamp(from.saturating_add(part.saturating_mul(counts.len() as i64)))),
+            part_secs: part as f64 / 1e6,
+            counts,
+            event_part: place(near.0),
+        })
+    }
+
+    fn neighbours(&self, store: Option<&TemplateStore>) -> Vec<Neighbour> {
+        let Some(event) = self.event else { return Vec::new() };
+        let place = (event.time, event.id);
+        let before = self.around.range(..place).rev().take(AROUND);
+        let after = self.around.range(place..).take(AROUND + 1);
+        let mut all: Vec<&PastEvent> = before.chain(after).map(|(_, found)| found).collect();
+        all.sort_by_key(|found| (found.time, found.id));
+        let neighbour = |found: &PastEvent| Neighbour {
+            event_id: found.id.to_string(),
+            time: time_text(found.time),
+            template_id: current(store, found.template).to_string(),
+            template: text(store, found.template),
+            is_anomaly: found.is_anomaly,
+            is_this: found.id == event.id,
+        };
+        all.into_iter().map(neighbour).collect()
+    }
+
+    fn story(
+        &self,
+        event_id: String,
+        near: Timestamp,
+        found: Option<(String, Incident)>,
+        others: &[(String, Incident)],
+        store: Option<&TemplateStore>,
+    ) -> Story {
+        let (host, incident) = found.map_or((None, None), |(host, incident)| (Some(host), Some(incident)));
+        let then = incident.as_ref().map(|incident| incident.template.clone()).filter(|text| !text.is_empty());
+        let similar = incident.as_ref().map(|incident| similar(incident, others, store)).unwrap_or_default();
+        Story {
+            event_id,
+            host,
+            time: incident.as_ref().map_or_else(|| time_text(near), |incident| incident.time.clone()),
+            template_id: self.template.to_string(),
+            template: then.or_else(|| text(store, self.template)),
+            history: self.history(near),
+            around: self.neighbours(store),
+            similar,
+            incident,
+        }
+    }
+}
+
+/// Past incidents of the same template, the last first; then those with the same reasons in the same order.
+fn similar(incident: &Incident, others: &[(String, Incident)], store: Option<&TemplateStore>) -> Vec<Similar> {
+    let template = |row: &Incident| u64::from_str_radix(&row.template_id, 16).ok().map(TemplateId);
+    let now = |row: &Incident| template(row).map(|id| current(store, id));
+    let own = now(incident);
+    let is_before = |row: &Incident| (&row.time, &row.event_id) < (&incident.time, &incident.event_id);
+    let past = others.iter().rev().filter(|(_, row)| is_before(row));
+    let alike = |(host, row): &(String, Incident)| {
+        let alike_in = match () {
+            () if own.is_some() && now(row) == own => "template",
+            () if !row.reasons.is_empty() && row.reasons == incident.reasons => "reasons",
+            () => return None,
+        };
+        Some(Similar {
+            alike_in,
+            host: host.clone(),
+            event_id: row.event_id.clone(),
+            time: row.time.clone(),
+            score: row.score,
+            reasons: row.reasons.clone(),
+            template: row.template.clone(),
+            message: row.message.clone(),
+        })
+    };
+    let mut found: Vec<Similar> = past.filter_map(alike).collect();
+    // Stable: of each kind the last first.
+    found.sort_by_key(|similar| similar.alike_in != "template");
+    found.truncate(MOST_SIMILAR);
+    found
+}
