@@ -73,7 +73,7 @@ pub struct Input {
     pub severity: severity::Severity,
     /// What is at its wildcards.
     pub values: value::Values,
-    /// How much it surprised where it came in its stream's order, 0 to 1; the model sets it before the detectors that use it are asked.
+    /// How much it surprised where it came in its stream's order, 0 to 1: for who asks [`rate`] alone; the model has it from [`sequence`].
     pub surprise: f32,
     /// Its template is like one the user flagged.
     pub is_like_incident: bool,

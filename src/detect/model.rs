@@ -5,6 +5,7 @@ mod join;
 use super::budget::{AlertBudget, Threshold};
 use super::calibration::{self, BINS, Calibration, Calibrations, TailShape};
 use super::categorical::Categorical;
+use super::extremes::larger;
 use super::hold::Hold;
 use super::numeric::{Numeric, Outlier};
 use super::rarity::Rarity;
@@ -20,8 +21,11 @@ use crate::event::{DETECTORS, DetectorKind, REASONS, Reason, State, StreamKey, T
 /// Weight of the sum of all evidence beside the strongest one.
 const SUM_WEIGHT: f32 = 0.001;
 
-/// Weighted evidence below this gives no reason, nats: rarity and severity.
-const REASON_AT: f32 = 0.25;
+/// Weighted evidence below this gives no reason, nats: severity's …
+const SEVERITY_REASON_AT: f32 = 0.25;
+
+/// … and rarity's: more than one event in five is of a template as rare.
+const RARITY_REASON_AT: f32 = 1.5;
 
 /// The same for detectors that are calibrated: one event in twenty says as much by chance.
 const CALIBRATED_REASON_AT: f32 = 3.0;
@@ -257,10 +261,20 @@ struct Evidence {
 #[derive(Debug, Clone, Copy)]
 struct Judged {
     weighted: [f32; DETECTORS],
+    /// Of all but severity.
+    strongest: f32,
     statistic: f32,
-    leader: DetectorKind,
     nats: f32,
     p_value: f64,
+}
+
+impl Judged {
+    /// The first detector that says the most, severity left out.
+    fn leader(&self) -> DetectorKind {
+        let all = DetectorKind::ALL.into_iter().zip(self.weighted);
+        let mut leads = all.filter(|(kind, weighted)| *weighted == self.strongest && *kind != DetectorKind::Severity);
+        leads.next().map_or(DetectorKind::Rarity, |(kind, _)| kind)
+    }
 }
 
 impl Model {
@@ -307,12 +321,13 @@ impl Model {
         self.threshold.pass(input.timestamp);
         let may_alert = state == State::Ready && !input.is_muted;
         let mut is_odd = may_alert && self.threshold.is_odd(judged.nats);
-        let is_of_season = matches!(judged.leader, DetectorKind::Rarity | DetectorKind::Rate);
-        if is_odd && is_of_season && self.excuse(input, &mut evidence) {
+        if is_odd && self.excuse(input, &mut evidence, judged.leader()) {
             judged = self.judge(&evidence);
             is_odd = self.threshold.is_odd(judged.nats);
         }
-        let Judged { weighted, statistic, leader, nats, p_value } = judged;
+        let Judged { statistic, nats, p_value, .. } = judged;
+        // Of most events nobody asks what led.
+        let leader = if is_odd || nats >= LEAST_COMBINED { judged.leader() } else { DetectorKind::Rarity };
         let suppressed = is_odd && self.hold.is_repeat(key(leader, input), input.timestamp, nats);
         let is_fresh = self.calibrate(input, &evidence, nats, leader);
         let counts = if is_odd { !suppressed } else { is_fresh && !input.is_muted };
@@ -322,7 +337,9 @@ impl Model {
             self.threshold.learn(is_anomaly);
         }
         let excess = self.rate.excess();
-        let reasons = reasons(&weighted, News { is_new, is_drop: excess.is_some_and(|excess| excess.is_drop) });
+        let news =
+            News { is_new, is_drop: excess.is_some_and(|excess| excess.is_drop), leader: is_odd.then_some(leader) };
+        let reasons = reasons(&judged, news);
         let is_given = |reason: Reason| reasons.contains(&Some(reason));
         Scored {
             evidence: evidence.calibrated,
@@ -347,9 +364,9 @@ impl Model {
         let categorical = self.categorical.observe(input);
         self.silence.observe(input);
         let sequence = coming.map_or(0.0, |coming| self.sequence.take(&coming));
-        let input = Input { surprise: self.sequence.surprise(), ..*input };
-        let rate = self.rate.observe(&input);
-        self.count(&input);
+        let weight = Rate::weight(self.sequence.surprise());
+        let rate = self.rate.see(input.slot, input.timestamp, weight);
+        self.count(input, weight);
         let raw = [rate, numeric, categorical, sequence];
         let mut calibrated = [0.0; DETECTORS];
         calibrated[DetectorKind::Rarity as usize] = rarity;
@@ -363,7 +380,10 @@ impl Model {
 
     /// Takes back the evidence of an event that would alert for being rare, many or few, as far as that is usual at this hour; whether any was.
     #[cold]
-    fn excuse(&mut self, input: &Input, evidence: &mut Evidence) -> bool {
+    fn excuse(&mut self, input: &Input, evidence: &mut Evidence, leader: DetectorKind) -> bool {
+        if !matches!(leader, DetectorKind::Rarity | DetectorKind::Rate) {
+            return false;
+        }
         let excess = self.rate.excess().filter(|_| evidence.raw[RATE] > 0.0);
         let is_drop = excess.is_some_and(|excess| excess.is_drop);
         let level = excess.filter(|_| !is_drop).map_or(Level::SOME, |excess| Level::of(excess.observed));
@@ -392,9 +412,16 @@ impl Model {
     #[inline]
     fn judge(&self, evidence: &Evidence) -> Judged {
         let weighted = self.weighted(&evidence.calibrated);
-        let (statistic, leader) = combine(&weighted);
+        let severity = weighted[DetectorKind::Severity as usize];
+        let mut others = weighted;
+        others[DetectorKind::Severity as usize] = 0.0;
+        let strongest = others.into_iter().fold(0.0, larger);
+        // Pairs first: the processor adds several at once.
+        let [a, b, c, d, e, f, g, h] = others;
+        let sum = ((a + b) + (c + d)) + ((e + f) + (g + h)) + severity;
+        let statistic = strongest + severity + SUM_WEIGHT * sum;
         let (nats, p_value) = self.calibration.nats_and_probability(statistic);
-        Judged { weighted, statistic, leader, nats, p_value }
+        Judged { weighted, strongest, statistic, nats, p_value }
     }
 
     #[inline]
@@ -414,9 +441,10 @@ impl Model {
     }
 
     /// Notes the event for the other lanes.
-    fn count(&mut self, input: &Input) {
+    #[inline]
+    fn count(&mut self, input: &Input, weight: f32) {
         self.newest = input.timestamp;
-        self.seen.add(input.slot, Seen { events: 1, weight: Rate::weight(input) });
+        self.seen.add(input.slot, Seen { events: 1, weight });
     }
 
     /// The statistic of an event that alerted, or would have; 0 for a repeat.
@@ -491,7 +519,7 @@ impl Model {
             is_anomaly: !suppressed,
             suppressed,
             state: State::Ready,
-            reasons: reasons(&weighted, News::default()),
+            reasons: reasons_given(&weighted, News::default()),
             excess: None,
             outlier: None,
             new_value: None,
@@ -653,25 +681,11 @@ impl Model {
     }
 }
 
-/// T of weighted evidence, and the detector that leads it.
-fn combine(weighted: &[f32; DETECTORS]) -> (f32, DetectorKind) {
-    let mut strongest = 0.0;
-    let mut leader = DetectorKind::Rarity;
-    let mut sum = 0.0;
-    for (kind, weighted) in DetectorKind::ALL.into_iter().zip(*weighted) {
-        sum += weighted;
-        if weighted > strongest && kind != DetectorKind::Severity {
-            (strongest, leader) = (weighted, kind);
-        }
-    }
-    (strongest + weighted[DetectorKind::Severity as usize] + SUM_WEIGHT * sum, leader)
-}
-
 /// The weighted evidence from which on a detector gives its reason.
 const REASONS_AT: [f32; DETECTORS] = {
     let mut least = [CALIBRATED_REASON_AT; DETECTORS];
-    least[DetectorKind::Rarity as usize] = REASON_AT;
-    least[DetectorKind::Severity as usize] = REASON_AT;
+    least[DetectorKind::Rarity as usize] = RARITY_REASON_AT;
+    least[DetectorKind::Severity as usize] = SEVERITY_REASON_AT;
     least
 };
 
@@ -680,14 +694,26 @@ const REASONS_AT: [f32; DETECTORS] = {
 struct News {
     is_new: bool,
     is_drop: bool,
+    /// Of an event that is odd.
+    leader: Option<DetectorKind>,
 }
 
-/// Reasons of weighted evidence, strongest first; among equals in the order of the detectors.
-fn reasons(weighted: &[f32; DETECTORS], news: News) -> [Option<Reason>; REASONS] {
+/// Reasons of weighted evidence, strongest first; among equals in the order of the detectors. What leads an odd event always is one.
+#[inline]
+fn reasons(judged: &Judged, news: News) -> [Option<Reason>; REASONS] {
+    let severity = judged.weighted[DetectorKind::Severity as usize];
+    // Most events give none.
+    if judged.strongest < RARITY_REASON_AT && severity < SEVERITY_REASON_AT && !news.is_new && news.leader.is_none() {
+        return [None; REASONS];
+    }
+    reasons_given(&judged.weighted, news)
+}
+
+fn reasons_given(weighted: &[f32; DETECTORS], news: News) -> [Option<Reason>; REASONS] {
     let mut reasons = [None; REASONS];
     let given = |(kind, weighted): (usize, &f32)| u32::from(*weighted >= REASONS_AT[kind] && *weighted > 0.0) << kind;
-    // Most events give none or one.
-    let mut left = weighted.iter().enumerate().map(given).fold(u32::from(news.is_new), |bits, bit| bits | bit);
+    let certain = u32::from(news.is_new) | news.leader.map_or(0, |leader| 1 << leader as u32);
+    let mut left = weighted.iter().enumerate().map(given).fold(certain, |bits, bit| bits | bit);
     for reason in &mut reasons {
         let Some(kind) = strongest_of(left, weighted) else { break };
         *reason = Some(reason_of(kind, news));

@@ -150,10 +150,13 @@ impl Rarity {
         if share < 1.0 { -ln(share as f32) } else { 0.0 }
     }
 
+    #[inline]
     fn learn(&mut self, slot: usize) {
         let is_new = f64::from(u8::from(self.is_new(slot)));
         self.events += 1.0;
-        self.novelty += (is_new - self.novelty) * (2.0 / (self.events + 2.0)).max(1.0 / NOVELTY_EVENTS);
+        let is_young = self.events < 2.0 * NOVELTY_EVENTS;
+        let part = if is_young { 2.0 / (self.events + 2.0) } else { 1.0 / NOVELTY_EVENTS };
+        self.novelty += (is_new - self.novelty) * part;
         self.weight *= self.growth;
         if self.weight >= RESCALE_AT {
             self.rescale();

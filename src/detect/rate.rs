@@ -19,9 +19,10 @@
 
 mod join;
 
+use super::extremes::{larger, smaller};
 use super::logarithm::ln;
 use super::{Detector, Input, StateError, StateReader};
-use crate::event::DetectorKind;
+use crate::event::{DetectorKind, Timestamp};
 
 /// Lengths of the windows, seconds.
 pub const WINDOW_SECS: [u32; WINDOWS] = [10, 60];
@@ -258,9 +259,38 @@ impl Rate {
         self.excess
     }
 
-    /// How much an event counts.
-    pub(super) fn weight(input: &Input) -> f32 {
-        input.surprise.clamp(LEAST_COUNT, 1.0)
+    /// How much an event of this surprise counts.
+    #[inline]
+    pub(super) fn weight(surprise: f32) -> f32 {
+        smaller(larger(surprise, LEAST_COUNT), 1.0)
+    }
+
+    /// As [`observe`](Detector::observe), of an event that counts so much.
+    #[inline]
+    pub(super) fn see(&mut self, slot: usize, at: Timestamp, weight: f32) -> f32 {
+        let micros = self.steady(at.0);
+        let (number, shares) = self.place(micros);
+        let decays = self.decays;
+        let mut found = None;
+        let Some(counts) = self.counts(slot) else { return 0.0 };
+        if counts.number != number {
+            found = counts.turn(number, decays);
+        }
+        for ((window, share), window_secs) in counts.windows.iter_mut().zip(shares).zip(WINDOW_SECS) {
+            window.running += weight;
+            window.events += 1.0;
+            let count = window.running + window.before * (1.0 - share);
+            if count > window.limit {
+                let evidence = window.evidence(count);
+                if evidence > found.map_or(0.0, |(most, _)| most) {
+                    let observed = window.events + window.events_before * (1.0 - share);
+                    let expected = window.in_events(window.usual(), count, observed);
+                    found = Some((evidence, Excess { observed, expected, window_secs, is_drop: false }));
+                }
+            }
+        }
+        self.excess = found.map(|(_, excess)| excess);
+        found.map_or(0.0, |(evidence, _)| evidence)
     }
 
     /// Takes in events of a slot that another lane saw at about `micros`; `weight` is what they count together.
@@ -316,32 +346,8 @@ impl Rate {
 impl Detector for Rate {
     const KIND: DetectorKind = DetectorKind::Rate;
 
-    #[inline]
     fn observe(&mut self, input: &Input) -> f32 {
-        let weight = Self::weight(input);
-        let micros = self.steady(input.timestamp.0);
-        let (number, shares) = self.place(micros);
-        let decays = self.decays;
-        let mut found = None;
-        let Some(counts) = self.counts(input.slot) else { return 0.0 };
-        if counts.number != number {
-            found = counts.turn(number, decays);
-        }
-        for ((window, share), window_secs) in counts.windows.iter_mut().zip(shares).zip(WINDOW_SECS) {
-            window.running += weight;
-            window.events += 1.0;
-            let count = window.running + window.before * (1.0 - share);
-            if count > window.limit {
-                let evidence = window.evidence(count);
-                if evidence > found.map_or(0.0, |(most, _)| most) {
-                    let observed = window.events + window.events_before * (1.0 - share);
-                    let expected = window.in_events(window.usual(), count, observed);
-                    found = Some((evidence, Excess { observed, expected, window_secs, is_drop: false }));
-                }
-            }
-        }
-        self.excess = found.map(|(_, excess)| excess);
-        found.map_or(0.0, |(evidence, _)| evidence)
+        self.see(input.slot, input.timestamp, Self::weight(input.surprise))
     }
 
     fn merge(&mut self, from: usize, into: usize) {
@@ -409,7 +415,6 @@ impl Detector for Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Timestamp;
 
     fn input(millis: i64, slot: usize) -> Input {
         Input { slot, timestamp: Timestamp::from_millis(millis), surprise: 1.0, ..Input::default() }

@@ -95,8 +95,17 @@ struct Foretold {
     chance: f32,
     /// Of the template among all events.
     share: f32,
+    /// Events after the last one's template.
+    followed: f32,
     /// How often it came after the last.
     context: f32,
+}
+
+/// What the loss of order adds: how much likelier the event is by its template's share. Nothing that counts when the share is too small for that.
+#[inline]
+fn disorder(surprisal: f32, expected: f32, share: f32) -> f32 {
+    // ln 0.1 + CHANCE is below −1.5 − EVENT_SLACK: the surprisal beyond the average is more.
+    if share < 0.1 && expected < 1.5 { LEAST_STEP } else { surprisal + ln(share) + CHANCE }
 }
 
 /// A mean with decaying weights.
@@ -166,12 +175,15 @@ impl Sequence {
         (self.excess / MOST_STEP).clamp(0.0, 1.0)
     }
 
-    fn template(&self, name: u64) -> Template {
-        self.templates.get(name as u32 as usize).copied().filter(|_| name != NOBODY).unwrap_or_default()
+    /// [`NOBODY`] is beyond all of them.
+    #[inline]
+    fn template(&self, name: u64) -> Option<&Template> {
+        self.templates.get(name as u32 as usize)
     }
 
+    #[inline]
     fn template_mut(&mut self, name: u64) -> Option<&mut Template> {
-        self.templates.get_mut(name as u32 as usize).filter(|_| name != NOBODY)
+        self.templates.get_mut(name as u32 as usize)
     }
 
     /// What a slot's template is called in keys.
@@ -205,26 +217,25 @@ impl Sequence {
     /// Evidence of the event last expected; takes it in.
     pub(super) fn take(&mut self, coming: &Coming) -> f32 {
         let Coming { name, place, stream, .. } = *coming;
-        let is_known = self.events > LEAST_EVENTS && self.template(stream.last).followed > LEAST_CONTEXT * self.weight;
-        let Foretold { chance, share, context } = self.follow(coming);
+        let is_old = self.events > LEAST_EVENTS;
+        let least = LEAST_CONTEXT * self.weight;
+        let Foretold { chance, share, followed, context } = self.follow(coming);
         let surprisal = -ln(chance);
-        self.excess = self.excess(stream.last, surprisal);
-        let disorder = surprisal + ln(share);
-        let step = larger(self.excess - EVENT_SLACK, disorder + CHANCE);
+        let expected = self.learn(stream.last, name, surprisal);
+        self.excess = surprisal - expected;
+        let step = larger(self.excess - EVENT_SLACK, disorder(surprisal, expected, share));
         let step = smaller(larger(step, LEAST_STEP), MOST_STEP);
         let sum = larger(stream.sum * SUM_KEPT + step, 0.0);
         if let Some(entry) = self.streams.get_mut(place) {
             *entry = Stream { last: name, before: stream.last, sum, context };
         }
-        self.count(stream.last, name);
-        if is_known && step > 0.0 { larger(sum - SUM_SLACK, 0.0) } else { 0.0 }
+        if is_old && followed > least && step > 0.0 { larger(sum - SUM_SLACK, 0.0) } else { 0.0 }
     }
 
     /// How well `name` was foretold as the stream's next; learns that it came.
     #[inline]
     fn follow(&mut self, coming: &Coming) -> Foretold {
         let Coming { name, stream, keys: [after_last, after_before, triple], .. } = *coming;
-        let (last, before) = (stream.last, stream.before);
         let counts = &mut self.counts;
         // Read before anything is added: two of the keys may be one.
         let skipped = counts.get(after_last.beside());
@@ -233,33 +244,32 @@ impl Sequence {
         counts.add(after_before.beside(), self.weight);
         let triple = counts.add(triple, self.weight);
         let backing = BACKING * self.weight;
-        let followed = self.template(last).followed + backing;
-        let share = (self.template(name).events + 0.5 * self.weight) / (self.total + self.weight);
+        let known_followed = self.template(stream.last).map_or(0.0, |template| template.followed);
+        let before_followed = self.template(stream.before).map_or(0.0, |template| template.followed);
+        let events = self.template(name).map_or(0.0, |template| template.events);
+        let followed = known_followed + backing;
+        let share = (events + 0.5 * self.weight) / (self.total + self.weight);
         let by_one = (pair + backing * share) / followed;
         let by_two = (triple + backing * by_one) / (stream.context + backing);
-        let without_last = slipped / (self.template(before).followed + backing);
+        let without_last = slipped / (before_followed + backing);
         let with_a_gap = skipped / followed;
         // Evicted counts can leave a share above one.
         let strongest = larger(by_two, larger(without_last, with_a_gap));
         let chance = smaller(larger(strongest, f32::MIN_POSITIVE), 1.0);
-        Foretold { chance, share: larger(share, f32::MIN_POSITIVE), context: pair }
+        Foretold { chance, share: larger(share, f32::MIN_POSITIVE), followed: known_followed, context: pair }
     }
 
-    /// Surprisal beyond the context's average; learns it.
-    fn excess(&mut self, last: u64, surprisal: f32) -> f32 {
-        let capped = surprisal.min(MOST_SURPRISAL);
-        let all = self.surprisal.with_backing(2.0, 1.0);
-        self.surprisal.learn(capped, ALL_KEPT);
-        let unknown = all * UNKNOWN_CONTEXT;
-        let Some(template) = self.template_mut(last) else { return surprisal - unknown };
-        let expected = template.surprisal.with_backing(unknown, CONTEXT_BACKING);
-        template.surprisal.learn(capped, CONTEXT_KEPT);
-        surprisal - expected
-    }
-
-    fn count(&mut self, last: u64, name: u64) {
+    /// The surprisal that was to be expected after `last`; learns what it was.
+    #[inline]
+    fn learn(&mut self, last: u64, name: u64, surprisal: f32) -> f32 {
         let weight = self.weight;
+        let capped = smaller(surprisal, MOST_SURPRISAL);
+        let unknown = self.surprisal.with_backing(2.0, 1.0) * UNKNOWN_CONTEXT;
+        self.surprisal.learn(capped, ALL_KEPT);
+        let mut expected = unknown;
         if let Some(template) = self.template_mut(last) {
+            expected = template.surprisal.with_backing(unknown, CONTEXT_BACKING);
+            template.surprisal.learn(capped, CONTEXT_KEPT);
             template.followed += weight;
         }
         if let Some(template) = self.template_mut(name) {
@@ -271,6 +281,7 @@ impl Sequence {
         if self.weight >= RESCALE_AT {
             self.rescale();
         }
+        expected
     }
 
     #[cold]
