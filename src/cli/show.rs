@@ -184,11 +184,13 @@ fn meaning(reason: &str) -> &'static str {
         "new_template" => "a line of this shape was never seen before",
         "rare_template" => "lines of this shape are rare",
         "rate_spike" => "more of these lines at once than there usually are",
+        "rate_drop" => "fewer of these lines than there usually are",
         "silence" => "a line that comes regularly did not come",
         "numeric_outlier" => "a number far from those that stood in its place before",
         "new_value" => "a value never seen in a place that held few",
         "unusual_order" => "lines of this stream usually come in another order",
         "severity" => "level words or error keywords",
+        "similar_incident" => "lines of this shape are much like some that were flagged",
         "rule" => "a rule of yours, or feedback, says so",
         _ => "",
     }

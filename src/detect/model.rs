@@ -42,6 +42,9 @@ const RATE_CAP: f32 = 2.0;
 /// The most a number or a new value can say, nats.
 const VALUE_CAP: f32 = 20.0;
 
+/// Less is nothing odd, however calm the stream: where all events say nothing, one that says a little is seldom enough to be within any budget.
+const LEAST_ODD: f32 = 1.5;
+
 /// Evidence below this is nothing to be remembered as recent, nats.
 const LEAST_RECENT: f32 = 0.05;
 
@@ -320,10 +323,10 @@ impl Model {
         let state = self.state_at(input.timestamp);
         self.threshold.pass(input.timestamp);
         let may_alert = state == State::Ready && !input.is_muted;
-        let mut is_odd = may_alert && self.threshold.is_odd(judged.nats);
+        let mut is_odd = may_alert && judged.statistic >= LEAST_ODD && self.threshold.is_odd(judged.nats);
         if is_odd && self.excuse(input, &mut evidence, judged.leader()) {
             judged = self.judge(&evidence);
-            is_odd = self.threshold.is_odd(judged.nats);
+            is_odd = judged.statistic >= LEAST_ODD && self.threshold.is_odd(judged.nats);
         }
         let Judged { statistic, nats, p_value, .. } = judged;
         // Of most events nobody asks what led.
@@ -811,6 +814,14 @@ mod tests {
         let mut quiet = Model::new(OPTIONS);
         (0..=11).for_each(|n| _ = quiet.observe(&input(n * 100_000, 1)));
         assert_eq!(quiet.state(), State::Ready, "an event every 100 s, for 1,100 s");
+    }
+
+    #[test]
+    fn where_all_is_calm_a_budget_is_not_used_up() {
+        let mut model = Model::new(ModelOptions { alert_budget: AlertBudget::Share(0.01), ..OPTIONS });
+        let alerts = (0..60_000).filter(|n| model.observe(&input(*n, (*n % 7) as usize)).is_anomaly).count();
+        // 600 are allowed. Of equal templates one may be the last to reach the next bucket of counts.
+        assert!(alerts <= 3, "{alerts}");
     }
 
     #[test]
