@@ -54,6 +54,8 @@ const SUM_KEPT: f32 = 0.9;
 /// Taken off surprisal beyond the average; and what a template by chance, where the order says nothing, adds.
 const EVENT_SLACK: f32 = 0.5;
 const CHANCE: f32 = 0.3;
+/// An event that surprises less alerts no one, whatever came before it.
+const LEAST_SURPRISE: f32 = 0.05;
 const SUM_SLACK: f32 = 1.0;
 const LEAST_STEP: f32 = -1.5;
 const MOST_STEP: f32 = 4.0;
@@ -105,7 +107,7 @@ struct Foretold {
 #[inline]
 fn disorder(surprisal: f32, expected: f32, share: f32) -> f32 {
     // ln 0.1 + CHANCE is below −1.5 − EVENT_SLACK: the surprisal beyond the average is more.
-    if share < 0.1 && expected < 1.5 { LEAST_STEP } else { surprisal + ln(share) + CHANCE }
+    if share < 0.1 && expected < 1.5 { LEAST_STEP - CHANCE } else { surprisal + ln(share) }
 }
 
 /// A mean with decaying weights.
@@ -223,13 +225,14 @@ impl Sequence {
         let surprisal = -ln(chance);
         let expected = self.learn(stream.last, name, surprisal);
         self.excess = surprisal - expected;
-        let step = larger(self.excess - EVENT_SLACK, disorder(surprisal, expected, share));
-        let step = smaller(larger(step, LEAST_STEP), MOST_STEP);
+        let (excess, disorder) = (self.excess - EVENT_SLACK, disorder(surprisal, expected, share));
+        let is_surprise = larger(excess, disorder) > LEAST_SURPRISE;
+        let step = smaller(larger(larger(excess, disorder + CHANCE), LEAST_STEP), MOST_STEP);
         let sum = larger(stream.sum * SUM_KEPT + step, 0.0);
         if let Some(entry) = self.streams.get_mut(place) {
             *entry = Stream { last: name, before: stream.last, sum, context };
         }
-        if is_old && followed > least && step > 0.0 { larger(sum - SUM_SLACK, 0.0) } else { 0.0 }
+        if is_old && followed > least && is_surprise { larger(sum - SUM_SLACK, 0.0) } else { 0.0 }
     }
 
     /// How well `name` was foretold as the stream's next; learns that it came.
@@ -401,6 +404,14 @@ mod tests {
         assert_eq!(see(&mut sequence, 1, 5), 0.0);
         assert_eq!(see(&mut sequence, 1, 6), 0.0);
         assert_eq!(see(&mut sequence, 1, 8), 0.0, "the 7 fell out");
+    }
+
+    #[test]
+    fn after_a_disturbance_the_one_template_of_a_stream_is_no_surprise() {
+        let mut sequence = Sequence::new(50_000);
+        (0..3_000).for_each(|_| _ = see(&mut sequence, 1, 0));
+        see(&mut sequence, 1, 1);
+        assert_eq!((0..5).map(|_| see(&mut sequence, 1, 0)).fold(0.0, f32::max), 0.0);
     }
 
     #[test]

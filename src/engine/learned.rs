@@ -160,7 +160,7 @@ impl Learned {
         let template = store.by_slot(slot);
         let severity = template.map_or(Severity::NONE, |template| Severity::of_template(&template.text));
         let ruling = template.and_then(|template| rules.of(template).or_else(|| feedback.of(template)));
-        let is_like_flagged = template.is_some_and(|template| feedback.is_like_flagged(template));
+        let is_like_flagged = ruling.is_none() && template.is_some_and(|template| feedback.is_like_flagged(template));
         if let Some(info) = self.slots.get_mut(slot.index()) {
             info.looked_at = Some(LookedAt { severity, ruling, is_like_flagged });
         }
