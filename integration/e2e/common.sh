@@ -60,7 +60,7 @@ fit() {
         "$example" >"$fitted"
     # A journal of ours: what `journalctl` would print, from a file.
     sed -i "s|^type = \"journald\"|type = \"journald\"\njournalctl_path = \"$dir/journalctl\"|" "$fitted"
-    printf '#!/bin/sh\nexec tail -n +1 -F %s\n' "$dir/logs/journal" >"$dir/journalctl"
+    printf '#!/bin/sh\n[ "$1" = --version ] && { echo systemd 252; exit; }\nexec tail -n +1 -F %s\n' "$dir/logs/journal" >"$dir/journalctl"
     chmod +x "$dir/journalctl"
     : >"$dir/logs/journal"
 }
