@@ -244,11 +244,11 @@ native_sink() {
     fit native-sink.toml "$dir" || return 1
     lines 4000 >"$dir/logs/in.log"
     run_vector "$ODDLINE_VECTOR_BIN" "$fitted" "$dir/log"
-    until_true 60 has_lines 4000 "$dir"/archive/*.ndjson || { cat "$dir/log"; return 1; }
+    until_true 60 has_lines 4000 "$dir/archive/*.ndjson" || { cat "$dir/log"; return 1; }
     sleep 3; kill -9 $vector; wait $vector 2>/dev/null
     run_vector "$ODDLINE_VECTOR_BIN" "$fitted" "$dir/log"
     lines 1000 4000 >>"$dir/logs/in.log"
-    until_true 60 has_lines 5000 "$dir"/archive/*.ndjson || { cat "$dir/log"; return 1; }
+    until_true 60 has_lines 5000 "$dir/archive/*.ndjson" || { cat "$dir/log"; return 1; }
     sleep 2; end $vector
     grep -q '"anomaly"' "$dir"/archive/*.ndjson && { echo "the sink changed events"; return 1; }
     "$oddline" doctor --data-dir "$dir/data/history" || return 1
