@@ -239,7 +239,7 @@ impl Engine {
     pub fn checkpoint(&self) -> Result<(), EngineError> {
         let Some(writer) = &self.inner.writer else { return Ok(()) };
         writer.send(Command::Checkpoint(sections::compose(&self.inner.core)));
-        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::MOST_REOPEN_SECS })
+        writer.settle().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::MOST_REOPEN_SECS })
     }
 
     /// Saves everything; with the last handle gone and no lane left the data dir is released.

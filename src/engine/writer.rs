@@ -2,9 +2,9 @@
 //!
 //! Commands come through a bounded queue, in order of each lane. Order of writes, so that a crash between any two loses nothing promised:
 //!
-//! 1. a closed segment becomes a chunk (tmp, fsync, rename, fsync of the directory);
+//! 1. a closed segment becomes history (tmp, fsync, rename, fsync of the directory), in a thread of its own ([`super::sealer`]);
 //! 2. a checkpoint is written the same way;
-//! 3. only then segments go, and only those that are chunks already and that the checkpoint *before* this one covers.
+//! 3. only then segments go, and only those that are history already and that the checkpoint *before* this one covers.
 //!
 //! With `durability: interval` dirty logs are synced twice every `flush_interval_ms`, and lanes hand over as often at their ticks; with `always` also
 //! when a lane asks; with `none` at a segment's end only.
@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::error::EngineError;
 use super::historian::{Historian, Upkeep};
+use super::sealer::{Sealer, Segment};
 use super::sections::Sections;
 use crate::config::Durability;
 use crate::storage::wal::{self, LaneWal, Position, SegmentHeader, SegmentSequence};
@@ -51,6 +52,8 @@ pub(super) enum Command {
     Take(u8),
     /// Writes a checkpoint.
     Checkpoint(Sections),
+    /// Answers once all before it is durable and every closed segment is history.
+    Settle(SyncSender<Result<(), String>>),
     /// Answers once all before it is durable.
     Sync(SyncSender<Result<(), String>>),
     /// Ends the thread after what is queued.
@@ -60,7 +63,7 @@ pub(super) enum Command {
 impl Command {
     /// Whether who waits for a sync is answered before it.
     const fn takes_long(&self) -> bool {
-        matches!(self, Self::Rotate { .. } | Self::Open { .. } | Self::Checkpoint(_) | Self::Stop)
+        matches!(self, Self::Rotate { .. } | Self::Open { .. } | Self::Checkpoint(_) | Self::Settle(_) | Self::Stop)
     }
 
     /// Bytes of log it carries.
@@ -84,8 +87,9 @@ impl Writer {
         let (sender, receiver) = sync_channel(QUEUE);
         let historian = Arc::new(Historian::new(Arc::clone(&core), dir.clone()));
         let upkeep = Upkeep::start(Arc::clone(&historian))?;
+        let sealer = Sealer::start(historian)?;
         let work = move || {
-            Worker::new(core, historian, dir, start).run(&receiver);
+            Worker::new(core, sealer, dir, start).run(&receiver);
             upkeep.stop();
         };
         let thread = std::thread::Builder::new().name("oddline-storage".into()).spawn(work);
@@ -113,8 +117,17 @@ impl Writer {
 
     /// Waits until all before is durable.
     pub(super) fn sync(&self) -> Result<(), String> {
+        self.ask(Command::Sync)
+    }
+
+    /// The same, and until every closed segment is history.
+    pub(super) fn settle(&self) -> Result<(), String> {
+        self.ask(Command::Settle)
+    }
+
+    fn ask(&self, command: impl FnOnce(SyncSender<Result<(), String>>) -> Command) -> Result<(), String> {
         let (reply, answer) = sync_channel(1);
-        self.send(Command::Sync(reply));
+        self.send(command(reply));
         answer.recv().unwrap_or_else(|_| Err("the storage thread is gone".to_owned()))
     }
 
@@ -159,13 +172,15 @@ struct Worker {
     waiting: Vec<SyncSender<Result<(), String>>>,
     /// Bytes of the logs of lanes without an open segment, as of the last upkeep.
     resting_bytes: u64,
-    historian: Arc<Historian>,
+    sealer: Sealer,
+    /// Segments that could not be made history the last time.
+    unsealable: BTreeSet<Segment>,
     /// The file of what the user said, as it was read last.
     feedback: Option<Vec<u8>>,
 }
 
 impl Worker {
-    fn new(core: Arc<Core>, historian: Arc<Historian>, dir: PathBuf, start: Start) -> Self {
+    fn new(core: Arc<Core>, sealer: Sealer, dir: PathBuf, start: Start) -> Self {
         // Whatever an earlier run logged ends before this run begins.
         let end = Position { run: core.run, record: 0 };
         Self {
@@ -181,7 +196,8 @@ impl Worker {
             dirty: false,
             waiting: Vec::new(),
             resting_bytes: 0,
-            historian,
+            sealer,
+            unsealable: BTreeSet::new(),
             feedback: None,
             dir,
             core,
@@ -208,6 +224,7 @@ impl Worker {
             if now >= flush_at {
                 flush_at = now + interval;
                 self.flush();
+                self.take_sealed();
             }
             if now >= upkeep_at {
                 upkeep_at = now + UPKEEP;
@@ -215,7 +232,9 @@ impl Worker {
             }
         }
         self.sync_logs();
+        self.await_sealed();
         self.upkeep();
+        self.sealer.stop();
     }
 
     fn execute(&mut self, command: Command) {
@@ -230,6 +249,10 @@ impl Worker {
             Command::Take(lane) => self.take(lane),
             Command::Checkpoint(sections) => self.checkpoint(&sections),
             Command::Sync(reply) => self.waiting.push(reply),
+            Command::Settle(reply) => {
+                self.await_sealed();
+                self.waiting.push(reply);
+            }
             Command::Stop => {}
         }
     }
@@ -303,7 +326,10 @@ impl Worker {
         }
         let Some(log) = self.logs.get_mut(&lane) else { return };
         match log.append(bytes) {
-            Ok(()) => self.dirty = true,
+            Ok(()) => {
+                self.dirty = true;
+                self.core.gauges.wal_unsynced_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
             Err(error) => {
                 self.core.count_dropped(bytes.len() as u64);
                 self.fail(lane, &error);
@@ -343,6 +369,7 @@ impl Worker {
         // One that failed stays as it is until its lane starts a new segment.
         let working = self.logs.iter_mut().filter(|(lane, _)| !self.failed.contains(lane));
         let failures: Vec<_> = working.filter_map(|(lane, log)| Some((*lane, log.sync().err()?))).collect();
+        self.core.gauges.wal_unsynced_bytes.store(0, Ordering::Relaxed);
         for (lane, error) in failures {
             self.fail(lane, &error);
         }
@@ -371,26 +398,44 @@ impl Worker {
         }
     }
 
-    /// Turns closed segments into chunks; what fails is tried again the next time.
+    /// Has closed segments made history; what failed is tried again.
     fn seal(&mut self) {
-        for (segment, end) in std::mem::take(&mut self.unsealed) {
-            match self.historian.seal(segment.0, segment.1) {
-                Ok(()) => {
-                    self.sealed.insert(segment, end);
-                }
-                // Trying again would not help: its history is lost, what was learned of it is not.
-                Err(error @ StorageError::TooLarge { .. }) => {
-                    self.core.note_failure(&error.to_string());
-                    self.sealed.insert(segment, end);
-                }
-                Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                    self.core.note_failure("a segment of the write-ahead log was removed by someone else");
-                }
-                Err(error) => {
-                    self.core.degrade(error.to_string());
-                    self.unsealed.insert(segment, end);
-                }
+        self.unsealed.keys().for_each(|segment| self.sealer.submit(*segment));
+    }
+
+    /// Takes in what was sealed by now.
+    fn take_sealed(&mut self) {
+        while let Some((segment, result)) = self.sealer.finished() {
+            self.sealed_one(segment, result);
+        }
+    }
+
+    /// Waits until all that is to be sealed is, or has failed.
+    fn await_sealed(&mut self) {
+        while let Some((segment, result)) = self.sealer.wait() {
+            self.sealed_one(segment, result);
+        }
+        self.remove_covered();
+    }
+
+    fn sealed_one(&mut self, segment: Segment, result: Result<(), StorageError>) {
+        self.unsealable.remove(&segment);
+        match result {
+            Ok(()) => {}
+            // Trying again would not help: its history is lost, what was learned of it is not.
+            Err(error @ StorageError::TooLarge { .. }) => self.core.note_failure(&error.to_string()),
+            Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                self.core.note_failure("a segment of the write-ahead log was removed by someone else");
+                self.unsealed.remove(&segment);
             }
+            Err(error) => {
+                self.core.degrade(error.to_string());
+                self.unsealable.insert(segment);
+                return;
+            }
+        }
+        if let Some(end) = self.unsealed.remove(&segment) {
+            self.sealed.insert(segment, end);
         }
     }
 
@@ -414,9 +459,10 @@ impl Worker {
         self.next_checkpoint += 1;
         self.core.gauges.checkpoints_total.fetch_add(1, Ordering::Relaxed);
         self.seal();
+        self.take_sealed();
         self.remove_covered();
         self.covered = sections.positions.iter().copied().collect();
-        if self.failed.is_subset(&self.parked) && self.unsealed.is_empty() {
+        if self.failed.is_subset(&self.parked) && self.unsealable.is_empty() {
             self.core.recover();
         }
     }
