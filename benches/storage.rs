@@ -1,7 +1,7 @@
 //! What storage costs: the log on the hot path, commits that wait for the disk, recovery, bytes an event takes.
 //!
 //! `cargo bench --bench storage`. Needs a disk where `fsync` does what it says: set `TMPDIR` when the usual place is memory.
-//! `cargo bench --bench storage -- sizes` prints bytes an event; figures and machine: docs/durability.md.
+//! Figures and machine: docs/durability.md.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -155,4 +155,80 @@ fn read_the_log_back(bencher: Bencher) {
         recover_lane(&RealFs, dir.path(), 0, Position::default(), &mut |at, _| sum += at.event_number).unwrap();
         sum
     });
+}
+
+/// A data dir with templates that do not merge.
+fn many_templates(config: &Config, templates: usize) {
+    let engine = Engine::open(config, Environment::system()).unwrap();
+    let mut lane = engine.lane().unwrap();
+    for n in 0..templates {
+        let word = |mut n: usize, salt: usize| -> String {
+            n = n.wrapping_mul(2_654_435_761).wrapping_add(salt);
+            (0..7).map(|at| (b'a' + (n >> (at * 5) & 15) as u8) as char).collect()
+        };
+        let line = format!("{} {} took {n} ms for {} of {} rows", word(n, 1), word(n, 2), word(n, 3), word(n, 4));
+        lane.observe(&Observation::new(line.as_bytes(), Timestamp(n as i64)));
+    }
+    lane.close().unwrap();
+    assert!(engine.stats().templates as usize > templates * 9 / 10, "{:?}", engine.stats());
+    engine.close().unwrap();
+}
+
+/// What a restart waits for when everything is in the checkpoint.
+#[divan::bench(sample_count = 10)]
+fn open_a_checkpoint_of_50_000_templates(bencher: Bencher) {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        data_dir: Some(dir.path().to_owned()),
+        max_templates: 50_000,
+        memory_limit_bytes: 1 << 30,
+        ..Config::default()
+    };
+    many_templates(&config, 50_000);
+    bencher.bench_local(|| Engine::inspect(&config, Environment::system()).unwrap().recovery().checkpoint_templates);
+}
+
+/// What a restart waits for when no checkpoint was written for ten million events: far more than the size of a segment allows.
+#[divan::bench(args = [1, 2], sample_count = 3, sample_size = 1)]
+fn replay_10_000_000_events_of_lanes(bencher: Bencher, lanes: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        data_dir: Some(dir.path().join("live")),
+        checkpoint_interval_secs: 86_400,
+        wal_segment_bytes: 1 << 30,
+        durability: Durability::Always,
+        ..Config::default()
+    };
+    let engine = Engine::open(&config, Environment::system()).unwrap();
+    let mut all: Vec<Lane> = (0..lanes).map(|_| engine.lane().unwrap()).collect();
+    for n in 0..10_000_000u64 {
+        let line = format!("INFO node.{}: served block {n} in {} ms", n % 200 / 2 * 2, n % 97);
+        let lane = &mut all[(n % lanes) as usize];
+        lane.observe(&Observation::new(line.as_bytes(), Timestamp(n as i64 * 50)));
+        if n % 1_000_000 == 0 {
+            lane.commit().unwrap();
+        }
+    }
+    all.iter_mut().for_each(|lane| lane.commit().unwrap());
+    // As a killed process leaves it.
+    let killed = dir.path().join("killed");
+    copy(&dir.path().join("live/wal"), &killed.join("wal"));
+    drop((all, engine));
+    let config = Config { data_dir: Some(killed), ..config };
+    bencher.counter(ItemsCount::new(10_000_000u64)).bench_local(|| {
+        let engine = Engine::inspect(&config, Environment::system()).unwrap();
+        assert!(engine.recovery().events_replayed > 8_000_000, "{:?}", engine.recovery());
+    });
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

@@ -106,7 +106,9 @@ impl Bed {
         let mut child = start(&["score", "--config", path(&self.config), "--data-dir", path(&data)]);
         let mut stdin = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap());
-        let pause = Duration::from_millis(20 + self.dice.below(400));
+        // Now and then while it starts and recovers, mostly while it answers.
+        let (is_early, pause) = (self.dice.below(4) == 0, Duration::from_millis(5 + self.dice.below(400)));
+        let (first, first_answer) = channel();
         let (sent, batch) = (AtomicU64::new(0), 1 + self.dice.below(3_000) as usize);
         let (end, ended) = channel::<()>();
         let mut killed = Instant::now();
@@ -126,9 +128,17 @@ impl Bed {
             });
             let reader = scope.spawn(move || {
                 let lines = answers.split(b'\n').map_while(Result::ok);
-                let timed = lines.map(|line| (Instant::now(), String::from_utf8(line).unwrap()));
-                timed.collect::<Vec<_>>()
+                let mut timed = Vec::new();
+                for line in lines {
+                    // Nobody waits after the first.
+                    first.send(()).unwrap_or_default();
+                    timed.push((Instant::now(), String::from_utf8(line).unwrap()));
+                }
+                timed
             });
+            if !is_early {
+                first_answer.recv_timeout(Duration::from_secs(60)).unwrap();
+            }
             std::thread::sleep(pause);
             child.kill().unwrap();
             killed = Instant::now();

@@ -374,6 +374,7 @@ impl<'a> Recovery<'a> {
         recovery.plant_seeds();
         let covered = recovery.states.values().map(|state| (state.number, state.position)).collect();
         let wal_dir = dir.join("wal");
+        wal::group::redo(fs, &wal_dir)?;
         let mut leftovers = Vec::new();
         let lanes = wal::lanes(fs, &wal_dir)?;
         let shares_templates = lanes.len() > 1;

@@ -9,9 +9,8 @@
 //! With `durability: interval` dirty logs are synced twice every `flush_interval_ms`, and lanes hand over as often at their ticks; with `always` also
 //! when a lane asks; with `none` at a segment's end only.
 //!
-//! **Group commit.** Lanes that wait while a sync runs are answered by the next one together: however many they are, each log is synced once. Logs
-//! stay apart (a log in common would be written twice, or mix what recovery must tell apart), and that costs little: on a journalling file
-//! system the second fsync finds the journal committed by the first (8 files 4.9 ms, one 3.4 ms: docs/durability.md).
+//! **Group commit.** Lanes that wait while a sync runs are answered by the next one together, and what all of them appended becomes durable with one
+//! fsync of the log in common ([`wal::group`]). A lane that waits alone has its own log synced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -28,7 +27,7 @@ use super::historian::{Historian, Upkeep};
 use super::sealer::{Sealer, Segment};
 use super::sections::Sections;
 use crate::config::Durability;
-use crate::storage::wal::{self, LaneWal, Position, SegmentHeader, SegmentSequence};
+use crate::storage::wal::{self, GroupLog, LaneWal, Position, SegmentHeader, SegmentSequence};
 use crate::storage::{FileSystem, StorageError, checkpoint, chunk_dir, disk_usage};
 
 /// Commands that can wait.
@@ -168,6 +167,9 @@ struct Worker {
     unsealed: BTreeMap<(u8, SegmentSequence), Position>,
     sealed: BTreeMap<(u8, SegmentSequence), Position>,
     dirty: bool,
+    group: GroupLog,
+    /// Of lanes whose log failed, where a checkpoint must reach before what they promised is safe without the log in common.
+    owed: BTreeMap<u8, Position>,
     /// Who waits for all before to be durable.
     waiting: Vec<SyncSender<Result<(), String>>>,
     /// Bytes of the logs of lanes without an open segment, as of the last upkeep.
@@ -175,6 +177,8 @@ struct Worker {
     sealer: Sealer,
     /// Segments that could not be made history the last time.
     unsealable: BTreeSet<Segment>,
+    /// A checkpoint was written with every log working, and only history keeps the state degraded.
+    is_whole: bool,
     /// The file of what the user said, as it was read last.
     feedback: Option<Vec<u8>>,
 }
@@ -194,10 +198,13 @@ impl Worker {
             unsealed: start.leftovers.into_iter().map(|segment| (segment, end)).collect(),
             sealed: BTreeMap::new(),
             dirty: false,
+            owed: BTreeMap::new(),
+            group: GroupLog::new(Arc::clone(&core.environment.fs), &dir.join("wal")),
             waiting: Vec::new(),
             resting_bytes: 0,
             sealer,
             unsealable: BTreeSet::new(),
+            is_whole: false,
             feedback: None,
             dir,
             core,
@@ -288,7 +295,7 @@ impl Worker {
         if self.waiting.is_empty() {
             return;
         }
-        self.sync_logs();
+        self.commit();
         let degraded = self.core.is_degraded();
         let failure = degraded.then(|| self.core.failure().unwrap_or_else(|| "persistence failed".to_owned()));
         for reply in self.waiting.drain(..) {
@@ -307,6 +314,9 @@ impl Worker {
 
     fn open(&mut self, header: SegmentHeader, end: Position) {
         self.parked.remove(&header.lane);
+        if self.failed.contains(&header.lane) {
+            self.owed.insert(header.lane, end);
+        }
         if let Some(before) = self.logs.remove(&header.lane) {
             self.unsealed.insert((header.lane, before.sequence()), end);
         }
@@ -325,9 +335,13 @@ impl Worker {
             return;
         }
         let Some(log) = self.logs.get_mut(&lane) else { return };
+        let (sequence, offset) = (log.sequence(), log.segment_bytes());
         match log.append(bytes) {
             Ok(()) => {
                 self.dirty = true;
+                if self.core.config.durability == Durability::Always {
+                    self.group.note(lane, sequence, offset, bytes);
+                }
                 self.core.gauges.wal_unsynced_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             }
             Err(error) => {
@@ -338,6 +352,7 @@ impl Worker {
     }
 
     fn fail(&mut self, lane: u8, error: &StorageError) {
+        self.is_whole = false;
         self.failed.insert(lane);
         self.core.degrade(error.to_string());
     }
@@ -357,9 +372,32 @@ impl Worker {
     }
 
     fn flush(&mut self) {
-        if self.core.config.durability != Durability::None {
+        match self.core.config.durability {
+            Durability::None => {}
+            Durability::Interval => self.sync_logs(),
+            Durability::Always => self.commit(),
+        }
+    }
+
+    /// Makes what was appended durable for those who wait: with one fsync, however many lanes it is of.
+    fn commit(&mut self) {
+        if self.group.is_full() || self.core.config.durability != Durability::Always {
+            self.sync_logs();
+        } else if self.group.is_empty() {
+            // Everything appended was made durable for somebody else.
+            return;
+        } else if let Some(lane) = self.group.only_lane() {
+            self.group.forget();
+            let synced = self.logs.get_mut(&lane).filter(|_| !self.failed.contains(&lane)).map(LaneWal::sync);
+            if let Some(Err(error)) = synced {
+                self.fail(lane, &error);
+            }
+        } else if let Err(error) = self.group.commit(self.core.run, self.core.environment.clock.now()) {
+            // What was appended may be durable or not: the lanes' own logs decide.
+            self.core.note_failure(&error.to_string());
             self.sync_logs();
         }
+        self.core.gauges.wal_unsynced_bytes.store(0, Ordering::Relaxed);
     }
 
     fn sync_logs(&mut self) {
@@ -370,10 +408,22 @@ impl Worker {
         let working = self.logs.iter_mut().filter(|(lane, _)| !self.failed.contains(lane));
         let failures: Vec<_> = working.filter_map(|(lane, log)| Some((*lane, log.sync().err()?))).collect();
         self.core.gauges.wal_unsynced_bytes.store(0, Ordering::Relaxed);
+        let all_synced = failures.is_empty();
         for (lane, error) in failures {
             self.fail(lane, &error);
         }
+        self.group.forget();
+        // What a log that failed had promised is in the log in common until a checkpoint has it.
+        if all_synced && self.failed.is_empty() && self.owed.is_empty() {
+            self.clear_group();
+        }
         self.core.gauges.wal_bytes.store(self.resting_bytes + self.open_bytes(), Ordering::Relaxed);
+    }
+
+    fn clear_group(&mut self) {
+        if let Err(error) = self.group.clear() {
+            self.core.note_failure(&error.to_string());
+        }
     }
 
     fn open_bytes(&self) -> u64 {
@@ -437,6 +487,7 @@ impl Worker {
         if let Some(end) = self.unsealed.remove(&segment) {
             self.sealed.insert(segment, end);
         }
+        self.recover();
     }
 
     fn checkpoint(&mut self, sections: &Sections) {
@@ -450,7 +501,10 @@ impl Worker {
         let now = self.core.environment.clock.now();
         match checkpoint::write(&*self.fs, &self.dir.join("state"), self.next_checkpoint, now, &named) {
             Ok(_) => self.checkpointed(sections),
-            Err(error) => self.core.degrade(error.to_string()),
+            Err(error) => {
+                self.is_whole = false;
+                self.core.degrade(error.to_string());
+            }
         }
     }
 
@@ -462,7 +516,15 @@ impl Worker {
         self.take_sealed();
         self.remove_covered();
         self.covered = sections.positions.iter().copied().collect();
-        if self.failed.is_subset(&self.parked) && self.unsealable.is_empty() {
+        self.owed.retain(|lane, end| self.covered.get(lane).is_none_or(|position| position < end));
+        self.is_whole = self.failed.is_subset(&self.parked);
+        self.recover();
+    }
+
+    /// All is as it should be once the logs work, a checkpoint was written since, and history can be written.
+    fn recover(&mut self) {
+        if self.is_whole && self.unsealable.is_empty() {
+            self.is_whole = false;
             self.core.recover();
         }
     }
