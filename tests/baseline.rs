@@ -1,6 +1,6 @@
 //! What hosts learned, exported, merged, and where another host starts from.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,5 @@
 //! Baselines by the command: exported, merged, compared, imported.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 mod cli_support;
 
 use std::path::Path;

@@ -75,6 +75,29 @@ fn every_alert_is_in_the_journal_with_what_score_said_of_it() {
 }
 
 #[test]
+fn a_stream_is_called_by_the_values_it_is_told_apart_by() {
+    for (partition, more, stream) in [
+        ("[host, service]", json!({"host": "web1", "service": "shop"}), "web1/shop"),
+        ("[host, service]", json!({"host": "web1"}), "web1/-"),
+        ("[host, service]", json!({}), ""),
+        ("[]", json!({"host": "web1"}), ""),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), &format!("partition_by: {partition}"));
+        let with = |line: &str| {
+            let mut event: Value = serde_json::from_str(line).unwrap();
+            event.as_object_mut().unwrap().remove("host");
+            event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            format!("{event}\n")
+        };
+        score(&config, &events("", 4_000).lines().map(with).collect::<String>());
+        let listed = json(ok(&run(&["incidents", "--config", &config, "--format", "json"], "")));
+        let last = listed.as_array().unwrap().last().unwrap();
+        assert_eq!(last["stream"], stream, "{partition} {more}");
+    }
+}
+
+#[test]
 fn show_tells_the_line_the_odd_parameter_the_history_the_neighbours_and_what_was_like_it() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), "");

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use engine_support::{Bed, SECOND, say};
 use oddline::config::Config;
-use oddline::event::{DetectorKind, Reason, Timestamp};
+use oddline::event::{DetectorKind, Observation, Reason, Timestamp};
 use oddline::{Engine, Environment, Lane};
 
 const RARITY: usize = DetectorKind::Rarity as usize;
@@ -185,4 +185,17 @@ fn a_storm_of_new_templates_does_not_grow_an_engine_without_a_data_dir() {
     let stats = engine.stats();
     assert!(stats.templates <= 50);
     assert!(stats.memory_bytes < 2 << 20, "{} bytes", stats.memory_bytes);
+}
+
+#[test]
+fn a_text_asked_for_before_its_template_generalised_is_not_told_again_after() {
+    let engine = Engine::open(&Config::default(), Environment::system()).unwrap();
+    let mut lane = engine.lane().unwrap();
+    let mut last = None;
+    for name in ["ann", "bob", "cid", "dan", "eve", "fay", "gus", "hal", "ida"] {
+        let line = format!("session opened for {name} by root");
+        let verdict = lane.observe(&Observation::new(line.as_bytes(), Timestamp(0)));
+        last = lane.template_text(verdict.template);
+    }
+    assert_eq!(last.as_deref(), Some("session opened for <*> by root"));
 }

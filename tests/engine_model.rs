@@ -77,7 +77,11 @@ fn uninterrupted(seed: u64) {
             }
             3 => {
                 lane.commit().unwrap();
-                let after = if dice.below(2) == 0 { bed.killed() } else { bed.powerless() };
+                let after = match dice.below(3) {
+                    0 => bed.killed(),
+                    1 => bed.powerless(),
+                    _ => bed.cut(&mut |sides| dice.below(sides)),
+                };
                 std::mem::forget((std::mem::replace(&mut lane, memory.lane().unwrap()), engine));
                 bed = after;
                 engine = bed.open();
@@ -198,8 +202,16 @@ impl Fleet {
     }
 
     fn crash(&mut self, dice: &mut Dice, seed: u64) {
-        let mut bed = if dice.below(2) == 0 { self.bed.killed() } else { self.bed.powerless() };
-        let was_shaky = self.is_shaky;
+        // Part of what was not synced may be damage, which is told; nothing that was durable is.
+        let mut was_shaky = self.is_shaky;
+        let mut bed = match dice.below(3) {
+            0 => self.bed.killed(),
+            1 => self.bed.powerless(),
+            _ => {
+                was_shaky = true;
+                self.bed.cut(&mut |sides| dice.below(sides))
+            }
+        };
         if dice.below(3) == 0 {
             tear(&mut bed, dice);
         }

@@ -66,7 +66,7 @@ fn a_wrong_manifest_is_refused_and_told_where() {
     for (from, to, expected) in [
         ("schema: 1", "schema: 2", "schema: expected 1, found \"2\""),
         ("name: vector-lua", "name: other", "\"vector-lua\""),
-        ("\"0.58\"", "\"0.x\"", "agent.min_version"),
+        ("\"0.57\"", "\"0.x\"", "agent.min_version"),
         ("files: [oddline_native.so, oddline.lua]", "files: []", "artefact.files"),
         ("sha256: {}", "sha256: {oddline.lua: abc}", "64 lower-case hex digits"),
         ("sha256: {}", "sha256: {other.so: abc}", "a file of artefact.files"),

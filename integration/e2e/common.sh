@@ -60,7 +60,7 @@ fit() {
         "$example" >"$fitted"
     # A journal of ours: what `journalctl` would print, from a file.
     sed -i "s|^type = \"journald\"|type = \"journald\"\njournalctl_path = \"$dir/journalctl\"|" "$fitted"
-    printf '#!/bin/sh\nexec tail -n +1 -F %s\n' "$dir/logs/journal" >"$dir/journalctl"
+    printf '#!/bin/sh\n[ "$1" = --version ] && { echo systemd 252; exit; }\nexec tail -n +1 -F %s\n' "$dir/logs/journal" >"$dir/journalctl"
     chmod +x "$dir/journalctl"
     : >"$dir/logs/journal"
 }
@@ -80,8 +80,11 @@ run_vector() {
 
 end() { kill -TERM "$@"; wait "$@"; }
 
-# has_lines COUNT FILE…: each number from 0 on, at least once.
-has_lines() { [ "$(cat "${@:2}" 2>/dev/null | line_numbers - | grep -v '^-' | sort -un | wc -l)" = "$1" ]; }
+# has_lines COUNT FILES: each number from 0 on, at least once. FILES is a pattern, since they may not be there yet.
+has_lines() {
+    # shellcheck disable=SC2086
+    [ "$(cat $2 2>/dev/null | line_numbers - | grep -v '^-' | sort -un | wc -l)" = "$1" ]
+}
 
 # in_order FILE COUNT: just these, each once, in order.
 in_order() { [ "$(line_numbers "$1" | paste -sd,)" = "$(seq 0 $(($2 - 1)) | paste -sd,)" ]; }

@@ -134,7 +134,7 @@ CONFIG
     lines 5000 >"$dir/logs/in.log"
     run_vector "$VECTOR_BIN" "$fitted" "$dir/log"; local aggregator=$vector
     run_vector "$VECTOR_BIN" "$dir/agent.toml" "$dir/log"
-    until_true 60 has_lines 5000 "$dir"/archive/*.ndjson || { tail -3 "$dir/log"; return 1; }
+    until_true 60 has_lines 5000 "$dir/archive/*.ndjson" || { tail -3 "$dir/log"; return 1; }
     end $vector && end "$aggregator" && end "$sidecar"
     ls "$dir"/archive | grep -q "^$(hostname)-"
 }
@@ -144,7 +144,7 @@ example_journald() {
     fit journald.toml "$dir" && sidecar_for "$dir" --config "$root/config-examples/vector/oddline-journald.toml" || return 1
     run_vector "$VECTOR_BIN" "$fitted" "$dir/log"
     lines 2000 | journal >>"$dir/logs/journal"
-    until_true 60 has_lines 2000 "$dir"/archive/*.ndjson || { tail -3 "$dir/log"; return 1; }
+    until_true 60 has_lines 2000 "$dir/archive/*.ndjson" || { tail -3 "$dir/log"; return 1; }
     end $vector && end "$sidecar"
     grep -v '"anomaly":{' "$dir"/archive/*.ndjson | grep . && return 1
     grep -q '"level":"info"' "$dir"/archive/*.ndjson

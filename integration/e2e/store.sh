@@ -96,10 +96,10 @@ store_example() {
     serve "$way" --listen "127.0.0.1:$in_port" --forward "http://127.0.0.1:$out_port" --data-dir "$dir/state" || return 1
     run_vector "$VECTOR_BIN" "$fitted" "$dir/log"
     sleep 2
-    { lines 12000; echo "$odd_line"; } | sed "s/$/ by $way/" >"$dir/logs/in.log"
-    until_true 60 test_at_least 12001 "by $way" || { found "by $way"; tail -5 "$dir/log"; return 1; }
+    { lines 12000; echo "$odd_line"; } | sed "s/$/ via_$way/" >"$dir/logs/in.log"
+    until_true 60 test_at_least 12001 "via_$way" || { found "via_$way"; tail -5 "$dir/log"; return 1; }
     end $vector && end "$pid"
-    holds 12001 "by $way" && query "by $way $2:true" | grep -q 'pool exhausted' && [ "$(found "by $way $2:true")" -le 24 ]
+    holds 12001 "via_$way" && query "via_$way $2:true" | grep -q 'pool exhausted' && [ "$(found "via_$way $2:true")" -le 24 ]
 }
 test_at_least() { [ "$(found "$2")" -ge "$1" ]; }
 

@@ -34,10 +34,12 @@ pub struct OddlineConfig {
     /// Directory for everything learned and kept. Vector's sinks do not know their id, so it has no default.
     pub data_dir: PathBuf,
 
+    #[allow(missing_docs)]
     #[configurable(derived)]
     #[serde(default)]
     pub batch: BatchConfig<RealtimeEventBasedDefaultBatchSettings>,
 
+    #[allow(missing_docs)]
     #[configurable(derived)]
     #[serde(
         default,
@@ -114,7 +116,7 @@ impl Options {
     fn fields(&mut self, properties: &Value) -> String {
         let mut fields = String::new();
         for (key, property) in object(properties).iter().filter(|(key, _)| *key != DATA_DIR) {
-            let (kind, default) = (self.kind(property), self.default(key, property));
+            let (kind, default) = (self.kind(property), self.default_of(key, property));
             let rename = if ident(key) == *key { String::new() } else { format!("#[serde(rename = {key:?})]") };
             let (doc, range, unit) = (doc(&property["description"]), range(property), unit(key));
             let _ = writeln!(fields, "{doc} {rename} {default} {range} {unit} pub {}: {kind},", ident(key));
@@ -145,7 +147,7 @@ impl Options {
     }
 
     /// The attribute for a key's default, and the function it names.
-    fn default(&mut self, key: &str, property: &Value) -> String {
+    fn default_of(&mut self, key: &str, property: &Value) -> String {
         let value = match property.get("default") {
             None => return String::new(),
             Some(Value::Null) => return "#[serde(default, skip_serializing_if = \"Option::is_none\")]".to_owned(),

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use oddline::config::Config;
+use oddline::config::{Config, Durability};
 use oddline::engine::incidents;
+use oddline::engine::repair::{self, DamagedFile};
 use oddline::engine::{Engine, EngineError, Environment, RecoveryReport};
 use oddline::storage::journal::Reading;
 use oddline::storage::{FileSystem, RealFs, StorageError, chunk_dir};
@@ -25,6 +26,9 @@ use super::settings::{self, EngineArgs};
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     engine: EngineArgs,
+    /// Repair what is damaged: copy it to quarantine/ in the data dir, keep what is whole of it, remove the rest.
+    #[arg(long)]
+    repair: bool,
     /// How to print the findings.
     #[arg(long, value_enum, default_value_t)]
     format: OutputFormat,
@@ -32,11 +36,12 @@ pub(crate) struct DoctorArgs {
 
 const EXAMPLES: &str = "\
 Checks the configuration and the data dir, reads it like a run would and says what is restored, and reads every chunk \
-of the history; nothing in it is changed. Exit code 1 when something is wrong; a data dir in use by another process counts \
+of the history; without --repair nothing in it is changed. Exit code 1 when something is wrong; a data dir in use by another process counts \
 as wrong, since no second one can use it.
 
 Examples:
   oddline doctor --data-dir /var/lib/oddline
+  oddline doctor --data-dir /var/lib/oddline --repair
   oddline doctor --config oddline.yaml --format json";
 
 /// One thing that was looked at.
@@ -65,13 +70,21 @@ struct Findings {
     sizes: BTreeMap<String, u64>,
     recovery: Value,
     stats: Value,
+    /// What was repaired.
+    repaired: Vec<DamagedFile>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &DoctorArgs) -> Result<(), CliError> {
     let mut findings = Findings::default();
     match settings::load(&args.engine).and_then(settings::checked) {
-        Ok(config) => examine(&config, &mut findings)?,
+        Ok(config) => {
+            if args.repair {
+                settings::existing_data_dir(&config)?;
+                findings.repaired = repair::repair(&config, Environment::system())?;
+            }
+            examine(&config, &mut findings)?;
+        }
         Err(error) => findings.checks.push(Check::new("configuration", Err(error))),
     }
     findings.ok = findings.checks.iter().all(|check| check.ok);
@@ -100,6 +113,7 @@ fn examine(config: &Config, findings: &mut Findings) -> Result<(), CliError> {
         if config.journal.enabled {
             findings.checks.push(Check::new("journal", journal(config)));
         }
+        findings.checks.push(Check::new::<CliError>("a crash now", Ok(at_stake(config, &findings.recovery))));
     }
     Ok(())
 }
@@ -171,6 +185,22 @@ pub(crate) fn damage(recovery: &RecoveryReport) -> String {
     recovery.damaged_checkpoints.iter().cloned().chain(lanes).collect::<Vec<_>>().join("; ")
 }
 
+/// What a crash at this moment, with nobody writing, and one during a run would lose.
+fn at_stake(config: &Config, recovery: &Value) -> String {
+    let replayed = recovery["events_replayed"].as_u64().unwrap_or(0);
+    let of_a_run = match config.durability {
+        Durability::None => {
+            "what was not handed to the kernel, and after a power cut what that had not written".to_owned()
+        }
+        Durability::Interval => format!("at most the last {} ms", config.flush_interval_ms),
+        Durability::Always => "nothing that was answered".to_owned(),
+    };
+    format!(
+        "would lose nothing, {replayed} events would be replayed; during a run with durability {} it loses {of_a_run}",
+        config.durability
+    )
+}
+
 /// Reads every chunk: a run does not look at what is sealed, and would not notice.
 fn history(chunks_dir: &Path) -> Result<String, HistoryError> {
     if !chunks_dir.exists() {
@@ -226,6 +256,11 @@ fn text(findings: &Findings) -> String {
     for check in &findings.checks {
         let mark = if check.ok { "ok   " } else { "WRONG" };
         text += &format!("{mark}  {}: {}\n", check.name, check.detail);
+    }
+    for file in &findings.repaired {
+        let kept = file.events_kept.map(|events| format!(", {events} events of it kept")).unwrap_or_default();
+        let target = file.quarantined.as_deref().unwrap_or(Path::new("-")).display();
+        text += &format!("fixed  {}: {}; now in {target}{kept}\n", file.path.display(), file.reason);
     }
     for (name, bytes) in &findings.sizes {
         text += &format!("       {name}: {bytes} bytes\n");

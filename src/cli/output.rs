@@ -38,9 +38,14 @@ impl Output {
         &mut self.buffer
     }
 
+    /// Enough has come together to be written.
+    pub(crate) fn is_full(&self) -> bool {
+        self.buffer.len() >= WRITE_BYTES
+    }
+
     /// Writes if enough has come together.
     pub(crate) fn appended(&mut self) -> Result<(), CliError> {
-        if self.buffer.len() < WRITE_BYTES { Ok(()) } else { self.flush() }
+        if self.is_full() { self.flush() } else { Ok(()) }
     }
 
     /// Writes all there is.

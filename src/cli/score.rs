@@ -192,7 +192,12 @@ impl Work for Scoring {
             return Ok(());
         }
         buffer.push(b'\n');
-        self.out.appended()
+        if !self.out.is_full() {
+            return Ok(());
+        }
+        // An answer goes out when its event is as durable as configured, here too.
+        self.commit();
+        self.out.flush()
     }
 
     fn pause(&mut self) -> Result<(), CliError> {

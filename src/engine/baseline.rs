@@ -136,7 +136,7 @@ pub enum BaselineError {
         /// The section.
         section: &'static str,
         /// What is wrong.
-        source: StateError,
+        source: Box<StateError>,
     },
     /// Its templates are of lines read otherwise.
     #[error(
@@ -401,7 +401,7 @@ impl Baseline {
             .map_err(|source| BaselineError::Manifest { path: path.to_owned(), source })?;
         let state = |section: &'static str| {
             let (path, oddline) = (path.to_owned(), manifest.oddline.clone());
-            move |source| BaselineError::State { path, oddline, section, source }
+            move |source| BaselineError::State { path, oddline, section, source: Box::new(source) }
         };
         let options = unbounded(template_options(config).map_err(engine_error)?);
         let store = TemplateStore::of_portable(options, section(TEMPLATES)?)

@@ -42,6 +42,7 @@ pub(super) struct Lanes {
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     pub(super) wal_bytes: AtomicU64,
+    pub(super) wal_unsynced_bytes: AtomicU64,
     pub(super) disk_bytes: AtomicU64,
     pub(super) checkpoints_total: AtomicU64,
     pub(super) chunks_total: AtomicU64,

@@ -160,9 +160,14 @@ impl Feedback {
     }
 }
 
+/// Where the file is.
+pub(super) fn file_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(DIR).join(FILE)
+}
+
 /// The bytes of the file; `None` when there is none.
 pub(super) fn read_file(fs: &dyn FileSystem, data_dir: &Path) -> Result<Option<Vec<u8>>, StorageError> {
-    let path = data_dir.join(DIR).join(FILE);
+    let path = file_path(data_dir);
     match fs.read(&path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
@@ -172,7 +177,7 @@ pub(super) fn read_file(fs: &dyn FileSystem, data_dir: &Path) -> Result<Option<V
 
 /// What the bytes of the file say.
 pub(super) fn decode_file(data_dir: &Path, bytes: &[u8]) -> Result<Feedback, FeedbackError> {
-    let path = data_dir.join(DIR).join(FILE);
+    let path = file_path(data_dir);
     let file = checkpoint::decode(&path, bytes)?;
     let section = file.section(SECTION).unwrap_or(b"[]");
     Feedback::from_bytes(section).map_err(|source| FeedbackError::Content { path, source })

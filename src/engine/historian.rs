@@ -1,7 +1,7 @@
 //! The history of events: L1 files as segments of the log close, L2 files as hours end, and what goes when time or space runs out.
 //!
-//! L1 is written by the storage thread, which knows the segments. Merging an hour takes as long as reading it, so it is done, with retention, by a
-//! thread of its own, and no event, commit or flush waits for it. The two share nothing but files: an hour is merged from what is in its
+//! L1 is written by one thread ([`super::sealer`]) as the storage thread closes segments; hours are merged, and expire, in another. No event, commit or
+//! flush waits for either. The two share nothing but files: an hour is merged from what is in its
 //! directory, and a file that comes later is merged the next time.
 //!
 //! **At the cap.** When the log and the history reach `max_disk_bytes` and no hour but the current one is left to go, L1 files keep

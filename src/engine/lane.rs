@@ -96,6 +96,8 @@ pub struct Lane {
     unfolded: FoldedEvents,
     last: Option<Match>,
     texts: Texts,
+    /// Changes of templates that `texts` knows of.
+    texts_seen: u64,
     /// The picture holds nothing older of this lane than `learned`.
     is_published: bool,
     folds: Every,
@@ -132,6 +134,7 @@ impl Lane {
             unfolded: FoldedEvents::default(),
             last: None,
             texts: Texts::default(),
+            texts_seen: 0,
             is_published: true,
             folds: Every::since(inner.core.environment.clock.now()),
             checkpoints: Every::default(),
@@ -655,6 +658,10 @@ impl Lane {
 
     /// A template's text, variables as `<*>`.
     pub fn template_text(&mut self, id: TemplateId) -> Option<Arc<str>> {
+        // A template that generalised has another text by now.
+        if std::mem::replace(&mut self.texts_seen, self.learned.changes_seen) != self.learned.changes_seen {
+            self.texts = Texts::default();
+        }
         if let Some(text) = self.texts.get(id)
             && self.last.is_some_and(|last| last.id == id && self.matcher.is_current(&last))
         {

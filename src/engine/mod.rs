@@ -15,8 +15,9 @@
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
-//! | WAL, checkpoints, L1 | `writer` | its own thread, bounded queue |
-//! | the history: L1 from segments, L2 from hours, retention | `historian` | L1 in the writer's, the rest in a thread of its own |
+//! | WAL, checkpoints | `writer` | its own thread, bounded queue |
+//! | the history: L1 from segments, L2 from hours, retention | `historian`, `sealer` | one for L1, one for the rest |
+//! | finding and repairing damage | `repair` | any, with nobody else on the data dir |
 //! | checkpoint sections as bytes | `sections` | |
 //! | what was learned made portable: exported, merged, loaded | [`baseline`] | |
 //! | engines of this process by data dir | `registry` | |
@@ -54,8 +55,10 @@ mod open;
 mod past;
 mod picture;
 mod registry;
+pub mod repair;
 mod ruling;
 mod sampler;
+mod sealer;
 mod sections;
 mod seed;
 mod stats;

@@ -260,7 +260,7 @@ impl Engine {
     pub fn checkpoint(&self) -> Result<(), EngineError> {
         let Some(writer) = &self.inner.writer else { return Ok(()) };
         writer.send(Command::Checkpoint(sections::compose(&self.inner.core)));
-        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::MOST_REOPEN_SECS })
+        writer.settle().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::MOST_REOPEN_SECS })
     }
 
     /// Saves everything; with the last handle gone and no lane left the data dir is released.
@@ -413,6 +413,7 @@ impl<'a> Recovery<'a> {
         recovery.plant_seeds();
         let covered = recovery.states.values().map(|state| (state.number, state.position)).collect();
         let wal_dir = dir.join("wal");
+        wal::group::redo(fs, &wal_dir)?;
         let mut leftovers = Vec::new();
         let lanes = wal::lanes(fs, &wal_dir)?;
         let shares_templates = lanes.len() > 1;

@@ -32,8 +32,8 @@ pub(super) struct PastEvent {
     pub(super) is_anomaly: bool,
 }
 
-/// Tells the events of the history near `time`, in no particular order, each once: all of the log, and of files
-/// [`MOST_BYTES`], those nearest to the time first. What is damaged is passed over.
+/// Tells the events of the history near `time`, in no particular order, each once: all of the log, and of files the groups that reach
+/// within `most_away` microseconds, [`MOST_BYTES`] of them, those nearest to the time first. What is damaged is passed over.
 ///
 /// # Errors
 /// When the directories cannot be read.
@@ -41,6 +41,7 @@ pub(super) fn visit(
     fs: &dyn FileSystem,
     data_dir: &Path,
     time: Timestamp,
+    most_away: i64,
     tell: &mut dyn FnMut(PastEvent),
 ) -> Result<(), StorageError> {
     let mut damaged = Vec::new();
@@ -52,6 +53,7 @@ pub(super) fn visit(
     damaged.iter().for_each(|error| tracing::warn!(%error, "a file of the history is passed over"));
     let groups = |reader| ChunkReader::summary(reader).groups.iter().map(move |place| (reader, place));
     let mut places: Vec<(&ChunkReader, &GroupPlace)> = readers.iter().flat_map(groups).collect();
+    places.retain(|(_, place)| distance(place, time) <= most_away);
     places.sort_by_key(|(_, place)| distance(place, time));
     let mut left = MOST_BYTES;
     for (reader, place) in places {
@@ -66,6 +68,59 @@ pub(super) fn visit(
         }
     }
     history::visit_log(fs, data_dir, &sealed, &mut |id, event| tell(past(id.lane, id.run, id.number, &event)))
+}
+
+/// What was seen of some templates within a stretch of time.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// First and last time of any event, of all templates; none when there was none.
+    pub(super) span: Option<(Timestamp, Timestamp)>,
+    /// Times, or starts of windows, and events; in no order.
+    pub(super) points: Vec<(Timestamp, u64)>,
+}
+
+impl Seen {
+    fn reach(&mut self, from: Timestamp, to: Timestamp) {
+        let (first, last) = self.span.unwrap_or((from, to));
+        self.span = Some((first.min(from), last.max(to)));
+    }
+}
+
+/// What was seen from `from` to `until`, both included, of the templates wanted. Read from summaries: a gigabyte of history costs
+/// little.
+///
+/// # Errors
+/// When the directories cannot be read.
+pub(super) fn seen(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    (from, until): (Timestamp, Timestamp),
+    is_wanted: &dyn Fn(TemplateId) -> bool,
+) -> Result<Seen, StorageError> {
+    let mut seen = Seen::default();
+    let is_within = |time: Timestamp| from <= time && time <= until;
+    let mut damaged = Vec::new();
+    let sealed = history::visit_files(fs, data_dir, &mut damaged, &mut |reader| {
+        let summary = reader.summary();
+        for place in summary.groups.iter().filter(|place| place.max_time >= from && place.min_time <= until) {
+            seen.reach(place.min_time.max(from), place.max_time.min(until));
+        }
+        for counts in summary.templates.iter().filter(|counts| is_wanted(counts.id)) {
+            let points = summary.points(counts).filter(|point| is_within(point.start));
+            seen.points.extend(points.map(|point| (point.start, point.events)));
+        }
+        Ok(())
+    })?;
+    damaged.iter().for_each(|error| tracing::warn!(%error, "a file of the history is passed over"));
+    history::visit_log(fs, data_dir, &sealed, &mut |_, event| {
+        if is_within(event.timestamp) {
+            seen.reach(event.timestamp, event.timestamp);
+            if is_wanted(event.template) {
+                seen.points.push((event.timestamp, 1));
+            }
+        }
+    })?;
+    Ok(seen)
 }
 
 /// Microseconds between a time and the nearest event of a group.

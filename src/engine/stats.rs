@@ -27,6 +27,8 @@ pub struct Stats {
     pub run: u32,
     /// Bytes of the write-ahead log on disk.
     pub wal_bytes: u64,
+    /// Bytes of the write-ahead log that a power cut now would lose.
+    pub wal_unsynced_bytes: u64,
     /// Bytes of the whole data dir.
     pub disk_bytes: u64,
     /// Bytes of templates, counts, windows and models, about; of the models, as of the last checkpoint.
@@ -116,6 +118,7 @@ impl Core {
             templates_evicted_total: evicted,
             run: self.run,
             wal_bytes: gauge(&self.gauges.wal_bytes),
+            wal_unsynced_bytes: gauge(&self.gauges.wal_unsynced_bytes),
             disk_bytes: gauge(&self.gauges.disk_bytes),
             memory_bytes: store_bytes + picture_bytes + windows.bytes + gauge(&self.gauges.lane_bytes),
             checkpoints_total: gauge(&self.gauges.checkpoints_total),

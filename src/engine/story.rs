@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::feedback::newest_templates;
 use super::incidents::{self, JournalError};
-use super::past::{self, PastEvent};
+use super::past::{self, PastEvent, Seen};
 use crate::config::Config;
 use crate::event::{EventId, TemplateId, Timestamp};
 use crate::storage::FileSystem;
@@ -33,6 +33,9 @@ const AROUND: usize = 8;
 
 /// No further away than this, microseconds.
 const MOST_AROUND: i64 = 600_000_000;
+
+/// Past incidents are looked for this far back, microseconds: 30 days.
+const MOST_PAST: i64 = 30 * 24 * 3_600_000_000;
 
 /// Past incidents told.
 const MOST_SIMILAR: usize = 5;
@@ -120,16 +123,18 @@ pub struct Similar {
 pub fn tell(config: &Config, fs: &Arc<dyn FileSystem>, event: EventId) -> Result<Option<Story>, JournalError> {
     let dir = config.data_dir.as_deref().ok_or(JournalError::NoDataDir)?;
     let id = event.to_string();
+    let near = Timestamp(i64::try_from(event.millis).unwrap_or(i64::MAX).saturating_mul(1_000));
+    let since = Some(Timestamp(near.0.saturating_sub(MOST_PAST)));
+    let reading = Reading { since, until: Some(Timestamp(near.0.saturating_add(MOST_AFTER))), host: None };
     let mut incidents =
-        if config.journal.enabled { incidents::read(config, fs, &Reading::default())?.incidents } else { Vec::new() };
+        if config.journal.enabled { incidents::read(config, fs, &reading)?.incidents } else { Vec::new() };
     // With one store for many hosts an id may be there twice; this data dir's host is meant.
     let own = crate::storage::journal::host_part(&incidents::host_of(config));
     let of_host = incidents.iter().position(|(host, row)| row.event_id == id && *host == own);
     let at = of_host.or_else(|| incidents.iter().position(|(_, row)| row.event_id == id));
     let found = at.map(|at| incidents.remove(at));
     let store = newest_templates(&**fs, dir, config);
-    let near = found.as_ref().and_then(|(_, incident)| parse_time(&incident.time));
-    let near = near.unwrap_or(Timestamp(i64::try_from(event.millis).unwrap_or(i64::MAX).saturating_mul(1_000)));
+    let near = found.as_ref().and_then(|(_, incident)| parse_time(&incident.time)).unwrap_or(near);
     let known = found.as_ref().and_then(|(_, incident)| u64::from_str_radix(&incident.template_id, 16).ok());
     let past = Past::gather(&**fs, dir, event, near, known.map(TemplateId), store.as_ref())?;
     if found.is_none() && past.event.is_none() {
@@ -153,10 +158,8 @@ struct Past {
     /// The event itself.
     event: Option<PastEvent>,
     template: TemplateId,
-    /// Of all events, within the bounds of what is told.
-    span: Option<(i64, i64)>,
     /// Of its template.
-    times: Vec<i64>,
+    seen: Seen,
     /// Of its stream, by time and id.
     around: BTreeMap<(Timestamp, EventId), PastEvent>,
 }
@@ -171,26 +174,21 @@ impl Past {
         store: Option<&TemplateStore>,
     ) -> Result<Self, JournalError> {
         let mut past = Self::default();
-        past::visit(fs, dir, near, &mut |found| {
+        past::visit(fs, dir, near, 0, &mut |found| {
             if found.id == event {
                 past.event = Some(found);
             }
         })?;
         let Some(template) = template.or(past.event.map(|found| found.template)) else { return Ok(past) };
         past.template = current(store, template);
-        past::visit(fs, dir, near, &mut |found| past.add(&found, near, store))?;
+        let bounds = (Timestamp(near.0.saturating_sub(MOST_BEFORE)), Timestamp(near.0.saturating_add(MOST_AFTER)));
+        past.seen = past::seen(fs, dir, bounds, &|id| current(store, id) == past.template)?;
+        past::visit(fs, dir, near, MOST_AROUND, &mut |found| past.add(&found, near))?;
         Ok(past)
     }
 
-    fn add(&mut self, found: &PastEvent, near: Timestamp, store: Option<&TemplateStore>) {
+    fn add(&mut self, found: &PastEvent, near: Timestamp) {
         let away = found.time.0.saturating_sub(near.0);
-        if (-MOST_BEFORE..=MOST_AFTER).contains(&away) {
-            let (from, to) = self.span.unwrap_or((found.time.0, found.time.0));
-            self.span = Some((from.min(found.time.0), to.max(found.time.0)));
-            if current(store, found.template) == self.template {
-                self.times.push(found.time.0);
-            }
-        }
         let is_beside = self.event.is_some_and(|event| event.stream == found.stream);
         if is_beside && away.abs() <= MOST_AROUND {
             self.around.insert((found.time, found.id), *found);
@@ -209,14 +207,16 @@ impl Past {
     }
 
     fn history(&self, near: Timestamp) -> Option<TemplateHistory> {
-        let (from, to) = self.span?;
-        let (from, to) = (from.min(near.0), to.max(near.0));
+        let (from, to) = self.seen.span?;
+        // A window may begin before its first event.
+        let first = self.seen.points.iter().map(|(time, _)| time.0).min().unwrap_or(near.0);
+        let (from, to) = (from.0.min(near.0).min(first), to.0.max(near.0));
         let part = ((to - from) / BUCKETS + 1).max(1);
         let place = |time: i64| usize::try_from((time - from) / part).unwrap_or(0);
         let mut counts = vec![0u64; place(to) + 1];
-        for time in &self.times {
-            if let Some(count) = counts.get_mut(place(*time)) {
-                *count += 1;
+        for (time, events) in &self.seen.points {
+            if let Some(count) = counts.get_mut(place(time.0)) {
+                *count += events;
             }
         }
         Some(TemplateHistory {

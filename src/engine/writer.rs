@@ -2,16 +2,15 @@
 //!
 //! Commands come through a bounded queue, in order of each lane. Order of writes, so that a crash between any two loses nothing promised:
 //!
-//! 1. a closed segment becomes a chunk (tmp, fsync, rename, fsync of the directory);
+//! 1. a closed segment becomes history (tmp, fsync, rename, fsync of the directory), in a thread of its own ([`super::sealer`]);
 //! 2. a checkpoint is written the same way;
-//! 3. only then segments go, and only those that are chunks already and that the checkpoint *before* this one covers.
+//! 3. only then segments go, and only those that are history already and that the checkpoint *before* this one covers.
 //!
 //! With `durability: interval` dirty logs are synced twice every `flush_interval_ms`, and lanes hand over as often at their ticks; with `always` also
 //! when a lane asks; with `none` at a segment's end only.
 //!
-//! **Group commit.** Lanes that wait while a sync runs are answered by the next one together: however many they are, each log is synced once. Logs
-//! stay apart (a log in common would be written twice, or mix what recovery must tell apart), and that costs little: on a journalling file
-//! system the second fsync finds the journal committed by the first (8 files 4.9 ms, one 3.4 ms: docs/durability.md).
+//! **Group commit.** Lanes that wait while a sync runs are answered by the next one together, and what all of them appended becomes durable with one
+//! fsync of the log in common ([`wal::group`]). A lane that waits alone has its own log synced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -25,9 +24,10 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::error::EngineError;
 use super::historian::{Historian, Upkeep};
+use super::sealer::{Sealer, Segment};
 use super::sections::Sections;
 use crate::config::Durability;
-use crate::storage::wal::{self, LaneWal, Position, SegmentHeader, SegmentSequence};
+use crate::storage::wal::{self, GroupLog, LaneWal, Position, SegmentHeader, SegmentSequence};
 use crate::storage::{FileSystem, StorageError, checkpoint, chunk_dir, disk_usage};
 
 /// Commands that can wait.
@@ -51,6 +51,8 @@ pub(super) enum Command {
     Take(u8),
     /// Writes a checkpoint.
     Checkpoint(Sections),
+    /// Answers once all before it is durable and every closed segment is history.
+    Settle(SyncSender<Result<(), String>>),
     /// Answers once all before it is durable.
     Sync(SyncSender<Result<(), String>>),
     /// Ends the thread after what is queued.
@@ -60,7 +62,7 @@ pub(super) enum Command {
 impl Command {
     /// Whether who waits for a sync is answered before it.
     const fn takes_long(&self) -> bool {
-        matches!(self, Self::Rotate { .. } | Self::Open { .. } | Self::Checkpoint(_) | Self::Stop)
+        matches!(self, Self::Rotate { .. } | Self::Open { .. } | Self::Checkpoint(_) | Self::Settle(_) | Self::Stop)
     }
 
     /// Bytes of log it carries.
@@ -84,8 +86,9 @@ impl Writer {
         let (sender, receiver) = sync_channel(QUEUE);
         let historian = Arc::new(Historian::new(Arc::clone(&core), dir.clone()));
         let upkeep = Upkeep::start(Arc::clone(&historian))?;
+        let sealer = Sealer::start(historian)?;
         let work = move || {
-            Worker::new(core, historian, dir, start).run(&receiver);
+            Worker::new(core, sealer, dir, start).run(&receiver);
             upkeep.stop();
         };
         let thread = std::thread::Builder::new().name("oddline-storage".into()).spawn(work);
@@ -113,8 +116,17 @@ impl Writer {
 
     /// Waits until all before is durable.
     pub(super) fn sync(&self) -> Result<(), String> {
+        self.ask(Command::Sync)
+    }
+
+    /// The same, and until every closed segment is history.
+    pub(super) fn settle(&self) -> Result<(), String> {
+        self.ask(Command::Settle)
+    }
+
+    fn ask(&self, command: impl FnOnce(SyncSender<Result<(), String>>) -> Command) -> Result<(), String> {
         let (reply, answer) = sync_channel(1);
-        self.send(Command::Sync(reply));
+        self.send(command(reply));
         answer.recv().unwrap_or_else(|_| Err("the storage thread is gone".to_owned()))
     }
 
@@ -155,17 +167,24 @@ struct Worker {
     unsealed: BTreeMap<(u8, SegmentSequence), Position>,
     sealed: BTreeMap<(u8, SegmentSequence), Position>,
     dirty: bool,
+    group: GroupLog,
+    /// Of lanes whose log failed, where a checkpoint must reach before what they promised is safe without the log in common.
+    owed: BTreeMap<u8, Position>,
     /// Who waits for all before to be durable.
     waiting: Vec<SyncSender<Result<(), String>>>,
     /// Bytes of the logs of lanes without an open segment, as of the last upkeep.
     resting_bytes: u64,
-    historian: Arc<Historian>,
+    sealer: Sealer,
+    /// Segments that could not be made history the last time.
+    unsealable: BTreeSet<Segment>,
+    /// A checkpoint was written with every log working, and only history keeps the state degraded.
+    is_whole: bool,
     /// The file of what the user said, as it was read last.
     feedback: Option<Vec<u8>>,
 }
 
 impl Worker {
-    fn new(core: Arc<Core>, historian: Arc<Historian>, dir: PathBuf, start: Start) -> Self {
+    fn new(core: Arc<Core>, sealer: Sealer, dir: PathBuf, start: Start) -> Self {
         // Whatever an earlier run logged ends before this run begins.
         let end = Position { run: core.run, record: 0 };
         Self {
@@ -179,9 +198,13 @@ impl Worker {
             unsealed: start.leftovers.into_iter().map(|segment| (segment, end)).collect(),
             sealed: BTreeMap::new(),
             dirty: false,
+            owed: BTreeMap::new(),
+            group: GroupLog::new(Arc::clone(&core.environment.fs), &dir.join("wal")),
             waiting: Vec::new(),
             resting_bytes: 0,
-            historian,
+            sealer,
+            unsealable: BTreeSet::new(),
+            is_whole: false,
             feedback: None,
             dir,
             core,
@@ -208,6 +231,7 @@ impl Worker {
             if now >= flush_at {
                 flush_at = now + interval;
                 self.flush();
+                self.take_sealed();
             }
             if now >= upkeep_at {
                 upkeep_at = now + UPKEEP;
@@ -215,7 +239,9 @@ impl Worker {
             }
         }
         self.sync_logs();
+        self.await_sealed();
         self.upkeep();
+        self.sealer.stop();
     }
 
     fn execute(&mut self, command: Command) {
@@ -230,6 +256,10 @@ impl Worker {
             Command::Take(lane) => self.take(lane),
             Command::Checkpoint(sections) => self.checkpoint(&sections),
             Command::Sync(reply) => self.waiting.push(reply),
+            Command::Settle(reply) => {
+                self.await_sealed();
+                self.waiting.push(reply);
+            }
             Command::Stop => {}
         }
     }
@@ -265,7 +295,7 @@ impl Worker {
         if self.waiting.is_empty() {
             return;
         }
-        self.sync_logs();
+        self.commit();
         let degraded = self.core.is_degraded();
         let failure = degraded.then(|| self.core.failure().unwrap_or_else(|| "persistence failed".to_owned()));
         for reply in self.waiting.drain(..) {
@@ -284,6 +314,9 @@ impl Worker {
 
     fn open(&mut self, header: SegmentHeader, end: Position) {
         self.parked.remove(&header.lane);
+        if self.failed.contains(&header.lane) {
+            self.owed.insert(header.lane, end);
+        }
         if let Some(before) = self.logs.remove(&header.lane) {
             self.unsealed.insert((header.lane, before.sequence()), end);
         }
@@ -302,8 +335,15 @@ impl Worker {
             return;
         }
         let Some(log) = self.logs.get_mut(&lane) else { return };
+        let (sequence, offset) = (log.sequence(), log.segment_bytes());
         match log.append(bytes) {
-            Ok(()) => self.dirty = true,
+            Ok(()) => {
+                self.dirty = true;
+                if self.core.config.durability == Durability::Always {
+                    self.group.note(lane, sequence, offset, bytes);
+                }
+                self.core.gauges.wal_unsynced_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
             Err(error) => {
                 self.core.count_dropped(bytes.len() as u64);
                 self.fail(lane, &error);
@@ -312,6 +352,7 @@ impl Worker {
     }
 
     fn fail(&mut self, lane: u8, error: &StorageError) {
+        self.is_whole = false;
         self.failed.insert(lane);
         self.core.degrade(error.to_string());
     }
@@ -331,9 +372,32 @@ impl Worker {
     }
 
     fn flush(&mut self) {
-        if self.core.config.durability != Durability::None {
+        match self.core.config.durability {
+            Durability::None => {}
+            Durability::Interval => self.sync_logs(),
+            Durability::Always => self.commit(),
+        }
+    }
+
+    /// Makes what was appended durable for those who wait: with one fsync, however many lanes it is of.
+    fn commit(&mut self) {
+        if self.group.is_full() || self.core.config.durability != Durability::Always {
+            self.sync_logs();
+        } else if self.group.is_empty() {
+            // Everything appended was made durable for somebody else.
+            return;
+        } else if let Some(lane) = self.group.only_lane() {
+            self.group.forget();
+            let synced = self.logs.get_mut(&lane).filter(|_| !self.failed.contains(&lane)).map(LaneWal::sync);
+            if let Some(Err(error)) = synced {
+                self.fail(lane, &error);
+            }
+        } else if let Err(error) = self.group.commit(self.core.run, self.core.environment.clock.now()) {
+            // What was appended may be durable or not: the lanes' own logs decide.
+            self.core.note_failure(&error.to_string());
             self.sync_logs();
         }
+        self.core.gauges.wal_unsynced_bytes.store(0, Ordering::Relaxed);
     }
 
     fn sync_logs(&mut self) {
@@ -343,10 +407,23 @@ impl Worker {
         // One that failed stays as it is until its lane starts a new segment.
         let working = self.logs.iter_mut().filter(|(lane, _)| !self.failed.contains(lane));
         let failures: Vec<_> = working.filter_map(|(lane, log)| Some((*lane, log.sync().err()?))).collect();
+        self.core.gauges.wal_unsynced_bytes.store(0, Ordering::Relaxed);
+        let all_synced = failures.is_empty();
         for (lane, error) in failures {
             self.fail(lane, &error);
         }
+        self.group.forget();
+        // What a log that failed had promised is in the log in common until a checkpoint has it.
+        if all_synced && self.failed.is_empty() && self.owed.is_empty() {
+            self.clear_group();
+        }
         self.core.gauges.wal_bytes.store(self.resting_bytes + self.open_bytes(), Ordering::Relaxed);
+    }
+
+    fn clear_group(&mut self) {
+        if let Err(error) = self.group.clear() {
+            self.core.note_failure(&error.to_string());
+        }
     }
 
     fn open_bytes(&self) -> u64 {
@@ -371,27 +448,46 @@ impl Worker {
         }
     }
 
-    /// Turns closed segments into chunks; what fails is tried again the next time.
+    /// Has closed segments made history; what failed is tried again.
     fn seal(&mut self) {
-        for (segment, end) in std::mem::take(&mut self.unsealed) {
-            match self.historian.seal(segment.0, segment.1) {
-                Ok(()) => {
-                    self.sealed.insert(segment, end);
-                }
-                // Trying again would not help: its history is lost, what was learned of it is not.
-                Err(error @ StorageError::TooLarge { .. }) => {
-                    self.core.note_failure(&error.to_string());
-                    self.sealed.insert(segment, end);
-                }
-                Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-                    self.core.note_failure("a segment of the write-ahead log was removed by someone else");
-                }
-                Err(error) => {
-                    self.core.degrade(error.to_string());
-                    self.unsealed.insert(segment, end);
-                }
+        self.unsealed.keys().for_each(|segment| self.sealer.submit(*segment));
+    }
+
+    /// Takes in what was sealed by now.
+    fn take_sealed(&mut self) {
+        while let Some((segment, result)) = self.sealer.finished() {
+            self.sealed_one(segment, result);
+        }
+    }
+
+    /// Waits until all that is to be sealed is, or has failed.
+    fn await_sealed(&mut self) {
+        while let Some((segment, result)) = self.sealer.wait() {
+            self.sealed_one(segment, result);
+        }
+        self.remove_covered();
+    }
+
+    fn sealed_one(&mut self, segment: Segment, result: Result<(), StorageError>) {
+        self.unsealable.remove(&segment);
+        match result {
+            Ok(()) => {}
+            // Trying again would not help: its history is lost, what was learned of it is not.
+            Err(error @ StorageError::TooLarge { .. }) => self.core.note_failure(&error.to_string()),
+            Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                self.core.note_failure("a segment of the write-ahead log was removed by someone else");
+                self.unsealed.remove(&segment);
+            }
+            Err(error) => {
+                self.core.degrade(error.to_string());
+                self.unsealable.insert(segment);
+                return;
             }
         }
+        if let Some(end) = self.unsealed.remove(&segment) {
+            self.sealed.insert(segment, end);
+        }
+        self.recover();
     }
 
     fn checkpoint(&mut self, sections: &Sections) {
@@ -405,7 +501,10 @@ impl Worker {
         let now = self.core.environment.clock.now();
         match checkpoint::write(&*self.fs, &self.dir.join("state"), self.next_checkpoint, now, &named) {
             Ok(_) => self.checkpointed(sections),
-            Err(error) => self.core.degrade(error.to_string()),
+            Err(error) => {
+                self.is_whole = false;
+                self.core.degrade(error.to_string());
+            }
         }
     }
 
@@ -414,9 +513,18 @@ impl Worker {
         self.next_checkpoint += 1;
         self.core.gauges.checkpoints_total.fetch_add(1, Ordering::Relaxed);
         self.seal();
+        self.take_sealed();
         self.remove_covered();
         self.covered = sections.positions.iter().copied().collect();
-        if self.failed.is_subset(&self.parked) && self.unsealed.is_empty() {
+        self.owed.retain(|lane, end| self.covered.get(lane).is_none_or(|position| position < end));
+        self.is_whole = self.failed.is_subset(&self.parked);
+        self.recover();
+    }
+
+    /// All is as it should be once the logs work, a checkpoint was written since, and history can be written.
+    fn recover(&mut self) {
+        if self.is_whole && self.unsealable.is_empty() {
+            self.is_whole = false;
             self.core.recover();
         }
     }

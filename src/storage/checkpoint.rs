@@ -273,7 +273,7 @@ fn is_whole(fs: &dyn FileSystem, path: &Path) -> bool {
     fs.read(path).is_ok_and(|bytes| !matches!(decode(path, &bytes), Err(StorageError::Damaged { .. })))
 }
 
-fn file_name(sequence: u64) -> String {
+pub(crate) fn file_name(sequence: u64) -> String {
     format!("{sequence:016x}{SUFFIX}")
 }
 

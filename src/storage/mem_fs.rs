@@ -1,7 +1,8 @@
 //! A file system in memory, for tests: it fails where it is told to, and it can crash.
 //!
 //! [`MemFs::crash`] keeps what was durable by the rules of [`FileSystem`] and forgets the rest: unsynced bytes, and creates,
-//! renames and removes whose directory was not synced. Directories are durable at once.
+//! renames and removes whose directory was not synced. [`MemFs::power_cut`] keeps any part of the rest: of the changes since the last sync some
+//! reached the disk and some did not, in no order, and a write may have reached it in part. Directories are durable at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -31,10 +32,49 @@ pub struct Faults {
     pub read_only: bool,
 }
 
+/// What a disk writes in one piece.
+const SECTOR_BYTES: usize = 512;
+
 #[derive(Debug, Default)]
 struct Inode {
     data: Vec<u8>,
     durable: Vec<u8>,
+    /// Changes since the last sync.
+    pending: Vec<Change>,
+}
+
+/// A change of a file.
+#[derive(Debug, Clone)]
+enum Change {
+    Write { offset: usize, bytes: Vec<u8> },
+    Truncate(usize),
+}
+
+impl Change {
+    /// Makes the change, or what of it reached the disk.
+    fn apply(&self, data: &mut Vec<u8>, choose: &mut dyn FnMut(u64) -> u64) {
+        match self {
+            Self::Truncate(length) => data.resize(*length, 0),
+            Self::Write { offset, bytes } => {
+                let sectors = bytes.len().div_ceil(SECTOR_BYTES) as u64;
+                let whole = usize::try_from(choose(sectors + 1)).unwrap_or(usize::MAX);
+                let reached = whole.saturating_mul(SECTOR_BYTES).min(bytes.len());
+                if data.len() < offset + reached {
+                    data.resize(offset + reached, 0);
+                }
+                let target = data.iter_mut().skip(*offset);
+                target.zip(bytes.iter().take(reached)).for_each(|(old, new)| *old = *new);
+            }
+        }
+    }
+}
+
+/// A change of a directory, all or nothing.
+#[derive(Debug, Clone)]
+struct Moved {
+    dir: PathBuf,
+    gone: Option<PathBuf>,
+    there: Option<(PathBuf, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +83,8 @@ struct State {
     live: BTreeMap<PathBuf, usize>,
     durable: BTreeMap<PathBuf, usize>,
     dirs: BTreeSet<PathBuf>,
+    /// Changes of directories since each was synced.
+    moved: Vec<Moved>,
     faults: Faults,
 }
 
@@ -69,6 +111,7 @@ impl MemFs {
         let contents: Vec<_> = survivors.into_iter().map(|(path, id)| (path, state.durable_bytes(id))).collect();
         state.live.clear();
         state.durable.clear();
+        state.moved.clear();
         contents.into_iter().for_each(|(path, data)| state.place(&path, data));
     }
 
@@ -83,6 +126,33 @@ impl MemFs {
     pub fn durable_copy(&self) -> Self {
         let state = self.state();
         Self::holding(&state.dirs, state.durable.iter().map(|(path, id)| (path, state.durable_bytes(*id))))
+    }
+
+    /// Another one with what a power cut may leave in this one: everything durable by now, and of the rest what `choose` says. `choose(n)` is
+    /// a number below `n`: of each change how much of it reached the disk.
+    pub fn power_cut(&self, choose: &mut dyn FnMut(u64) -> u64) -> Self {
+        let state = self.state();
+        let mut names = state.durable.clone();
+        for moved in &state.moved {
+            if choose(2) == 1 {
+                if let Some(path) = &moved.gone {
+                    names.remove(path);
+                }
+                names.extend(moved.there.clone());
+            }
+        }
+        let mut files = Vec::new();
+        for (path, id) in &names {
+            let Some(inode) = state.inodes.get(*id) else { continue };
+            let mut data = inode.durable.clone();
+            for change in &inode.pending {
+                if choose(3) > 0 {
+                    change.apply(&mut data, choose);
+                }
+            }
+            files.push((path, data));
+        }
+        Self::holding(&state.dirs, files.into_iter())
     }
 
     fn holding<'p>(dirs: &BTreeSet<PathBuf>, files: impl Iterator<Item = (&'p PathBuf, Vec<u8>)>) -> Self {
@@ -129,7 +199,7 @@ impl State {
     }
 
     fn place(&mut self, path: &Path, data: Vec<u8>) {
-        let id = self.add(Inode { durable: data.clone(), data });
+        let id = self.add(Inode { durable: data.clone(), data, pending: Vec::new() });
         self.live.insert(path.to_owned(), id);
         self.durable.insert(path.to_owned(), id);
     }
@@ -163,21 +233,32 @@ impl State {
             Some(_) if mode == OpenMode::New => Err(ErrorKind::AlreadyExists.into()),
             Some(id) if mode == OpenMode::Append => Ok(id),
             Some(id) => {
-                self.inode(id)?.data.clear();
+                let inode = self.inode(id)?;
+                inode.data.clear();
+                inode.pending.push(Change::Truncate(0));
                 Ok(id)
             }
             None => {
                 let id = self.add(Inode::default());
                 self.live.insert(path.to_owned(), id);
+                self.note_move(path, None, Some((path.to_owned(), id)));
                 Ok(id)
             }
         }
     }
 
+    fn note_move(&mut self, within: &Path, gone: Option<PathBuf>, there: Option<(PathBuf, usize)>) {
+        let dir = within.parent().unwrap_or(Path::new("")).to_owned();
+        self.moved.push(Moved { dir, gone, there });
+    }
+
     fn append(&mut self, id: usize, bytes: &[u8]) -> io::Result<()> {
         let room = self.faults.capacity_bytes.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()));
         let fits = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-        self.inode(id)?.data.extend(bytes.iter().take(fits));
+        let written = bytes.get(..fits).unwrap_or_default();
+        let inode = self.inode(id)?;
+        inode.pending.push(Change::Write { offset: inode.data.len(), bytes: written.to_vec() });
+        inode.data.extend_from_slice(written);
         fail_when(fits < bytes.len(), ErrorKind::StorageFull)
     }
 }
@@ -198,13 +279,17 @@ impl WriteFile for MemFile {
         fail_when(state.faults.sync, ErrorKind::Other)?;
         let inode = state.inode(self.id)?;
         inode.durable = inode.data.clone();
+        inode.pending.clear();
         Ok(())
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         let mut state = self.fs.writable()?;
         fail_when(state.faults.truncate, ErrorKind::Other)?;
-        state.inode(self.id)?.data.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        let inode = state.inode(self.id)?;
+        inode.data.resize(length, 0);
+        inode.pending.push(Change::Truncate(length));
         Ok(())
     }
 }
@@ -245,13 +330,16 @@ impl FileSystem for MemFs {
         fail_when(state.faults.rename, ErrorKind::Other)?;
         let id = state.live.remove(from).ok_or_else(|| not_found(from))?;
         state.live.insert(to.to_owned(), id);
+        state.note_move(to, Some(from.to_owned()), Some((to.to_owned(), id)));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.writable()?;
         fail_when(state.faults.remove, ErrorKind::Other)?;
-        state.live.remove(path).map(|_| ()).ok_or_else(|| not_found(path))
+        state.live.remove(path).ok_or_else(|| not_found(path))?;
+        state.note_move(path, Some(path.to_owned()), None);
+        Ok(())
     }
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -260,6 +348,7 @@ impl FileSystem for MemFs {
         state.require_dir(dir)?;
         state.live.retain(|path, _| !path.starts_with(dir));
         state.durable.retain(|path, _| !path.starts_with(dir));
+        state.moved.retain(|moved| !moved.dir.starts_with(dir));
         state.dirs.retain(|path| !path.starts_with(dir));
         Ok(())
     }
@@ -280,6 +369,7 @@ impl FileSystem for MemFs {
         let now: Vec<_> =
             state.live.iter().filter(|(path, _)| path.parent() == Some(dir)).map(|(p, id)| (p.clone(), *id)).collect();
         state.durable.extend(now);
+        state.moved.retain(|moved| moved.dir != dir);
         Ok(())
     }
 }
@@ -303,6 +393,37 @@ mod tests {
         fs.crash();
         assert_eq!(fs.read(&dir.join("kept")).unwrap(), b"durable");
         assert_eq!(fs.list(dir).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_power_cut_keeps_any_part_of_what_was_not_synced_and_all_of_the_rest() {
+        let fs = MemFs::new();
+        let dir = Path::new("/d");
+        fs.create_dir_all(dir).unwrap();
+        let mut file = fs.open(&dir.join("file"), OpenMode::New).unwrap();
+        file.append(b"durable").unwrap();
+        file.sync().unwrap();
+        fs.sync_dir(dir).unwrap();
+        file.append(&[b'a'; 600]).unwrap();
+        file.append(b"last").unwrap();
+        fs.rename(&dir.join("file"), &dir.join("renamed")).unwrap();
+        let cut = |numbers: &[u64]| {
+            let mut numbers = numbers.iter();
+            let after = fs.power_cut(&mut |sides| numbers.next().map_or(0, |number| number % sides));
+            let name = fs_names(&after, dir).pop().unwrap();
+            (name.clone(), after.read(&dir.join(name)).unwrap())
+        };
+        assert_eq!(cut(&[0, 0, 0]), ("file".to_owned(), b"durable".to_vec()));
+        let all = cut(&[1, 1, 2, 1, 1]);
+        assert_eq!((all.0.as_str(), all.1.len()), ("renamed", 611));
+        let (_, torn) = cut(&[0, 1, 1, 0]);
+        assert_eq!(torn.len(), 7 + 512, "one sector of the first write");
+        let (_, hole) = cut(&[0, 0, 1, 1]);
+        assert_eq!((&hole[..8], &hole[607..]), (&b"durable\0"[..], &b"last"[..]), "the second write without the first");
+    }
+
+    fn fs_names(fs: &MemFs, dir: &Path) -> Vec<String> {
+        fs.list(dir).unwrap().into_iter().map(|entry| entry.name).collect()
     }
 
     #[test]

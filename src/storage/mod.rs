@@ -7,6 +7,7 @@
 //!   journal/                               journal/       incidents; journal-spool/ what a bucket has not taken yet
 //!   feedback/                              what the user said, with a LOCK of its own; see engine::feedback
 //!   wal/<lane:02x>/<sequence:016x>.wal     wal/           what happened since the checkpoint
+//!   wal/group/<sequence:016x>.wal          wal/group.rs   what of it several lanes made durable together
 //!   chunks/<YYYYMMDDTHH>/                  chunk/, chunk_dir.rs, retention.rs: the history of events
 //!     <lane:02x>-<sequence:016x>.chunk     L1: a closed segment of the log
 //!     hour.l2                              L2: what the hour's L1 files held

@@ -461,7 +461,7 @@ mod tests {
     fn a_fingerprint_tells_masks_apart() {
         let usual = fingerprint(&Masking::default());
         assert_eq!(usual, fingerprint(&Masking::default()));
-        let masks = super::super::UserMasks::new([("order", "ORD-[0-9]+")].into_iter()).unwrap();
+        let masks = super::super::UserMasks::new([("order", "ORD-[0-9]+")]).unwrap();
         assert_ne!(usual, fingerprint(&Masking { user: masks, ..Masking::default() }));
         assert_ne!(usual, fingerprint(&Masking { max_tokens: 64, ..Masking::default() }));
     }

@@ -80,6 +80,11 @@ impl Bed {
         self.copy_of(&self.fs.durable_copy())
     }
 
+    /// The same, but of what was not synced any part is there.
+    pub(crate) fn cut(&self, choose: &mut dyn FnMut(u64) -> u64) -> Self {
+        self.copy_of(&self.fs.power_cut(choose))
+    }
+
     pub(crate) fn copy_of(&self, fs: &MemFs) -> Self {
         let bed = Self::with(self.config.clone());
         bed.clock.set(self.now());

@@ -68,8 +68,8 @@ fn finalizers_stay_with_their_event() {
     assert!(status.try_recv().is_err(), "answered before anybody delivered it");
     let finalizers = out[0].take_finalizers();
     assert_eq!(finalizers.len(), 1);
-    finalizers.update_status(vector_lib::event::EventStatus::Delivered);
-    drop(out);
+    finalizers.update_status(EventStatus::Delivered);
+    drop(finalizers);
     assert_eq!(status.try_recv(), Ok(BatchStatus::Delivered));
 }
 

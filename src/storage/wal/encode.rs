@@ -353,8 +353,23 @@ fn statistic_code(xor: u32) -> (u8, Range<usize>) {
 
 #[inline]
 fn put_values(out: &mut Vec<u8>, before: &[u8; VALUES], values: &[u8; VALUES]) {
-    let changed = |place: usize| before.get(place) != values.get(place);
-    let bits = (0..VALUES).fold(0, |bits, place| bits | u64::from(changed(place)) << place);
+    let mut differing = u128::from_le_bytes(*before) ^ u128::from_le_bytes(*values);
+    if differing == 0 {
+        out.push(0);
+        return;
+    }
+    let mut bits = 0u64;
+    let (mut changed, mut count) = ([0; VALUES], 0);
+    // As many rounds as bytes differ, mostly one or two.
+    while differing != 0 {
+        let place = differing.trailing_zeros() as usize / 8;
+        differing &= !(0xff << (place * 8));
+        bits |= 1 << place;
+        if let (Some(next), Some(value)) = (changed.get_mut(count), values.get(place)) {
+            *next = *value;
+            count += 1;
+        }
+    }
     varint::put(out, bits);
-    out.extend(values.iter().enumerate().filter(|(place, _)| bits >> place & 1 != 0).map(|(_, value)| *value));
+    out.extend_from_slice(changed.get(..count).unwrap_or_default());
 }

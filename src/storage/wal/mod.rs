@@ -10,15 +10,19 @@
 //! **Segments are never continued** by a later run: each run starts a new one. Segments are removed once a checkpoint covers them. Keep what the
 //! *older* of the two checkpoints kept does not cover, so that falling back to it loses nothing.
 //!
+//! **Group commit.** Lanes that wait for durability together write what they appended to one file more ([`group`]), whose fsync serves all of them.
+//!
 //! **Durability.** What [`writer::LaneWal::sync`] returned for survives power loss; what was appended survives the process.
 
 pub mod decode;
 pub mod encode;
+pub mod group;
 pub mod recover;
 pub mod segment;
 pub mod writer;
 
 pub use encode::WalEncoder;
+pub use group::GroupLog;
 pub use recover::{
     RecordAt, RecoveryReport, TornTail, lanes, read_segment, recover_lane, remove_segment, segment_begun, segments,
 };

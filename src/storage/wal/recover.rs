@@ -48,6 +48,8 @@ pub struct WalDamage {
     pub skipped_to: u64,
     /// What was wrong.
     pub reason: &'static str,
+    /// Nothing whole follows in the segment: a crash may have left it.
+    pub is_tail: bool,
 }
 
 /// A tail that was cut off.
@@ -244,7 +246,8 @@ impl<'v> Recovery<'v> {
                 Step::Damaged { offset, skipped_to } => self.damage(path, offset, skipped_to, "no valid frame"),
                 Step::TornTail { offset } if is_last => self.cut(fs, path, offset, bytes.len())?,
                 Step::TornTail { offset } => {
-                    self.damage(path, offset, bytes.len(), "no valid frame up to the end, with later segments after it")
+                    let reason = "no valid frame up to the end, with later segments after it";
+                    self.damage_of(path, offset, bytes.len(), reason, true)
                 }
             }
         }
@@ -337,10 +340,14 @@ impl<'v> Recovery<'v> {
     }
 
     fn damage(&mut self, path: &Path, offset: usize, skipped_to: usize, reason: &'static str) {
+        self.damage_of(path, offset, skipped_to, reason, false);
+    }
+
+    fn damage_of(&mut self, path: &Path, offset: usize, skipped_to: usize, reason: &'static str, is_tail: bool) {
         self.report.damage_total += 1;
         if self.report.damage.len() < MAX_DAMAGE_LISTED {
             let (offset, skipped_to) = (offset as u64, skipped_to as u64);
-            self.report.damage.push(WalDamage { path: path.to_owned(), offset, skipped_to, reason });
+            self.report.damage.push(WalDamage { path: path.to_owned(), offset, skipped_to, reason, is_tail });
         }
     }
 

@@ -41,7 +41,12 @@ struct OpenSegment {
 impl LaneWal {
     /// Starts the segment `header` of its lane. Recover the lane first: its report says which sequence comes next.
     pub fn open(fs: Arc<dyn FileSystem>, wal_dir: &Path, header: SegmentHeader) -> Result<Self, StorageError> {
-        let dir = segment::lane_dir(wal_dir, header.lane);
+        Self::open_in(fs, &segment::lane_dir(wal_dir, header.lane), header)
+    }
+
+    /// As [`Self::open`], in a directory of its own.
+    pub(super) fn open_in(fs: Arc<dyn FileSystem>, dir: &Path, header: SegmentHeader) -> Result<Self, StorageError> {
+        let dir = dir.to_owned();
         fs.create_dir_all(&dir).map_err(StorageError::io("create directory", &dir))?;
         let earlier = list(&*fs, &dir)?;
         if let Some((&last, _)) = earlier.last_key_value().filter(|(last, _)| **last >= header.sequence) {
@@ -96,6 +101,11 @@ impl LaneWal {
     /// Bytes of this lane's segments on disk.
     pub fn bytes(&self) -> u64 {
         self.earlier.values().sum::<u64>() + self.open.length
+    }
+
+    /// The seed of the open segment's frames.
+    pub(super) const fn seed(&self) -> u32 {
+        self.open.seed
     }
 
     /// Bytes of the open segment.

@@ -1,0 +1,126 @@
+//! `oddline doctor --repair`: what is damaged goes to the quarantine, what is whole stays.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod cli_support;
+
+use std::path::{Path, PathBuf};
+
+use cli_support::{a_log, failed, json, ok, path, run};
+use serde_json::Value;
+
+/// Four runs: two checkpoints, segments, and chunks.
+fn a_data_dir(data: &Path) {
+    for _ in 0..4 {
+        ok(&run(&["score", "--data-dir", path(data), "--time", "event"], a_log(300)));
+    }
+}
+
+fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![dir.to_owned()];
+    while let Some(dir) = pending.pop() {
+        for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { pending.push(path) } else { found.push(path) }
+        }
+    }
+    found.retain(|path| path.to_str().unwrap().ends_with(end));
+    found.sort();
+    found
+}
+
+fn doctor(data: &Path, more: &[&str]) -> std::process::Output {
+    run(&[&["doctor", "--data-dir", path(data)], more].concat(), "")
+}
+
+fn events(data: &Path) -> Value {
+    json(ok(&run(&["stats", "--data-dir", path(data), "--format", "json"], "")))["events_total"].clone()
+}
+
+/// Damages the file at `at` bytes, and repairs.
+fn repaired(file: impl Fn(&Path) -> PathBuf, at: usize) -> (tempfile::TempDir, Value) {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    a_data_dir(&data);
+    let file = file(&data);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[at] ^= 0x40;
+    std::fs::write(&file, &bytes).unwrap();
+    failed(&doctor(&data, &[]), 1);
+    let report = doctor(&data, &["--repair", "--format", "json"]);
+    let report = json(ok(&report));
+    let fixed = report["repaired"].as_array().unwrap();
+    assert_eq!(fixed.len(), 1, "{report}");
+    assert_eq!(fixed[0]["path"], path(&file));
+    assert_eq!(std::fs::read(fixed[0]["quarantined"].as_str().unwrap()).unwrap(), bytes);
+    assert!(ok(&doctor(&data, &[])).contains("a crash now: would lose nothing"), "sound afterwards");
+    (dir, fixed[0].clone())
+}
+
+#[test]
+fn a_damaged_checkpoint_is_replaced_and_nothing_learned_is_missing() {
+    let (dir, _) = repaired(|data| files(data, ".checkpoint").pop().unwrap(), 2_000);
+    assert_eq!(events(&dir.path().join("data")), 1_200);
+}
+
+#[test]
+fn a_damaged_segment_goes_and_its_whole_records_stay_learned() {
+    // Large enough for several frames: the last one alone would look torn, not damaged.
+    let several_frames = |data: &Path| {
+        ok(&run(&["score", "--data-dir", path(data), "--time", "event"], a_log(30_000)));
+        files(data, ".wal").pop().unwrap()
+    };
+    let (dir, _) = repaired(several_frames, 600);
+    assert_eq!(events(&dir.path().join("data")), 31_200, "a checkpoint covers it");
+}
+
+#[test]
+fn a_damaged_file_of_the_history_keeps_its_counts_and_what_is_whole() {
+    // The summary is damaged, the group is whole.
+    let (dir, fixed) = repaired(|data| files(data, ".chunk").remove(0), at_summary());
+    assert_eq!(fixed["events_kept"], 300, "{fixed}");
+    let data = dir.path().join("data");
+    let found = json(ok(&run(&["history", "--data-dir", path(&data), "--format", "json"], "")));
+    assert_eq!(found["events"], 1_200);
+}
+
+/// A byte of the summary of the first chunk of [`a_data_dir`], counted from its footer.
+fn at_summary() -> usize {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    a_data_dir(&data);
+    let bytes = std::fs::read(files(&data, ".chunk").remove(0)).unwrap();
+    let footer = &bytes[bytes.len() - 28..];
+    u64::from_le_bytes(*footer.first_chunk().unwrap()) as usize + 20
+}
+
+#[test]
+fn a_data_dir_without_damage_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    a_data_dir(&data);
+    let state =
+        || files(&data, "").into_iter().map(|file| (file.clone(), std::fs::read(file).unwrap())).collect::<Vec<_>>();
+    let without_lock = |files: Vec<(PathBuf, Vec<u8>)>| -> Vec<_> {
+        files.into_iter().filter(|(path, _)| !path.ends_with("LOCK")).collect()
+    };
+    let before = without_lock(state());
+    assert!(ok(&doctor(&data, &["--repair"])).contains("all whole"));
+    assert_eq!(without_lock(state()), before);
+    failed(&doctor(&dir.path().join("nowhere"), &["--repair"]), 1);
+}
+
+#[test]
+fn two_repairs_of_one_name_keep_both_originals() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    a_data_dir(&data);
+    let chunk = files(&data, ".chunk").remove(0);
+    for _ in 0..2 {
+        let mut bytes = std::fs::read(&chunk).unwrap();
+        let footer_at = bytes.len() - 5;
+        bytes[footer_at] ^= 1;
+        std::fs::write(&chunk, bytes).unwrap();
+        ok(&doctor(&data, &["--repair"]));
+    }
+    assert_eq!(files(&data.join("quarantine"), "").len(), 2);
+}
