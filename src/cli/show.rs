@@ -184,6 +184,8 @@ fn meaning(reason: &str) -> &'static str {
         "new_template" => "a line of this shape was never seen before",
         "rare_template" => "lines of this shape are rare",
         "rate_spike" => "more of these lines at once than there usually are",
+        "rate_drop" => "fewer of these lines than there usually are",
+        "similar_incident" => "much like a line that was flagged",
         "silence" => "a line that comes regularly did not come",
         "numeric_outlier" => "a number far from those that stood in its place before",
         "new_value" => "a value never seen in a place that held few",
