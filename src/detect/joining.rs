@@ -11,6 +11,8 @@
 //! | categorical | sets united; a value that only one had counts as just grown |
 //! | sequence | counts of pairs and triples added, surprisals averaged |
 //! | calibrations | histograms added: pooled |
+//! | seasons | left out: at which hours what comes is a host's own |
+//! | the threshold led by past alerts | left out: each host leads its own |
 //! | silence, holds, the last events of streams | left out: when an event was last seen is a host's own |
 //!
 //! Nothing here depends on slots being the same: [`Moved`] tells where each template of the other model is in this one. Joined in the same

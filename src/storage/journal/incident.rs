@@ -61,6 +61,9 @@ macro_rules! detectors {
             $($(#[doc = $doc])+ pub $name: f32,)+
         }
 
+        // A detector without a column would be lost.
+        const _: () = assert!([$(DetectorKind::$kind as usize),+].len() == DETECTORS);
+
         impl Detectors {
             /// From a verdict's evidence.
             pub fn of(evidence: &[f32; DETECTORS]) -> Self {
@@ -99,6 +102,8 @@ detectors! {
     severity = Severity,
     /// How long a regular template has not been seen.
     silence = Silence,
+    /// How like it is to what was flagged.
+    similar_incident = Similar,
 }
 
 /// What is kept of messages.
