@@ -54,12 +54,12 @@ const DATA_DIR: &str = "data_dir";
 
 fn main() {
     let schema = json_schema();
-    let mut options = Options::default();
-    let fields = options.fields(&schema["properties"]);
+    let mut options = Options { schema: &schema, types: String::new(), defaults: String::new() };
+    let fields = options.fields("", &schema["properties"]);
     for (name, definition) in object(&schema["$defs"]) {
         options.definition(name, definition);
     }
-    let Options { types, defaults } = options;
+    let Options { types, defaults, .. } = options;
     let text =
         format!("{TRANSFORM}{fields}}}\n{SINK}{fields}}}\n{types}\nmod defaults {{ use super::*; {defaults} }}\n");
     let out = std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR");
@@ -106,17 +106,18 @@ fn unit(key: &str) -> String {
     }
 }
 
-#[derive(Default)]
-struct Options {
+struct Options<'s> {
+    schema: &'s Value,
     types: String,
     defaults: String,
 }
 
-impl Options {
-    fn fields(&mut self, properties: &Value) -> String {
+impl Options<'_> {
+    /// The fields of a struct; `owner` is its name, empty for the components themselves.
+    fn fields(&mut self, owner: &str, properties: &Value) -> String {
         let mut fields = String::new();
         for (key, property) in object(properties).iter().filter(|(key, _)| *key != DATA_DIR) {
-            let (kind, default) = (self.kind(property), self.default_of(key, property));
+            let (kind, default) = (self.kind(property), self.default_of(owner, key, property));
             let rename = if ident(key) == *key { String::new() } else { format!("#[serde(rename = {key:?})]") };
             let (doc, range, unit) = (doc(&property["description"]), range(property), unit(key));
             let _ = writeln!(fields, "{doc} {rename} {default} {range} {unit} pub {}: {kind},", ident(key));
@@ -147,7 +148,7 @@ impl Options {
     }
 
     /// The attribute for a key's default, and the function it names.
-    fn default_of(&mut self, key: &str, property: &Value) -> String {
+    fn default_of(&mut self, owner: &str, key: &str, property: &Value) -> String {
         let value = match property.get("default") {
             None => return String::new(),
             Some(Value::Null) => return "#[serde(default, skip_serializing_if = \"Option::is_none\")]".to_owned(),
@@ -155,11 +156,9 @@ impl Options {
             Some(value) => value,
         };
         let (kind, value) = (self.kind(property), self.value(property, value));
-        let name = ident(key);
+        let name = format!("{}{}", owner.to_lowercase(), ident(key));
         let function = format!("pub(super) fn {name}() -> {kind} {{ {value} }}\n");
-        if !self.defaults.contains(&function) {
-            self.defaults.push_str(&function);
-        }
+        self.defaults.push_str(&function);
         format!("#[serde(default = \"defaults::{name}\")]")
     }
 
@@ -169,6 +168,15 @@ impl Options {
                 format!("{}::{}", self.kind(property), camel(word))
             }
             Value::String(text) => format!("{text:?}.to_owned()"),
+            Value::Object(values) => {
+                let kind = self.kind(property);
+                let properties = &self.schema["$defs"][&kind]["properties"];
+                let field = |(key, value): (&String, &Value)| {
+                    format!("{}: {},", ident(key), self.value(&properties[key], value))
+                };
+                format!("{kind} {{ {} }}", values.iter().map(field).collect::<String>())
+            }
+            Value::Null => "None".to_owned(),
             Value::Array(items) => {
                 let items: Vec<_> = items.iter().map(|item| self.value(&property["items"], item)).collect();
                 format!("vec![{}]", items.join(", "))
@@ -191,7 +199,7 @@ impl Options {
             let _ =
                 writeln!(self.types, "{head} #[serde(untagged, deny_unknown_fields)] pub enum {name} {{ {kinds} }}");
         } else {
-            let fields = self.fields(&definition["properties"]);
+            let fields = self.fields(name, &definition["properties"]);
             let _ = writeln!(self.types, "{head} #[serde(deny_unknown_fields)] pub struct {name} {{ {fields} }}");
         }
     }
@@ -199,7 +207,7 @@ impl Options {
     /// One form of a value that has several, named by its first key.
     fn alternative(&mut self, kind: &Value) -> String {
         let first = object(&kind["properties"]).keys().next().expect("a key");
-        let fields = self.fields(&kind["properties"]).replace("pub ", "");
+        let fields = self.fields("", &kind["properties"]).replace("pub ", "");
         format!("{} {} {{ {fields} }},\n", doc(&kind["description"]), camel(first))
     }
 }
