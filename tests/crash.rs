@@ -35,7 +35,7 @@ impl Dice {
 fn line(n: u64) -> String {
     let word = |n: u64| (0..3).map(|at| char::from(b'a' + (n / 26u64.pow(at) % 26) as u8)).collect::<String>();
     let message = match n % 16 {
-        0 if n % 1_600 == 0 => format!("ERROR {} failed in {}", word(n / 1_600), word(n / 800)),
+        0 if n.is_multiple_of(1_600) => format!("ERROR {} failed in {}", word(n / 1_600), word(n / 800)),
         1 if n % 48 == 1 => format!("{} {} started", word(n / 48 * 7), word(n % 31)),
         0..4 => format!("session opened for user {} by root", word(n * 17 % 40)),
         4..9 => format!("GET /items/{n} took {} ms", n * 7 % 90),
