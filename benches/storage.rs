@@ -245,7 +245,7 @@ fn full_history(data_dir: &Path) -> u64 {
             state ^= state >> 7;
             state ^= state << 17;
             let event = WalEvent {
-                timestamp: Timestamp(begun + (number % EVENTS_AN_HOUR * 4_000) as i64 + (state >> 50) as i64),
+                timestamp: Timestamp(begun + (number % EVENTS_AN_HOUR * 3_000) as i64 + (state >> 50) as i64),
                 template: TemplateId((state >> 20) % 200 * (state >> 40) % 200),
                 statistic: f32::from_bits((state as u32) & 0xffff_0000),
                 stream: StreamKey(state >> 30 & 7),
@@ -261,7 +261,7 @@ fn full_history(data_dir: &Path) -> u64 {
 }
 
 const HOUR_MICROS: i64 = 3_600_000_000;
-const EVENTS_AN_HOUR: u64 = 900_000;
+const EVENTS_AN_HOUR: u64 = 1_150_000;
 
 /// What `oddline history` waits for, and with `--events 100`, on a data dir that is full.
 #[divan::bench(args = ["counts", "newest_100_events"], sample_count = 5, sample_size = 1)]
