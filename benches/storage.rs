@@ -11,8 +11,11 @@ use std::sync::Barrier;
 use divan::counter::ItemsCount;
 use divan::{Bencher, Divan};
 use oddline::config::{Config, Durability};
+use oddline::engine::history::{self, Query};
 use oddline::event::{Observation, StreamKey, TemplateId, Timestamp};
 use oddline::storage::RealFs;
+use oddline::storage::chunk::{ChunkOptions, ChunkWriter, EventAt, Level};
+use oddline::storage::hour::Hour;
 use oddline::storage::wal::{LaneWal, Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent, recover_lane};
 use oddline::{Engine, Environment, Lane};
 
@@ -218,6 +221,59 @@ fn replay_10_000_000_events_of_lanes(bencher: Bencher, lanes: u64) {
     bencher.counter(ItemsCount::new(10_000_000u64)).bench_local(|| {
         let engine = Engine::inspect(&config, Environment::system()).unwrap();
         assert!(engine.recovery().events_replayed > 8_000_000, "{:?}", engine.recovery());
+    });
+}
+
+/// A gigabyte of history: a week of hours, two hundred templates, times and scores that do not compress.
+fn full_history(data_dir: &Path) -> u64 {
+    let start = 1_764_000_000_000_000i64 / HOUR_MICROS * HOUR_MICROS;
+    let (mut written, mut number, mut state) = (0, 0u64, 0x5eed_u64);
+    for hour in 0..168 {
+        let begun = start + hour * HOUR_MICROS;
+        let dir = data_dir.join("chunks").join(Hour::of(Timestamp(begun)).to_string());
+        std::fs::create_dir_all(&dir).unwrap();
+        let options = ChunkOptions {
+            level: Level::L2,
+            created: Timestamp(begun),
+            window_secs: 10,
+            marked_flag: 1,
+            keeps_events: true,
+        };
+        let mut writer = ChunkWriter::create(&RealFs, &dir, "hour.l2", options).unwrap();
+        for _ in 0..EVENTS_AN_HOUR {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let event = WalEvent {
+                timestamp: Timestamp(begun + (number % EVENTS_AN_HOUR * 3_000) as i64 + (state >> 50) as i64),
+                template: TemplateId((state >> 20) % 200 * (state >> 40) % 200),
+                statistic: f32::from_bits((state as u32) & 0xffff_0000),
+                stream: StreamKey(state >> 30 & 7),
+                severity: 2,
+                ..WalEvent::default()
+            };
+            writer.push(EventAt { lane: 0, run: 0, sequence: hour as u64, number }, &event).unwrap();
+            number += 1;
+        }
+        written += writer.finish(&mut |id| Some(format!("template {id} of <*>").into_bytes())).unwrap().bytes;
+    }
+    written
+}
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+const EVENTS_AN_HOUR: u64 = 1_150_000;
+
+/// What `oddline history` waits for, and with `--events 100`, on a data dir that is full.
+#[divan::bench(args = ["counts", "newest_100_events"], sample_count = 5, sample_size = 1)]
+fn history_of_a_full_data_dir(bencher: Bencher, what: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { data_dir: Some(dir.path().to_owned()), ..Config::default() };
+    let bytes = full_history(dir.path());
+    println!("{} MiB of history", bytes >> 20);
+    assert!(bytes > 900 << 20);
+    bencher.bench_local(|| match what {
+        "counts" => history::read(&RealFs, dir.path(), &config, &Query::ALL).unwrap().templates.len(),
+        _ => history::newest_events(&RealFs, dir.path(), &config, &Query::ALL, 100).unwrap().len(),
     });
 }
 

@@ -160,13 +160,12 @@ fn the_golden_data_dir_is_written_anew() {
         marked_flag: 1,
         keeps_events: true,
     };
-    let engine = Engine::open(&config, environment(START + 2 * 3_600)).unwrap();
+    let engine = Engine::open(&config, environment(START + 3_600 + 900)).unwrap();
     let mut lane = engine.lane().unwrap();
     observe(&mut lane, 400..600);
     lane.commit().unwrap();
-    chunk_dir::merge_hour(&RealFs, &dir.join("chunks"), Hour::of(Timestamp(START * 1_000_000)), options)
-        .unwrap()
-        .unwrap();
+    // Unless the engine has just done it.
+    drop(chunk_dir::merge_hour(&RealFs, &dir.join("chunks"), Hour::of(Timestamp(START * 1_000_000)), options).unwrap());
     let target = golden("data-dir-2");
     std::fs::remove_dir_all(&target).unwrap_or_default();
     copy(&dir, &target);

@@ -25,8 +25,8 @@ use crate::storage::bytes::ByteReader;
 use crate::storage::varint;
 use crate::storage::wal::WalEvent;
 
-/// Most events of a group. With it a frame's limit holds whatever the events are.
-pub const MOST_EVENTS: u64 = 1 << 18;
+/// Most events of a group. With it a frame's limit holds whatever the events are, and a merge needs 3 MiB for one.
+pub const MOST_EVENTS: u64 = 1 << 16;
 
 /// Which events a group holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

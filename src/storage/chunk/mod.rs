@@ -10,7 +10,7 @@
 //!     13    3  zero
 //!     16    8  created  µs since the Unix epoch
 //!     24    4  crc      crc32c(bytes 0..24); the seed of every frame that follows
-//!     28       frame, kind 1 …: a group, at most 262,144 events of one lane and run, numbered without a gap ([`group`])
+//!     28       frame, kind 1 …: a group, at most 65,536 events of one lane and run, numbered without a gap ([`group`])
 //!              frame, kind 2: the summary ([`summary`]), the last frame
 //!    end-28 8  summary_offset
 //!    end-20 8  total_len  bytes of the file

@@ -1,0 +1,78 @@
+//! Bytes an event takes in the log, in L1 and in L2, everything included.
+//!
+//! For a log of yours, one line an event, a hundred a second: `ODDLINE_LOG_FILE=mix.log cargo test --release --test storage_sizes -- --nocapture`.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use oddline::clock::ManualClock;
+use oddline::config::{Config, TimeSource};
+use oddline::event::{Observation, StreamKey, Timestamp};
+use oddline::storage::chunk::{ChunkOptions, Level};
+use oddline::storage::{RealFs, chunk_dir, disk_usage};
+use oddline::{Engine, Environment};
+
+/// Forty shapes, fresh numbers, a level now and then.
+fn made() -> Vec<u8> {
+    let line = |n: u64| {
+        let noun = ["block", "session", "request", "order", "lease"][(n * 7 % 5) as usize];
+        format!(
+            "INFO node.{}: {noun} {} of 10.0.{}.{} done in {} ms\n",
+            n * 13 % 8,
+            n * 7_919,
+            n % 256,
+            n / 7 % 256,
+            n % 97
+        )
+    };
+    (0..100_000).map(line).collect::<String>().into_bytes()
+}
+
+#[test]
+fn an_event_takes_at_most_eight_bytes_at_every_level() {
+    let log = std::env::var_os("ODDLINE_LOG_FILE").map_or_else(made, |path| std::fs::read(path).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let start = 1_764_000_000_000_000;
+    let environment = || Environment { clock: Arc::new(ManualClock::new(Timestamp(start))), fs: Arc::new(RealFs) };
+    let config = Config {
+        data_dir: Some(dir.path().to_owned()),
+        time: TimeSource::Event,
+        checkpoint_interval_secs: 86_400,
+        wal_segment_bytes: 1 << 30,
+        ..Config::default()
+    };
+    let engine = Engine::open(&config, environment()).unwrap();
+    let mut lane = engine.lane().unwrap();
+    let mut events = 0u64;
+    for line in log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let timestamp = Timestamp(start + events as i64 * 10_000);
+        lane.observe(&Observation { stream: StreamKey(events / 3 % 8), ..Observation::new(line, timestamp) });
+        events += 1;
+        if events.is_multiple_of(10_000) {
+            lane.tick(Timestamp(start));
+        }
+    }
+    lane.close().unwrap();
+    engine.close().unwrap();
+    let per_event = |part: &Path| disk_usage(&RealFs, &dir.path().join(part)).unwrap() as f64 / events as f64;
+    let wal = per_event(Path::new("wal"));
+    // Opening makes what the run before left history.
+    Engine::open(&config, environment()).unwrap().close().unwrap();
+    let l1 = per_event(Path::new("chunks"));
+    let chunks = dir.path().join("chunks");
+    let options = ChunkOptions {
+        level: Level::L2,
+        created: Timestamp(start),
+        window_secs: 10,
+        marked_flag: 1,
+        keeps_events: true,
+    };
+    for hour in chunk_dir::hours(&RealFs, &chunks).unwrap() {
+        chunk_dir::merge_hour(&RealFs, &chunks, hour, options).unwrap().unwrap();
+    }
+    let l2 = per_event(Path::new("chunks"));
+    println!("{events} events: {wal:.2} bytes each in the log, {l1:.2} in L1, {l2:.2} in L2");
+    assert!(wal <= 8.0 && l1 <= 8.0 && l2 <= l1 * 1.02, "{wal} {l1} {l2}");
+}
