@@ -315,7 +315,7 @@ settings! {
     severity_weight: f64 = 0.5, Kind::Number { min: 0.0, max: 10.0 }, unit "";
     /// Weight of rare and new templates in the score. 0: they do not count.
     rarity_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
-    /// Weight of too many events of a template at once.
+    /// Weight of too many events of a template at once, or too few.
     rate_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
     /// Weight of numbers far from what their place held before.
     numeric_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
@@ -404,8 +404,8 @@ settings! {
     /// template's text, variables written `<*>`) or `field` with `value` (equal to the whole value), and a `do`: `never` (scored and learned, but no
     /// anomaly) or `always` (an anomaly with the reason `rule`, also while learning).
     rules: Vec<EventRule> = Vec::new(), Kind::Rules { max_items: 256 }, unit "", sample vec![EventRule { name: "backup".to_owned(), matches: RuleMatch::Regex { regex: "backup of <\\*> finished".to_owned() }, action: RuleAction::Never }];
-    /// Writes `sample_ratio` on every event: 1 for anomalies, new and rare templates, and everything on a stream for 60 s after an alert (what
-    /// came before it has been answered by then); for the rest what keeps about `keep_per_minute` events of a template a minute and scoring
+    /// Writes `sample_ratio` on every event: 1 for anomalies, new and rare templates, and what is on a stream for 60 s after an alert (what
+    /// came before it has been answered by then; 5,000 events at once, and half a percent for long); for the rest what keeps about `keep_per_minute` events of a template a minute and scoring
     /// thread, at least `minimum_ratio`. What is left out of the map has its default (60 and 0.01). Unset: no ratio is written.
     sampling: Option<Sampling> = None, Kind::Sampling, unit "", sample Some(Sampling::default());
     /// How variables are shown in templates: `plain` (all `<*>`) or `typed` (`<ip>`, `<num>`, the name of a mask of yours …).

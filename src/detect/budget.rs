@@ -104,7 +104,7 @@ impl Threshold {
 
     fn set_share(&mut self, share: f64) {
         // What is not a number is nothing.
-        self.share = share.max(0.0).min(1.0) as f32;
+        self.share = if share > 0.0 { share.min(1.0) as f32 } else { 0.0 };
         self.limit = -self.share.ln();
         let events = self.half_life_events as f32 * PACE;
         self.step = (1.0 / (self.share * events)).min(MOST_STEP);

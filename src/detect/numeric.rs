@@ -107,6 +107,7 @@ impl Group {
 
     /// Without branches: lanes that have no number, or had none before, take what is chosen for them.
     #[inline]
+    #[expect(clippy::needless_range_loop, reason = "seven arrays go side by side")]
     fn learn(&mut self, codes: &Lanes) {
         for lane in 0..LANES {
             let code = codes[lane];
