@@ -56,6 +56,24 @@ fn a_crash_with_several_lanes_counts_each_event_once() {
 }
 
 #[test]
+fn counts_go_along_into_a_template_the_lane_never_saw() {
+    let bed = Bed::new();
+    let engine = bed.open();
+    let mut lanes = [engine.lane().unwrap(), engine.lane().unwrap()];
+    let line = |name: &str| format!("session opened for {name} by root");
+    for (lane, name) in [(0, "ann"), (0, "bob"), (0, "cid"), (0, "dan"), (1, "eve"), (1, "fay"), (1, "gus"), (0, "hal")] {
+        say(&mut lanes[lane], &line(name));
+    }
+    let [first, second] = &mut lanes;
+    fold(&bed, &mut [second, first]);
+    let templates = engine.templates();
+    assert_eq!(templates.iter().map(|template| (&*template.text, template.count)).collect::<Vec<_>>(), [(
+        "session opened for <*> by root",
+        8
+    )]);
+}
+
+#[test]
 fn a_slot_that_went_to_another_template_since_a_lane_published_keeps_no_counts_of_the_old_one() {
     let bed = Bed::with(Config { max_templates: 2, ..Config::default() });
     let engine = bed.open();

@@ -58,7 +58,7 @@ impl Learned {
             return;
         }
         match changes {
-            Some(changes) => changes.for_each(|change| self.apply(change)),
+            Some(changes) => changes.for_each(|change| self.apply(change, store)),
             None => self.resync(store),
         }
         self.changes_seen = seen;
@@ -84,11 +84,15 @@ impl Learned {
         }
     }
 
-    fn apply(&mut self, change: Change) {
+    fn apply(&mut self, change: Change, store: &TemplateStore) {
         match change {
             Change::Merged { from, into } => {
                 self.model.merge(from.index(), into.index());
                 self.clear_slot(from);
+                // This lane may never have seen a line of it. If the slot is another's by now, a change that follows says so.
+                if let Some(template) = store.by_slot(into) {
+                    self.note_slot(into, template.id);
+                }
                 if let Some(info) = self.slots.get_mut(into.index()) {
                     info.looked_at = None;
                 }

@@ -112,7 +112,7 @@ impl Scanner<'_> {
             self.skeleton.variables.truncate(open.variables);
             self.skeleton.variables.push(Variable::new(open.start..end, Rule::LongToken));
         }
-        self.finish_token(open.start..end, open.variables);
+        self.finish_spelled(open.start..end, open.variables);
     }
 
     /// Takes the string whose quote is at `at`; returns what follows it.

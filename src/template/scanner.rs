@@ -9,7 +9,7 @@ use super::rule::Rule;
 use super::shapes::{
     calendar_time, is_calendar_word, is_empty_pair, is_user, protocol_version, quoted_value, size_unit, user_name,
 };
-use super::tokenise::{Masking, Skeleton, Token, WILDCARD_TOKEN, hash_pieces, slice};
+use super::tokenise::{Masking, Skeleton, Token, WILDCARD, WILDCARD_TOKEN, hash_pieces, slice};
 
 pub(super) struct Scanner<'a> {
     pub(super) message: &'a [u8],
@@ -135,6 +135,7 @@ impl Scanner<'_> {
             return end;
         }
         if let Some(version) = protocol_version(text)
+            && seen & class::OPEN_ANGLE == 0
             && self.allows(Rule::Protocol)
             && self.previous_is_path()
         {
@@ -146,7 +147,9 @@ impl Scanner<'_> {
             && let Some(value) = quoted_value(self.message, start, end, self.masking.max_token_bytes)
         {
             let end = self.token_end(value.end).0;
-            self.push_variable_within(value, start..end, Rule::QuotedValue);
+            let first = self.skeleton.variables.len();
+            self.skeleton.variables.push(Variable::new(value, Rule::QuotedValue));
+            self.finish_spelled(start..end, first);
             return end;
         }
         let rules = self.masking.rules;
@@ -203,6 +206,30 @@ impl Scanner<'_> {
         let first = self.skeleton.variables.len();
         mask(self.message, &mut self.skeleton.variables);
         self.finish_token(token, first);
+    }
+
+    /// As [`Self::finish_token`], for a token that may spell out a wildcard beside its variables.
+    pub(super) fn finish_spelled(&mut self, token: Range<usize>, first: usize) {
+        let text = self.message.get(token.clone()).unwrap_or_default();
+        if memchr::memmem::find(text, WILDCARD.as_bytes()).is_some() {
+            let found = self.skeleton.variables.split_off(first);
+            let mut at = token.start;
+            for variable in found {
+                self.push_spelled(at..variable.start as usize);
+                at = variable.end as usize;
+                self.skeleton.variables.push(variable);
+            }
+            self.push_spelled(at..token.end);
+        }
+        self.finish_token(token, first);
+    }
+
+    fn push_spelled(&mut self, constant: Range<usize>) {
+        let text = self.message.get(constant.clone()).unwrap_or_default();
+        for at in memchr::memmem::find_iter(text, WILDCARD) {
+            let start = constant.start + at;
+            self.skeleton.variables.push(Variable::new(start..start + WILDCARD.len(), Rule::Wildcard));
+        }
     }
 
     /// Adds the token whose variables begin at number `first`.

@@ -285,6 +285,19 @@ mod tests {
     }
 
     #[test]
+    fn a_wildcard_that_a_line_spells_out_is_one_wherever_it_stands() {
+        let mut skeleton = Skeleton::new();
+        for line in
+            ["<*>=\"\"", "a=\"\"<*>", "{\"\"<*>(}", "{\"<*>\":<*>}", "GET /a/b HTTP/1.1<*>", "a<*>=\"x<*>y\"<*>z"]
+        {
+            skeleton.scan(line.as_bytes(), &Masking::default());
+            let text = skeleton.text(line.as_bytes());
+            assert_eq!(hashes_of_text(&text), skeleton.token_hashes().collect::<Vec<_>>(), "{line}");
+            assert_eq!(skeleton.parts(line.as_bytes(), &[]).rebuild(&text).as_deref(), Some(line.as_bytes()), "{line}");
+        }
+    }
+
+    #[test]
     fn user_masks_join_what_blanks_separate() {
         let masks = UserMasks::new([("order", "ord [a-z]+"), ("all", "zz.*")]).unwrap();
         let line = b"take (ord abc), then stop zz top";
