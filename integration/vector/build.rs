@@ -156,6 +156,7 @@ impl Options<'_> {
             Some(value) => value,
         };
         let (kind, value) = (self.kind(property), self.value(property, value));
+        let value = if kind.starts_with("Option<") { format!("Some({value})") } else { value };
         let name = format!("{}{}", owner.to_lowercase(), ident(key));
         let function = format!("pub(super) fn {name}() -> {kind} {{ {value} }}\n");
         self.defaults.push_str(&function);
@@ -181,7 +182,7 @@ impl Options<'_> {
                 let items: Vec<_> = items.iter().map(|item| self.value(&property["items"], item)).collect();
                 format!("vec![{}]", items.join(", "))
             }
-            Value::Number(number) if property["type"] == "number" => {
+            Value::Number(number) if self.kind(property).contains("f64") => {
                 format!("{:?}", number.as_f64().unwrap_or_default())
             }
             other => other.to_string(),
