@@ -61,16 +61,17 @@ fn counts_go_along_into_a_template_the_lane_never_saw() {
     let engine = bed.open();
     let mut lanes = [engine.lane().unwrap(), engine.lane().unwrap()];
     let line = |name: &str| format!("session opened for {name} by root");
-    for (lane, name) in [(0, "ann"), (0, "bob"), (0, "cid"), (0, "dan"), (1, "eve"), (1, "fay"), (1, "gus"), (0, "hal")] {
+    for (lane, name) in [(0, "ann"), (0, "bob"), (0, "cid"), (0, "dan"), (1, "eve"), (1, "fay"), (1, "gus"), (0, "hal")]
+    {
         say(&mut lanes[lane], &line(name));
     }
     let [first, second] = &mut lanes;
     fold(&bed, &mut [second, first]);
     let templates = engine.templates();
-    assert_eq!(templates.iter().map(|template| (&*template.text, template.count)).collect::<Vec<_>>(), [(
-        "session opened for <*> by root",
-        8
-    )]);
+    assert_eq!(
+        templates.iter().map(|template| (&*template.text, template.count)).collect::<Vec<_>>(),
+        [("session opened for <*> by root", 8)]
+    );
 }
 
 #[test]

@@ -7,13 +7,13 @@ mod engine_support;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
+use std::path::Path;
 
 use engine_support::{Bed, same, say};
 use oddline::config::Config;
 use oddline::engine::RecoveryReport;
 use oddline::event::Verdict;
 use oddline::storage::mem_fs::Faults;
-use oddline::storage::wal::WalDamage;
 use oddline::{Engine, Environment, Lane};
 
 const MAX_TEMPLATES: usize = 24;
@@ -139,8 +139,8 @@ type Place = (u8, OsString, u64);
 
 fn damage_of(report: &RecoveryReport) -> Vec<Place> {
     let of_lane = |lane: &oddline::storage::wal::RecoveryReport| {
-        let place = |damage: &WalDamage| (lane.lane, damage.path.file_name().unwrap().to_owned(), damage.offset);
-        lane.damage.iter().map(place).collect::<Vec<_>>()
+        let name = |path: &Path| path.file_name().unwrap().to_owned();
+        lane.damage.iter().map(|damage| (lane.lane, name(&damage.path), damage.offset)).collect::<Vec<_>>()
     };
     report.lanes.iter().flat_map(of_lane).collect()
 }
@@ -148,7 +148,15 @@ fn damage_of(report: &RecoveryReport) -> Vec<Place> {
 impl Fleet {
     fn new() -> Self {
         let bed = Bed::with(config());
-        Self { engine: bed.open(), lanes: Vec::new(), bed, observed: 0, durable: 0, is_shaky: false, told: HashSet::new() }
+        Self {
+            engine: bed.open(),
+            lanes: Vec::new(),
+            bed,
+            observed: 0,
+            durable: 0,
+            is_shaky: false,
+            told: HashSet::new(),
+        }
     }
 
     fn observe(&mut self, dice: &mut Dice) {
