@@ -15,7 +15,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
     ("storage", &["event", "clock"]),
     ("engine", &["template", "detect", "storage", "event", "clock", "config"]),
     ("plugin", &["engine", "event", "clock", "config"]),
-    ("serve", &["plugin", "engine", "event", "config"]),
+    ("serve", &["plugin", "engine", "event", "clock", "config"]),
     ("cli", &["serve", "plugin", "engine", "template", "config", "clock", "event", "storage"]),
 ];
 

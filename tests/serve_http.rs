@@ -18,7 +18,7 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use oddline::config::{Config, Format};
+use oddline::config::{Config, EventRule, Format, RuleAction, RuleMatch};
 use oddline::plugin::conformance::{self, Adapter};
 use oddline::plugin::{Component, ComponentStats};
 use oddline::serve::Options;
@@ -179,7 +179,12 @@ async fn a_token_is_asked_for_where_there_is_one_and_health_needs_none() {
         Some("s3cret"),
     ] {
         let headers: Vec<_> = given.map(|given| ("authorization", given)).into_iter().collect();
-        for (method, path) in [(Method::POST, "/v1/score"), (Method::GET, "/metrics"), (Method::GET, "/v1/stats")] {
+        for (method, path) in [
+            (Method::POST, "/v1/score"),
+            (Method::GET, "/metrics"),
+            (Method::GET, "/v1/stats"),
+            (Method::GET, "/v1/incidents"),
+        ] {
             let answer = request(address, method, path, &headers, lines(1)).await;
             // Spaces around a header's value are no part of it.
             let expected = if given == Some("Bearer s3cret ") { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
@@ -187,7 +192,7 @@ async fn a_token_is_asked_for_where_there_is_one_and_health_needs_none() {
         }
     }
     let answer = request(address, Method::GET, "/metrics", &[("authorization", "Bearer s3cret")], Bytes::new()).await;
-    assert!(answer.body.contains("oddline_serve_requests_unauthorized_total 15\n"), "{}", answer.body);
+    assert!(answer.body.contains("oddline_serve_requests_unauthorized_total 20\n"), "{}", answer.body);
     assert_eq!(get(&sidecar, "/health").await.status, StatusCode::OK);
     assert_eq!(get(&sidecar, "/ready").await.status, StatusCode::OK);
 }
@@ -216,6 +221,39 @@ async fn metrics_and_stats_hold_what_the_component_counts() {
     let stats: Json = serde_json::from_str(&get(&sidecar, "/v1/stats").await.body).unwrap();
     assert_eq!((&stats["component"]["events_total"], &stats["serve"]["requests_total"]), (&json!(4), &json!(1)));
     assert_eq!(stats["component"]["engine"]["state"], "learning");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn incidents_are_told_from_the_journal_and_wrong_questions_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let matches = RuleMatch::Regex { regex: "^disk".to_owned() };
+    let rules = vec![EventRule { name: "disk".to_owned(), matches, action: RuleAction::Always }];
+    let config = Config { data_dir: Some(dir.path().join("data")), rules, ..Config::default() };
+    let sidecar = Sidecar::start(config, Options { http: Some(http_options()), ..Options::default() }).await;
+    let none: Json = serde_json::from_str(&get(&sidecar, "/v1/incidents").await.body).unwrap();
+    assert_eq!(none["incidents"], json!([]));
+    score(&sidecar, NDJSON, lines(3) + "{\"message\":\"disk 1 failed\"}\n{\"message\":\"disk 2 failed\"}\n").await;
+    let told = loop {
+        let told: Json = serde_json::from_str(&get(&sidecar, "/v1/incidents?since=1h&limit=1").await.body).unwrap();
+        if told["left_out"] == 1 {
+            break told;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(told["incidents"][0]["message"], "disk 2 failed");
+    assert_eq!(told["incidents"][0]["template"], "disk <*> failed");
+    assert!(told["incidents"][0]["host"].is_string());
+    for nothing in ["host=elsewhere", "stream=elsewhere", "until=1h", "since=2999-01-01T00:00:00Z"] {
+        let told: Json = serde_json::from_str(&get(&sidecar, &format!("/v1/incidents?{nothing}")).await.body).unwrap();
+        assert_eq!(told["incidents"], json!([]), "{nothing}");
+    }
+    for (wrong, what) in
+        [("since=yesterday", "since"), ("limit=0", "limit"), ("limit=x", "limit"), ("colour=red", "colour")]
+    {
+        let answer = get(&sidecar, &format!("/v1/incidents?{wrong}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+        assert!(answer.body.contains(what) && answer.body.starts_with("{\"error\":"), "{}", answer.body);
+    }
 }
 
 /// A next hop over HTTP that answers with one status after another, the last one for good.

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use oddline::clock::{Clock, SystemClock};
+use oddline::clock::{Clock, SystemClock, moment};
 use oddline::config::Config;
 use oddline::engine::incidents;
-use oddline::event::Timestamp;
 use oddline::storage::journal::{Found, Incident, Reading};
 use oddline::storage::{FileSystem, RealFs};
 use serde::Serialize;
@@ -112,7 +111,11 @@ struct Row<'a> {
 pub(crate) fn run(args: &IncidentsArgs) -> Result<(), CliError> {
     let config = config(&args.engine)?;
     let now = SystemClock.now();
-    let time = |text: &Option<String>| text.as_deref().map(|text| moment(text, now)).transpose();
+    let time = |text: &Option<String>| {
+        text.as_deref()
+            .map(|text| moment(text, now).ok_or_else(|| CliError::NotATime { text: text.to_owned() }))
+            .transpose()
+    };
     let reading = Reading { since: time(&args.since)?, until: time(&args.until)?, host: args.host.clone() };
     let found = incidents::read(&config, &fs(), &reading)?;
     tell_damage(&found);
@@ -159,38 +162,4 @@ fn line(host: &str, incident: &Incident) -> String {
     let what = incident.message.as_deref().unwrap_or(&incident.template);
     let reasons = incident.reasons.join(", ");
     format!("{time}  {score:.2}  {event_id}  {}  {reasons}\n    {}\n", cut(place), cut(what))
-}
-
-/// A time, or how long before `now`.
-fn moment(text: &str, now: Timestamp) -> Result<Timestamp, CliError> {
-    let unknown = || CliError::NotATime { text: text.to_owned() };
-    if let Some(unit) = text.chars().last().filter(|unit| "smhd".contains(*unit))
-        && let Some(Ok(count)) = text.strip_suffix(unit).map(str::parse::<u32>)
-    {
-        let secs = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3_600,
-            _ => 86_400,
-        };
-        return Ok(Timestamp(now.0.saturating_sub(i64::from(count).saturating_mul(secs * 1_000_000))));
-    }
-    let time: jiff::Timestamp = text.parse().map_err(|_| unknown())?;
-    Ok(Timestamp(time.as_microsecond()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_moment_is_a_time_or_how_long_ago() {
-        let now = Timestamp(1_741_946_400_000_000);
-        assert_eq!(moment("90s", now).unwrap(), Timestamp(now.0 - 90_000_000));
-        assert_eq!(moment("2h", now).unwrap(), Timestamp(now.0 - 7_200_000_000));
-        assert_eq!(moment("2025-03-14T10:00:00Z", now).unwrap(), now);
-        for bad in ["", "h", "yesterday", "-3h", "99999999999d", "5mm"] {
-            assert_eq!(moment(bad, now).unwrap_err().exit_code(), 2, "{bad}");
-        }
-    }
 }

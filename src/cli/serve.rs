@@ -48,7 +48,7 @@ pub(crate) struct ServeArgs {
 const EXAMPLES: &str = "\
 gRPC: a `vector` sink pushes events here, oddline scores them and pushes them on to a `vector` source; the sink gets its \
 answer only after that push succeeded, so acknowledgements go all the way. HTTP: POST /v1/score takes NDJSON, a JSON \
-list or lines of text and answers with the scored events; /metrics, /health, /ready and /v1/stats say how it is.
+list or lines of text and answers with the scored events; /metrics, /health, /ready and /v1/stats say how it is, /v1/incidents what was odd.
 
 Examples:
   oddline serve --data-dir /var/lib/oddline                        HTTP on 127.0.0.1:6180

@@ -13,9 +13,9 @@ use super::open::Engine;
 use crate::config::{Config, JournalFormat, JournalMessage};
 use crate::event::{Observation, Ruling, StreamKey, Timestamp, Verdict};
 use crate::storage::journal::{
-    self, Detectors, Format, Found, Incident, Journal, LocalStore, MessageMode, MessagePart, ObjectStore, Options,
-    Reading, Status, time_text,
+    self, Detectors, Format, Journal, LocalStore, MessageMode, MessagePart, ObjectStore, Options, Status, time_text,
 };
+pub use crate::storage::journal::{Found, Incident, Reading};
 use crate::storage::{FileSystem, StorageError, host_name};
 
 /// The journal cannot be had.

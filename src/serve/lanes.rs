@@ -15,7 +15,7 @@ use super::error::ServeError;
 use super::http::body::{Body, BodyError};
 use super::vector::batch::{self, BatchError, Enriched};
 use crate::config::{Config, Durability};
-use crate::engine::{Environment, Synthetic};
+use crate::engine::{Engine, Environment, Synthetic};
 use crate::plugin::{Component, ComponentStats, LineScorer, guard};
 
 /// Jobs that wait.
@@ -134,6 +134,11 @@ impl Lanes {
     /// Figures of component and engine; nothing when the sidecar is ending.
     pub(super) fn stats(&self) -> Option<ComponentStats> {
         self.component.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(Component::stats)
+    }
+
+    /// The engine, once it is open.
+    pub(super) fn engine(&self) -> Option<Engine> {
+        self.component.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Component::engine)
     }
 
     /// Ends the threads once everything before is done, and saves. What oddline has to say by then goes to `own`.

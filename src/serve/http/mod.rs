@@ -5,14 +5,16 @@
 //! | `POST /v1/score` | events in ([`body`]); the same events scored, as the answer or on to `http.forward` | yes |
 //! | `GET /metrics` | [`metrics`] | yes |
 //! | `GET /v1/stats` | the same figures and more, as JSON | yes |
+//! | `GET /v1/incidents` | [`incidents`] | yes |
 //! | `GET /health` | 200: the process answers | no |
 //! | `GET /ready` | 200: events are taken; 503: it is ending | no |
 //!
-//! Failures are `{"error": "…"}`. 400: no JSON list; 401: token; 408: too slow; 413: too large; 415: packed in an unknown
+//! Failures are `{"error": "…"}`. 400: no JSON list, wrong parameters; 401: token; 408: too slow; 413: too large; 415: packed in an unknown
 //! way; 503: ending, or the next hop cannot be reached: send again.
 
 pub(super) mod body;
 pub(super) mod forward;
+mod incidents;
 pub(super) mod metrics;
 mod receive;
 pub(super) mod timed;
@@ -79,6 +81,7 @@ pub(super) fn router(shared: Shared) -> Router {
     Router::new()
         .route("/v1/score", post(score))
         .route("/v1/stats", get(stats))
+        .route("/v1/incidents", get(incidents::incidents))
         .route("/metrics", get(figures))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), authorised))
         .route("/health", get(|| async { "ok\n" }))
