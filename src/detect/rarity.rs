@@ -7,7 +7,7 @@
 //!
 //! Decay is by inflation: instead of shrinking all counts, the weight of one event grows by 2^(1/half-life) an event;
 //! when it has grown by 2^256 everything is scaled back. "This rare or rarer" is a sum over buckets of a quarter octave; the sums are
-//! those of up to [`SUM_EVENTS`] events ago, so that an event costs a read. What came since then is a few of many.
+//! those of up to `SUM_EVENTS` events ago, so that an event costs a read. What came since then is a few of many.
 
 mod join;
 

@@ -2,7 +2,7 @@
 //!
 //! A lane appends to its open window, which is its own. Every `window_secs`, at a tick, the window is sealed: the lane goes on with an empty
 //! buffer, and the full one joins the sealed windows of all lanes, newest last. Who reads takes the list of sealed windows as it is at that
-//! moment ([`Windows::snapshot`], one atomic load) and waits for nobody; who seals replaces the list as a whole.
+//! moment (`Windows::snapshot`, one atomic load) and waits for nobody; who seals replaces the list as a whole.
 //!
 //! **Memory.** An eighth of `memory_limit_bytes`: three fifths for open windows, two for sealed ones. An open window that cannot grow drops events until there is
 //! room again; a sealed one makes room by letting the oldest go, and goes itself when it does not fit alone. What is dropped is counted, is

@@ -61,7 +61,7 @@ impl<'f> Staged<'f> {
         self.bytes
     }
 
-    /// Makes it what its name says, replacing what is there; durable when it returns. Errors are as with [`write`].
+    /// Makes it what its name says, replacing what is there; durable when it returns. Errors are as with [`write()`].
     pub fn commit(mut self) -> Result<PathBuf, StorageError> {
         let (tmp, path) = (tmp_path(&self.dir, &self.name), self.dir.join(&self.name));
         self.file.sync().map_err(StorageError::io("sync", &tmp))?;
