@@ -24,7 +24,7 @@ native_refuses() {
     grep -q 'from 0.000001 to 0.1' "$dir/told" || { cat "$dir/told"; return 1; }
     "$ODDLINE_VECTOR_BIN" list >"$dir/list" && grep -q score_anomalies "$dir/list" && grep -q oddline "$dir/list" || { cat "$dir/list"; return 1; }
     "$ODDLINE_VECTOR_BIN" generate /score_anomalies >"$dir/generated" && grep -q alert_budget "$dir/generated" || { cat "$dir/generated"; return 1; }
-    "$ODDLINE_VECTOR_BIN" generate-schema >"$dir/schema" 2>&1 && grep -q 'share of events that may be called anomalies' "$dir/schema" || { tail -3 "$dir/schema"; return 1; }
+    "$ODDLINE_VECTOR_BIN" generate-schema >"$dir/schema" 2>&1 && grep -q 'How much may be called an anomaly' "$dir/schema" || { tail -3 "$dir/schema"; return 1; }
 }
 
 # native_config DIR [OPTION…]: a file in, a file out, the transform between them.
