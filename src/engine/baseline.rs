@@ -28,15 +28,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::core::model_options;
+use super::counts::{self, TemplateCount};
 use super::error::EngineError;
 use super::learned::Learned;
 use super::open::{Engine, template_options};
-use super::picture::{LaneState, Picture, TemplateCount};
+use super::picture::{LaneState, Picture};
 use super::sections;
 use crate::config::Config;
 use crate::detect::joining::{Moved, Moves, Scope};
 use crate::detect::{Model, StateError, StateReader};
-use crate::event::{State, TemplateId, Timestamp};
+use crate::event::{State, TemplateId};
 use crate::storage::wal::{Position, SegmentSequence};
 use crate::storage::{FileSystem, StorageError, atomic, baseline as file, checkpoint};
 use crate::template::unify::{self, Counts, Part, Unified};
@@ -329,7 +330,8 @@ impl Baseline {
 
     /// Equal only for equal content.
     fn order_key(&self) -> (Vec<Origin>, Vec<u8>) {
-        let mut bytes = counts_bytes(&self.counts);
+        let mut bytes = Vec::new();
+        counts::write(self.counts.iter(), &mut bytes);
         self.store.portable(&mut bytes);
         self.model.checkpoint(&mut bytes);
         (self.manifest.origins.clone(), bytes)
@@ -369,7 +371,8 @@ impl Baseline {
         let (mut templates, mut model) = (Vec::new(), Vec::new());
         self.store.portable(&mut templates);
         self.model.checkpoint(&mut model);
-        let counts = counts_bytes(&self.counts);
+        let mut counts = Vec::new();
+        counts::write(self.counts.iter(), &mut counts);
         let sections: [(&str, &[u8]); 4] =
             [(MANIFEST, &manifest), (TEMPLATES, &templates), (COUNTS, &counts), (MODEL, &model)];
         Ok(file::encode(&sections)?)
@@ -406,7 +409,7 @@ impl Baseline {
         let options = unbounded(template_options(config).map_err(engine_error)?);
         let store = TemplateStore::of_portable(options, section(TEMPLATES)?)
             .map_err(|source| BaselineError::Templates { path: path.to_owned(), source })?;
-        let counts = read_counts(section(COUNTS)?).map_err(state(COUNTS))?;
+        let counts = counts::read(&mut StateReader::new(section(COUNTS)?)).map_err(state(COUNTS))?;
         let mut model = Model::new(model_options(config));
         model.restore(section(MODEL)?).map_err(state(MODEL))?;
         if manifest.origins.len() > MOST_ORIGINS {
@@ -535,37 +538,8 @@ fn add_counts(
 ) {
     for (id, count) in from {
         let Some(template) = store.by_id(*id) else { continue };
-        let entry = to.entry(template.id).or_insert(TemplateCount { count: 0, ..*count });
-        entry.count = entry.count.saturating_add(count.count);
-        entry.first_seen = entry.first_seen.min(count.first_seen);
-        entry.last_seen = entry.last_seen.max(count.last_seen);
+        to.entry(template.id).or_insert(TemplateCount { count: 0, ..*count }).add(count);
     }
-}
-
-fn counts_bytes(counts: &BTreeMap<TemplateId, TemplateCount>) -> Vec<u8> {
-    let mut out = (counts.len() as u32).to_le_bytes().to_vec();
-    for (id, count) in counts {
-        out.extend_from_slice(&id.0.to_le_bytes());
-        out.extend_from_slice(&count.count.to_le_bytes());
-        out.extend_from_slice(&count.first_seen.0.to_le_bytes());
-        out.extend_from_slice(&count.last_seen.0.to_le_bytes());
-    }
-    out
-}
-
-fn read_counts(bytes: &[u8]) -> Result<BTreeMap<TemplateId, TemplateCount>, StateError> {
-    let mut from = StateReader::new(bytes);
-    let mut counts = BTreeMap::new();
-    for _ in 0..from.length("templates counted", u32::MAX as usize, 32)? {
-        let id = TemplateId(from.u64("template id")?);
-        let count = TemplateCount {
-            count: from.u64("template count")?,
-            first_seen: Timestamp(from.i64("first seen")?),
-            last_seen: Timestamp(from.i64("last seen")?),
-        };
-        counts.insert(id, count);
-    }
-    Ok(counts)
 }
 
 /// What two baselines have and have not in common.

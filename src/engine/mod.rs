@@ -18,7 +18,7 @@
 //! | WAL, checkpoints | `writer` | its own thread, bounded queue |
 //! | the history: L1 from segments, L2 from hours, retention | `historian`, `sealer` | one for L1, one for the rest |
 //! | finding and repairing damage | `repair` | any, with nobody else on the data dir |
-//! | checkpoint sections as bytes | `sections` | |
+//! | checkpoint sections as bytes | `sections`; counts by template `counts` | |
 //! | what was learned made portable: exported, merged, loaded | [`baseline`] | |
 //! | engines of this process by data dir | `registry` | |
 //!
@@ -42,6 +42,7 @@
 pub mod baseline;
 mod budget;
 mod core;
+mod counts;
 mod error;
 pub mod feedback;
 mod historian;

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::counts::TemplateCount;
 use super::learned::Learned;
 use crate::detect::Outbox;
 use crate::event::{State, TemplateId, Timestamp};
@@ -17,14 +18,6 @@ use crate::template::TemplateStore;
 
 /// Counts in all deltas kept: 16 bytes each.
 const COUNTS_KEPT: usize = 1 << 18;
-
-/// Counts of one template over all lanes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct TemplateCount {
-    pub(super) count: u64,
-    pub(super) first_seen: Timestamp,
-    pub(super) last_seen: Timestamp,
-}
 
 /// What one lane counted between two folds.
 #[derive(Debug)]
@@ -226,10 +219,7 @@ impl Picture {
         for id in gone {
             let Some(old) = self.templates.remove(&id) else { continue };
             if let Some(template) = store.by_id(id) {
-                let entry = self.templates.entry(template.id).or_insert(TemplateCount { count: 0, ..old });
-                entry.count += old.count;
-                entry.first_seen = entry.first_seen.min(old.first_seen);
-                entry.last_seen = entry.last_seen.max(old.last_seen);
+                self.templates.entry(template.id).or_insert(TemplateCount { count: 0, ..old }).add(&old);
             }
         }
     }

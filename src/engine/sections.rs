@@ -4,19 +4,20 @@
 //! |---|---|
 //! | `engine` | run `u32`, ready `u8` |
 //! | `templates` | see [`TemplateStore::checkpoint`] |
-//! | `picture` | events `u64`, incidents `u64`, count `u32`, then of each template id `u64`, count `u64`, first and last seen `i64` |
+//! | `picture` | events `u64`, incidents `u64`, then `counts` |
 //! | `feedback` | what the user said, see [`feedback`](super::feedback); only when there is any |
 //! | `lane-<hex>` | position (12 bytes), next segment `u64`, then [`Model::checkpoint`](crate::detect::Model::checkpoint) |
 
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
+use super::counts;
 use super::feedback::{self, Feedback};
 use super::learned::Learned;
-use super::picture::{LaneState, Picture, TemplateCount};
+use super::picture::{LaneState, Picture};
 use crate::config::Config;
 use crate::detect::{StateError, StateReader};
-use crate::event::{State, TemplateId, Timestamp};
+use crate::event::State;
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::wal::{Position, SegmentSequence};
 use crate::template::{ImageError, TemplateOptions, TemplateStore};
@@ -100,15 +101,9 @@ fn picture_bytes(picture: &Picture) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend_from_slice(&picture.events_total.to_le_bytes());
     out.extend_from_slice(&picture.incidents_total.to_le_bytes());
-    out.extend_from_slice(&(picture.templates.len() as u32).to_le_bytes());
     let mut templates: Vec<_> = picture.templates.iter().collect();
     templates.sort_unstable_by_key(|(id, _)| **id);
-    for (id, count) in templates {
-        out.extend_from_slice(&id.0.to_le_bytes());
-        out.extend_from_slice(&count.count.to_le_bytes());
-        out.extend_from_slice(&count.first_seen.0.to_le_bytes());
-        out.extend_from_slice(&count.last_seen.0.to_le_bytes());
-    }
+    counts::write(templates.into_iter(), &mut out);
     out
 }
 
@@ -164,21 +159,15 @@ fn read_picture(bytes: &[u8]) -> Result<Picture, StateError> {
     let mut picture = Picture::default();
     picture.events_total = from.u64("events")?;
     picture.incidents_total = from.u64("incidents")?;
-    for _ in 0..from.length("templates counted", u32::MAX as usize, 32)? {
-        let id = TemplateId(from.u64("template id")?);
-        let count = TemplateCount {
-            count: from.u64("template count")?,
-            first_seen: Timestamp(from.i64("first seen")?),
-            last_seen: Timestamp(from.i64("last seen")?),
-        };
-        picture.templates.insert(id, count);
-    }
+    picture.templates = counts::read(&mut from)?;
     Ok(picture)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::counts::TemplateCount;
+    use crate::event::{TemplateId, Timestamp};
     use crate::storage::wal::SegmentSequence;
 
     #[test]
