@@ -375,7 +375,8 @@ fn short(number: f64) -> String {
 pub struct Verdict {
     /// `min(1, −log10 p / 6)`: 0.5 is one in a thousand, 1.0 one in a million.
     pub score: f64,
-    /// Probability of an event at least this odd under what was learned, in (0, 1].
+    /// Probability of an event at least this odd under what was learned, in (0, 1]: repeats are counted once, as far as that makes it no less than a
+    /// tenth of their share of all events.
     pub p_value: f64,
     /// `p_value` within `alert_budget`, as led by how many alerts there were; past the learning period, and not `suppressed`; or as `ruling` says.
     pub is_anomaly: bool,

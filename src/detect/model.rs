@@ -45,6 +45,10 @@ const VALUE_CAP: f32 = 20.0;
 /// Less is nothing odd, however calm the stream: where all events say nothing, one that says a little is seldom enough to be within any budget.
 const LEAST_ODD: f32 = 1.5;
 
+/// ln 10: repeats are counted once, so that an incident is not soon usual, but no event is told to be rarer than by this much beyond its share of all
+/// events. Where a template comes ten thousand times within the time it is held, nearly all events are repeats.
+const REPEATS_COUNT: f32 = std::f32::consts::LN_10;
+
 /// Evidence below this is nothing to be remembered as recent, nats.
 const LEAST_RECENT: f32 = 0.05;
 
@@ -52,7 +56,9 @@ const LEAST_RECENT: f32 = 0.05;
 const LEAST_COMBINED: f32 = 1.5;
 
 /// Of [`Model::checkpoint`]; counted up whenever its bytes, or what they mean, change.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
+/// Before the shares of all events were kept.
+const FORMAT_WITHOUT_SHARES: u32 = 4;
 const WHAT_FORMAT: &str = "format of the model";
 
 /// log2 of the streams whose recent evidence is remembered.
@@ -96,7 +102,7 @@ pub struct Scored {
     pub evidence: [f32; DETECTORS],
     /// The combined statistic T, nats.
     pub statistic: f32,
-    /// −ln of the share of past events with a T at least as large.
+    /// −ln of the share of past events with a T at least as large, repeats counted once, but no more than a tenth of the share of all.
     pub nats: f32,
     /// That share.
     pub p_value: f64,
@@ -127,6 +133,8 @@ pub struct Outbox {
     pub ranges: Vec<Vec<(f32, f32)>>,
     /// Events by bin of the calibration.
     pub bins: Vec<(u16, u32)>,
+    /// The same of all events, repeats too.
+    pub share_bins: Vec<(u16, u32)>,
     /// Time of the last.
     pub newest: Timestamp,
 }
@@ -243,6 +251,8 @@ pub struct Model {
     season: Season,
     calibrations: Calibrations<{ CALIBRATED.len() }>,
     calibration: Calibration,
+    /// The same of all events, repeats too.
+    shares: Calibration,
     threshold: Threshold,
     hold: Hold,
     templates: Vec<RecentOfTemplate>,
@@ -251,7 +261,30 @@ pub struct Model {
     newest: Timestamp,
     is_ready: bool,
     seen: Tally,
-    seen_bins: Box<[u32]>,
+    seen_bins: SeenBins,
+    seen_share_bins: SeenBins,
+}
+
+/// Events by bin since the lanes last exchanged them.
+#[derive(Debug, Clone)]
+struct SeenBins(Box<[u32]>);
+
+impl SeenBins {
+    fn new() -> Self {
+        Self(vec![0; BINS].into())
+    }
+
+    #[inline]
+    fn add(&mut self, statistic: f32) {
+        if let Some(events) = self.0.get_mut(calibration::bin(statistic)) {
+            *events = events.saturating_add(1);
+        }
+    }
+
+    fn take(&mut self) -> Vec<(u16, u32)> {
+        let bins = self.0.iter_mut().zip(0u16..).map(|(events, bin)| (bin, std::mem::take(events)));
+        bins.filter(|(_, events)| *events > 0).collect()
+    }
 }
 
 /// What detectors say of one event: before calibration those that are calibrated, after it all.
@@ -267,6 +300,10 @@ struct Judged {
     /// Of all but severity.
     strongest: f32,
     statistic: f32,
+    /// −ln of the share of past events that were no repeats and as odd: what the budget is about.
+    fresh: f32,
+    /// The most that the share of all events allows.
+    most: f32,
     nats: f32,
     p_value: f64,
 }
@@ -296,6 +333,7 @@ impl Model {
             season: Season::default(),
             calibrations: Calibrations::new(options.calibration_half_life_events, TailShape::DETECTOR),
             calibration: Calibration::new(options.calibration_half_life_events, TailShape::COMBINED),
+            shares: Calibration::new(options.calibration_half_life_events, TailShape::COMBINED),
             threshold: Threshold::new(options.alert_budget, options.calibration_half_life_events),
             hold: Hold::new(options.hold_secs),
             templates: Vec::new(),
@@ -304,7 +342,8 @@ impl Model {
             newest: Timestamp::default(),
             is_ready: false,
             seen: Tally::default(),
-            seen_bins: vec![0; BINS].into(),
+            seen_bins: SeenBins::new(),
+            seen_share_bins: SeenBins::new(),
             options,
         }
     }
@@ -323,19 +362,19 @@ impl Model {
         let state = self.state_at(input.timestamp);
         self.threshold.pass(input.timestamp);
         let may_alert = state == State::Ready && !input.is_muted;
-        let mut is_odd = may_alert && judged.statistic >= LEAST_ODD && self.threshold.is_odd(judged.nats);
+        let mut is_odd = may_alert && self.is_odd(&judged);
         if is_odd && self.excuse(input, &mut evidence, judged.leader()) {
             judged = self.judge(&evidence);
-            is_odd = judged.statistic >= LEAST_ODD && self.threshold.is_odd(judged.nats);
+            is_odd = self.is_odd(&judged);
         }
-        let Judged { statistic, nats, p_value, .. } = judged;
+        let Judged { statistic, fresh, nats, p_value, .. } = judged;
         // Of most events nobody asks what led.
-        let leader = if is_odd || nats >= LEAST_COMBINED { judged.leader() } else { DetectorKind::Rarity };
-        let suppressed = is_odd && self.hold.is_repeat(key(leader, input), input.timestamp, nats);
-        let is_fresh = self.calibrate(input, &evidence, nats, leader);
+        let leader = if is_odd || fresh >= LEAST_COMBINED { judged.leader() } else { DetectorKind::Rarity };
+        let suppressed = is_odd && self.hold.is_repeat(key(leader, input), input.timestamp, fresh);
+        let is_fresh = self.calibrate(input, &evidence, fresh, leader);
         let counts = if is_odd { !suppressed } else { is_fresh && !input.is_muted };
-        self.learn(if counts { statistic } else { 0.0 });
-        let is_anomaly = is_odd && !suppressed && self.threshold.is_over(nats);
+        self.learn(statistic, counts);
+        let is_anomaly = is_odd && !suppressed && self.threshold.is_over(fresh);
         if state == State::Ready {
             self.threshold.learn(is_anomaly);
         }
@@ -423,8 +462,17 @@ impl Model {
         let [a, b, c, d, e, f, g, h] = others;
         let sum = ((a + b) + (c + d)) + ((e + f) + (g + h)) + severity;
         let statistic = strongest + severity + SUM_WEIGHT * sum;
-        let (nats, p_value) = self.calibration.nats_and_probability(statistic);
-        Judged { weighted, strongest, statistic, nats, p_value }
+        let (fresh, probability) = self.calibration.nats_and_probability(statistic);
+        let most = self.shares.nats(statistic) + REPEATS_COUNT;
+        let is_within = fresh <= most;
+        let (nats, p_value) = if is_within { (fresh, probability) } else { (most, Calibration::probability(most)) };
+        Judged { weighted, strongest, statistic, fresh, most, nats, p_value }
+    }
+
+    /// Whether such an event alerts when it repeats none. What fills the budget in vain, since most of what is odd is held, must not make the usual odd.
+    #[inline]
+    fn is_odd(&self, judged: &Judged) -> bool {
+        judged.statistic >= LEAST_ODD && self.threshold.is_odd(judged.fresh) && judged.most >= self.threshold.limit()
     }
 
     #[inline]
@@ -450,12 +498,13 @@ impl Model {
         self.seen.add(input.slot, Seen { events: 1, weight });
     }
 
-    /// The statistic of an event that alerted, or would have; 0 for a repeat.
-    fn learn(&mut self, statistic: f32) {
+    /// The statistic of an event, which counts for the budget when it is no repeat.
+    fn learn(&mut self, statistic: f32, counts: bool) {
+        self.shares.learn(statistic);
+        self.seen_share_bins.add(statistic);
+        let statistic = if counts { statistic } else { 0.0 };
         self.calibration.learn(statistic);
-        if let Some(events) = self.seen_bins.get_mut(calibration::bin(statistic)) {
-            *events = events.saturating_add(1);
-        }
+        self.seen_bins.add(statistic);
     }
 
     /// Lets the detectors' calibrations learn what is no repeat; whether the combined statistic is none.
@@ -550,11 +599,11 @@ impl Model {
         let (counts, weights): (Vec<_>, Vec<_>) =
             self.seen.take().map(|(slot, seen)| ((slot, seen.events), seen.weight)).unzip();
         let ranges = |slot: &u32| self.numeric.ranges(*slot as usize).collect();
-        let bins = self.seen_bins.iter_mut().zip(0u16..).map(|(events, bin)| (bin, std::mem::take(events)));
         Outbox {
             weights,
             ranges: counts.iter().map(|(slot, _)| ranges(slot)).collect(),
-            bins: bins.filter(|(_, events)| *events > 0).collect(),
+            bins: self.seen_bins.take(),
+            share_bins: self.seen_share_bins.take(),
             newest: self.newest,
             counts,
         }
@@ -574,8 +623,8 @@ impl Model {
             self.rate.absorb(slot, outbox.newest.0, *events, *weight);
             self.numeric.absorb(slot, ranges);
         }
-        for (bin, events) in &outbox.bins {
-            self.calibration.absorb(usize::from(*bin).min(BINS - 1), *events);
+        for (calibration, bins) in [(&mut self.calibration, &outbox.bins), (&mut self.shares, &outbox.share_bins)] {
+            bins.iter().for_each(|(bin, events)| calibration.absorb(usize::from(*bin).min(BINS - 1), *events));
         }
         self.is_ready |= is_ready;
     }
@@ -629,6 +678,7 @@ impl Model {
         self.season.checkpoint(out);
         self.calibrations.checkpoint(out);
         self.calibration.checkpoint(out);
+        self.shares.checkpoint(out);
         self.threshold.checkpoint(out);
         self.hold.checkpoint(out);
         out.extend_from_slice(&(self.templates.len() as u32).to_le_bytes());
@@ -648,7 +698,7 @@ impl Model {
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), StateError> {
         let from = &mut StateReader::new(bytes);
         let format = from.u32(WHAT_FORMAT)?;
-        if format != FORMAT {
+        if ![FORMAT, FORMAT_WITHOUT_SHARES].contains(&format) {
             let (expected, found) = (FORMAT.to_string(), format.to_string());
             return Err(StateError::Impossible { what: WHAT_FORMAT, expected, found });
         }
@@ -666,6 +716,11 @@ impl Model {
         restored.season.restore(from)?;
         restored.calibrations.restore(from)?;
         restored.calibration.restore(from)?;
+        if format == FORMAT_WITHOUT_SHARES {
+            restored.shares = restored.calibration.clone();
+        } else {
+            restored.shares.restore(from)?;
+        }
         restored.threshold.restore(from)?;
         restored.hold.restore(from)?;
         for _ in 0..from.length("recent evidence", super::MOST_TEMPLATES, 4 * Recent::BYTES)? {
@@ -825,6 +880,44 @@ mod tests {
     }
 
     #[test]
+    fn a_score_stays_a_share_of_events_however_many_come_within_the_time_an_alert_is_held() {
+        let mut model = Model::new(OPTIONS);
+        let mut scores = Vec::new();
+        for n in 0..300_000u64 {
+            // Forty templates, some a thousandth as frequent as others, all within three seconds.
+            let slot = (0..40).find(|slot| n % (slot * slot + 2) == 0).unwrap_or(40);
+            let scored =
+                model.observe(&Input { slot: slot as usize, timestamp: Timestamp(n as i64 * 10), ..Input::default() });
+            if n >= 200_000 {
+                scores.push((scored.nats, scored.suppressed));
+            }
+        }
+        let share = |least: f32| scores.iter().filter(|(nats, _)| *nats >= least).count() as f64 / scores.len() as f64;
+        for least in [3.0f32, 5.0, 7.0] {
+            let promised = f64::from(-least).exp();
+            assert!(share(least) <= 12.0 * promised, "{} of {promised} at {least}", share(least));
+        }
+        let held = scores.iter().filter(|(_, suppressed)| *suppressed).count();
+        assert!(held <= scores.len() / 80, "{held}: a hundredth is within ten times the budget");
+    }
+
+    #[test]
+    fn what_was_learned_before_the_shares_were_kept_is_read() {
+        let mut model = Model::new(OPTIONS);
+        routine(&mut model, 0..5_000);
+        let (mut bytes, mut shares) = (Vec::new(), Vec::new());
+        model.checkpoint(&mut bytes);
+        model.shares.checkpoint(&mut shares);
+        let at = bytes.windows(shares.len()).rposition(|window| window == shares).unwrap();
+        bytes.drain(at..at + shares.len());
+        bytes[..4].copy_from_slice(&FORMAT_WITHOUT_SHARES.to_le_bytes());
+        let mut again = Model::new(OPTIONS);
+        again.restore(&bytes).unwrap();
+        assert_eq!((again.events(), again.shares.events()), (5_000, 5_000));
+        assert_eq!(again.observe(&input(5_000, 3)).statistic, model.observe(&input(5_000, 3)).statistic);
+    }
+
+    #[test]
     fn nothing_alerts_while_learning() {
         let mut model = Model::new(OPTIONS);
         routine(&mut model, 0..1_000);
@@ -871,6 +964,7 @@ mod tests {
         right.absorb(&outbox, |slot| Some(slot as usize), true);
         assert_eq!(right.events(), 3_000);
         assert!((right.decayed_count(3) / left.decayed_count(3) - 1.0).abs() < 0.1);
+        assert_eq!(right.shares.events(), 3_000);
         assert!(left.take_outbox().counts.is_empty());
     }
 }

@@ -38,7 +38,10 @@ impl Delta {
     }
 
     fn len(&self) -> usize {
-        self.seen.counts.len() + self.seen.bins.len() + self.seen.ranges.iter().map(Vec::len).sum::<usize>()
+        self.seen.counts.len()
+            + self.seen.bins.len()
+            + self.seen.share_bins.len()
+            + self.seen.ranges.iter().map(Vec::len).sum::<usize>()
     }
 }
 
@@ -248,6 +251,7 @@ mod tests {
             weights: vec![1.0; counts.len()],
             ranges: vec![Vec::new(); counts.len()],
             bins: vec![(0, 1)],
+            share_bins: vec![(0, 1)],
             newest: Timestamp::default(),
         };
         Delta { lane, ids: counts.into_iter().map(|(id, _)| id).collect(), seen, is_ready: false }

@@ -14,6 +14,7 @@ impl Model {
             self.rarity.join(&other.rarity, moves);
             self.rate.join(&other.rate, moves);
             self.calibration.join(&other.calibration);
+            self.shares.join(&other.shares);
             self.learned.elapsed_micros = self.learned.elapsed_micros.max(other.learned.elapsed_micros);
         }
         self.is_ready |= other.is_ready;
@@ -26,6 +27,7 @@ impl Model {
         self.rarity.settle();
         self.calibrations.settle();
         self.calibration.settle();
+        self.shares.settle();
     }
 }
 
