@@ -9,7 +9,7 @@ use oddline::event::{TemplateId, Verdict};
 use oddline::plugin::sample;
 use serde::Serialize;
 
-use super::report_text::cut;
+use super::report_text::{cut, more_templates};
 
 /// How to tell it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -105,7 +105,7 @@ impl Report {
         }
         let rest = most.count().saturating_sub(SHOWN);
         if rest > 0 {
-            let _ = writeln!(out, "and {rest} more templates: --sample-report json tells all");
+            let _ = writeln!(out, "and {}: --sample-report json tells all", more_templates(rest));
         }
         out
     }

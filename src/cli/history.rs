@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::error::CliError;
 use super::output::{self, OutputFormat};
-use super::report_text::{cut, grouped};
+use super::report_text::{cut, grouped, more_templates};
 use super::settings::{self, EngineArgs};
 use super::sparkline::sparkline;
 
@@ -193,7 +193,7 @@ impl Shown {
         }
         let left_out = self.templates_total - self.templates.len();
         if left_out > 0 {
-            text += &format!("\n{} more templates (--top shows more)\n", grouped(left_out as u64));
+            text += &format!("\n{} (--top shows more)\n", more_templates(left_out));
         }
         text
     }

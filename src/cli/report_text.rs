@@ -81,7 +81,7 @@ impl ReportText<'_> {
         if also.is_empty() {
             return Ok(());
         }
-        writeln!(f, "    and {} more templates of the same incident:", grouped(also.len() as u64))?;
+        writeln!(f, "    and {} of the same incident:", more_templates(also.len()))?;
         for other in also.iter().take(MOST_ALSO) {
             let Also { first_line, score, .. } = other;
             writeln!(f, "      {:>8}  {score:.2}  {}", first_line, cut(&other.template))?;
@@ -179,6 +179,12 @@ pub(crate) fn cut(text: &str) -> String {
         cut.push('…');
     }
     cut
+}
+
+/// `1 more template`, `1,234 more templates`.
+pub(crate) fn more_templates(number: usize) -> String {
+    let noun = if number == 1 { "template" } else { "templates" };
+    format!("{} more {noun}", grouped(number as u64))
 }
 
 /// A number with commas between thousands.

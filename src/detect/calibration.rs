@@ -35,6 +35,9 @@ impl TailShape {
     /// For the combined statistic.
     pub const COMBINED: Self = Self { events: 10.0, least_excess: 0.8, refresh_events: 256 };
 
+    /// For the same of all events: a bound may be a little late.
+    pub const SHARES: Self = Self { refresh_events: 1_024, ..Self::COMBINED };
+
     /// For one detector: its evidence is in nats already, and nats have a mean excess of one.
     pub const DETECTOR: Self = Self { events: 20.0, least_excess: 1.0, refresh_events: 1_024 };
 }
@@ -208,6 +211,12 @@ impl Calibration {
     /// Nothing seen yet: every p-value is 1.
     pub fn new(half_life_events: u64, shape: TailShape) -> Self {
         Self { pace: Pace::new(half_life_events), histogram: Histogram::new(shape) }
+    }
+
+    /// The same, read in another way.
+    pub(super) fn with_shape(mut self, shape: TailShape) -> Self {
+        self.histogram.shape = shape;
+        self
     }
 
     /// Events learned, ever.

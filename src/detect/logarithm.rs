@@ -2,23 +2,67 @@
 //!
 //! The system's own differ from one libc to the next, and so would what is learned.
 
+/// Fraction bits of a number, and the lowest of the range it is brought to: √½ … √2.
+const FRACTION: u32 = 0x007f_ffff;
+const SQRT_HALF: u32 = 0x3f35_04f3;
+
+/// Parts the range is divided into, by the upper bits of the fraction.
+const PARTS: usize = 128;
+const PART_BITS: u32 = 23 - PARTS.ilog2();
+
+/// A number in the middle of a part, one over it, and its logarithm.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    middle: f32,
+    inverse: f32,
+    ln: f32,
+}
+
+static TABLE: [Part; PARTS] = table();
+
+const fn table() -> [Part; PARTS] {
+    let mut parts = [Part { middle: 1.0, inverse: 1.0, ln: 0.0 }; PARTS];
+    let mut number = 0;
+    while number < PARTS {
+        let first = SQRT_HALF + ((number as u32) << PART_BITS);
+        let one = 1.0f32.to_bits();
+        // So that the logarithm of 1 is 0.
+        if one < first || one >= first + (1 << PART_BITS) {
+            let middle = f32::from_bits(first + (1 << (PART_BITS - 1)));
+            parts[number] = Part { middle, inverse: 1.0 / middle, ln: ln_by_series(middle as f64) as f32 };
+        }
+        number += 1;
+    }
+    parts
+}
+
+/// `ln x = 2 artanh s`, `s = (x − 1) / (x + 1)`, for x within √½ … √2: the term after the last is below 1e-18.
+const fn ln_by_series(x: f64) -> f64 {
+    let s = (x - 1.0) / (x + 1.0);
+    let mut sum = 0.0;
+    let mut power = 25.0;
+    while power >= 1.0 {
+        sum = sum * s * s + 1.0 / power;
+        power -= 2.0;
+    }
+    2.0 * s * sum
+}
+
 /// Natural logarithm of a positive, normal number, within 2 units in the last place or 1e-7, whichever is more.
 ///
-/// The fraction is brought to √½ … √2, where `ln m = 2 artanh s`, `s = (m − 1) / (m + 1)`; the series ends at s⁹, whose next term is below 3e-9.
+/// The fraction is brought to √½ … √2 and looked up by its upper bits (Tang, ACM TOMS 16, 1990); what it is beyond the middle of its part, which is
+/// exact, goes into three terms of a series, whose next is below 1e-9. Shorter than a division, and events wait for it.
 #[inline]
 pub(super) fn ln(x: f32) -> f32 {
-    const SQRT_HALF: u32 = 0x3f35_04f3;
-    const FRACTION: u32 = 0x007f_ffff;
     // High and low part of ln 2: the exponent times the high one is exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let shifted = x.to_bits().wrapping_add(1.0f32.to_bits() - SQRT_HALF);
     let exponent = ((shifted >> 23) as i32 - 127) as f32;
     let m = f32::from_bits((shifted & FRACTION) + SQRT_HALF);
-    let s = (m - 1.0) / (m + 1.0);
-    let z = s * s;
-    let series = z * (0.666_666_7 + z * (0.4 + z * (0.285_714_3 + z * 0.222_222_22)));
-    exponent * LN_2_HIGH + (s * 2.0 + (s * series + exponent * LN_2_LOW))
+    let Part { middle, inverse, ln } = TABLE[(shifted >> PART_BITS) as usize % PARTS];
+    let r = (m - middle) * inverse;
+    exponent * LN_2_HIGH + ((ln + exponent * LN_2_LOW) + (r + r * r * (r * 0.333_333_34 - 0.5)))
 }
 
 /// e^−x, within 1e-9 of itself; 0 beyond 700, 1 for what is not a number.

@@ -333,7 +333,7 @@ impl Model {
             season: Season::default(),
             calibrations: Calibrations::new(options.calibration_half_life_events, TailShape::DETECTOR),
             calibration: Calibration::new(options.calibration_half_life_events, TailShape::COMBINED),
-            shares: Calibration::new(options.calibration_half_life_events, TailShape::COMBINED),
+            shares: Calibration::new(options.calibration_half_life_events, TailShape::SHARES),
             threshold: Threshold::new(options.alert_budget, options.calibration_half_life_events),
             hold: Hold::new(options.hold_secs),
             templates: Vec::new(),
@@ -717,7 +717,7 @@ impl Model {
         restored.calibrations.restore(from)?;
         restored.calibration.restore(from)?;
         if format == FORMAT_WITHOUT_SHARES {
-            restored.shares = restored.calibration.clone();
+            restored.shares = restored.calibration.clone().with_shape(TailShape::SHARES);
         } else {
             restored.shares.restore(from)?;
         }
