@@ -48,6 +48,7 @@ const LEAST_ODD: f32 = 1.5;
 /// ln 10: repeats are counted once, so that an incident is not soon usual, but no event is told to be rarer than by this much beyond its share of all
 /// events. Where a template comes ten thousand times within the time it is held, nearly all events are repeats.
 const REPEATS_COUNT: f32 = std::f32::consts::LN_10;
+const REPEATS_SHARE: f64 = 0.1;
 
 /// Evidence below this is nothing to be remembered as recent, nats.
 const LEAST_RECENT: f32 = 0.05;
@@ -364,7 +365,7 @@ impl Model {
         let may_alert = state == State::Ready && !input.is_muted;
         let mut is_odd = may_alert && self.is_odd(&judged);
         if is_odd && self.excuse(input, &mut evidence, judged.leader()) {
-            judged = self.judge(&evidence);
+            judged = self.judge_again(&evidence);
             is_odd = self.is_odd(&judged);
         }
         let Judged { statistic, fresh, nats, p_value, .. } = judged;
@@ -451,22 +452,29 @@ impl Model {
         calibrated[DetectorKind::Sequence as usize] = nats(SEQUENCE);
     }
 
-    #[inline]
+    /// Within [`Self::observe`], so that evidence need not go through memory.
+    #[inline(always)]
     fn judge(&self, evidence: &Evidence) -> Judged {
         let weighted = self.weighted(&evidence.calibrated);
         let severity = weighted[DetectorKind::Severity as usize];
         let mut others = weighted;
         others[DetectorKind::Severity as usize] = 0.0;
-        let strongest = others.into_iter().fold(0.0, larger);
-        // Pairs first: the processor adds several at once.
+        // Pairs first: the processor compares and adds several at once.
         let [a, b, c, d, e, f, g, h] = others;
+        let strongest = larger(larger(larger(a, b), larger(c, d)), larger(larger(e, f), larger(g, h)));
         let sum = ((a + b) + (c + d)) + ((e + f) + (g + h)) + severity;
         let statistic = strongest + severity + SUM_WEIGHT * sum;
         let (fresh, probability) = self.calibration.nats_and_probability(statistic);
-        let most = self.shares.nats(statistic) + REPEATS_COUNT;
-        let is_within = fresh <= most;
-        let (nats, p_value) = if is_within { (fresh, probability) } else { (most, Calibration::probability(most)) };
+        let (share_nats, share) = self.shares.nats_and_probability(statistic);
+        let most = share_nats + REPEATS_COUNT;
+        let (nats, p_value) = if fresh <= most { (fresh, probability) } else { (most, share * REPEATS_SHARE) };
         Judged { weighted, strongest, statistic, fresh, most, nats, p_value }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn judge_again(&self, evidence: &Evidence) -> Judged {
+        self.judge(evidence)
     }
 
     /// Whether such an event alerts when it repeats none. What fills the budget in vain, since most of what is odd is held, must not make the usual odd.

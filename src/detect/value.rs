@@ -174,15 +174,15 @@ pub struct Values {
 impl Values {
     /// Of the texts at a line's wildcards; `wanted` has a bit for each whose word is asked for.
     pub fn of<'m>(texts: impl Iterator<Item = &'m [u8]>, wanted: u8) -> Self {
-        let mut values = Self::default();
-        let cells = values.numbers.iter_mut().zip(&mut values.words);
-        for (place, (text, (number, word))) in texts.zip(cells).enumerate() {
-            *number = number_of(text);
+        // In registers: eight bytes written one by one and read at once are waited for.
+        let (mut numbers, mut words) = (0u64, 0u64);
+        for (place, text) in texts.take(SLOTS).enumerate() {
+            numbers |= u64::from(number_of(text)) << (8 * place);
             if wanted >> place & 1 != 0 {
-                *word = word_of(text);
+                words |= u64::from(word_of(text)) << (8 * place);
             }
         }
-        values
+        Self { numbers: numbers.to_le_bytes(), words: words.to_le_bytes() }
     }
 
     /// As the log keeps them: the numbers, then the words.

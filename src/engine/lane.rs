@@ -221,7 +221,8 @@ impl Lane {
         }
         let measure = self.measure(observation.message, &scored);
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
-        let verdict = Verdict { measure, ruling, sample_ratio, ..self.verdict(&scored, found.id, event_id) };
+        let mut verdict = self.verdict(&scored, found.id, event_id);
+        (verdict.measure, verdict.ruling, verdict.sample_ratio) = (measure, ruling, sample_ratio);
         if verdict.is_anomaly {
             self.report(observation, &verdict, &scored);
         }

@@ -275,7 +275,7 @@ impl WalEncoder {
         if head & META_GIVEN != 0 {
             out.extend_from_slice(&meta);
         }
-        out.extend_from_slice(xor.to_le_bytes().get(statistic_bytes).unwrap_or_default());
+        put_first(out, (xor >> (8 * statistic_bytes.start)).to_le_bytes(), statistic_bytes.len());
         if has_values != 0 {
             put_values(out, &known.values, &event.values);
         }
@@ -371,5 +371,13 @@ fn put_values(out: &mut Vec<u8>, before: &[u8; VALUES], values: &[u8; VALUES]) {
         }
     }
     varint::put(out, bits);
-    out.extend_from_slice(changed.get(..count).unwrap_or_default());
+    put_first(out, changed, count);
+}
+
+/// Appends the first `count` bytes: all are written and the rest taken back, since a copy whose length is known takes an instruction.
+#[inline]
+fn put_first<const N: usize>(out: &mut Vec<u8>, bytes: [u8; N], count: usize) {
+    let length = out.len() + count;
+    out.extend_from_slice(&bytes);
+    out.truncate(length);
 }
