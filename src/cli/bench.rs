@@ -316,7 +316,7 @@ impl Stage for Score {
                     black_box(self.lane.tick(now));
                 }
             }
-            black_box(self.lane.observe(&Observation::new(line, now)));
+            black_box(&self.lane.observe(&Observation::new(line, now)));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::core::{ParkedLane, model_options};
 use super::error::EngineError;
-use super::incidents::{self, Circumstances};
+use super::incidents::{self, Circumstances, Reporter};
 use super::learned::Learned;
 use super::log::Log;
 use super::open::Inner;
@@ -115,8 +115,6 @@ pub struct Lane {
     sampler: Option<Sampler>,
     /// Changes of the feedback that this lane heeds.
     feedback_heeded: u64,
-    /// The rule that the event at hand meets by its fields.
-    field_rule: Option<u16>,
 }
 
 impl Lane {
@@ -146,7 +144,6 @@ impl Lane {
             sampler: inner.core.config.sampling.map(Sampler::new),
             has_rules: false,
             feedback_heeded: 0,
-            field_rule: None,
             inner,
         };
         lane.heed();
@@ -190,14 +187,15 @@ impl Lane {
     ///
     /// The first of all rules that an event meets decides; rules about templates are known here.
     pub fn observe_ruled(&mut self, observation: &Observation<'_>, rule: Option<u16>) -> Verdict {
-        self.field_rule = rule;
-        let verdict = self.observe(observation);
-        self.field_rule = None;
-        verdict
+        self.score(observation, rule)
     }
 
     /// Scores an event, then learns it. Never fails, never waits for another thread when the template is known.
     pub fn observe(&mut self, observation: &Observation<'_>) -> Verdict {
+        self.score(observation, None)
+    }
+
+    fn score(&mut self, observation: &Observation<'_>, field_rule: Option<u16>) -> Verdict {
         let found = match self.matcher.find(observation.message) {
             Some(found) => found,
             None => self.find_or_learn(observation),
@@ -207,7 +205,7 @@ impl Lane {
         }
         let severity = self.learned.severity(found.slot).unwrap_or_else(|| self.look_at(found.slot));
         let severity = observation.level.map_or(severity, |level| severity.with_level(level));
-        let ruling = self.ruling(found.slot);
+        let ruling = self.ruling(found.slot, field_rule);
         let input = self.input(observation, &found, severity, ruling);
         let mut scored = self.learned.observe(&input);
         if let Some(ruling) = ruling {
@@ -221,19 +219,22 @@ impl Lane {
         }
         let measure = self.measure(observation.message, &scored);
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
-        let mut verdict = self.verdict(&scored, found.id, event_id);
-        (verdict.measure, verdict.ruling, verdict.sample_ratio) = (measure, ruling, sample_ratio);
-        if verdict.is_anomaly {
-            self.report(observation, &verdict, &scored);
-        }
-        verdict
+        let verdict = Verdict { measure, ruling, sample_ratio, ..self.verdict(&scored, found.id, event_id) };
+        // Nothing is done with most verdicts after they were made: they are made where they are returned.
+        if scored.is_anomaly { self.reported(observation, verdict, &scored) } else { verdict }
     }
 
     /// Tells the journal of an incident.
     #[cold]
-    fn report(&mut self, observation: &Observation<'_>, verdict: &Verdict, scored: &Scored) {
+    fn reported(&mut self, observation: &Observation<'_>, verdict: Verdict, scored: &Scored) -> Verdict {
         let inner = Arc::clone(&self.inner);
-        let Some(reporter) = &inner.reporter else { return };
+        if let Some(reporter) = &inner.reporter {
+            self.report(reporter, observation, &verdict, scored);
+        }
+        verdict
+    }
+
+    fn report(&mut self, reporter: &Reporter, observation: &Observation<'_>, verdict: &Verdict, scored: &Scored) {
         let message = observation.message;
         let odd = scored.outlier.map(|outlier| outlier.place).or(scored.new_value);
         let odd = odd.and_then(|place| self.matcher.skeleton().variables(message).nth(place));
@@ -243,19 +244,19 @@ impl Lane {
             stream: incidents::stream_text(observation),
             message: MessagePart::new(reporter.mode(), message, parameters, odd),
             template: self.template_text(verdict.template).map(|text| text.to_string()).unwrap_or_default(),
-            rule: incidents::rule_text(&inner.core.config, verdict.ruling),
+            rule: incidents::rule_text(&self.inner.core.config, verdict.ruling),
             synthetic: false,
         };
         reporter.report(incidents::incident(verdict, circumstances));
     }
 
-    /// What overrides the score of an event of the slot's template, which was looked at.
+    /// What overrides the score of an event of the slot's template, which was looked at, and which meets a rule by its fields.
     #[inline]
-    fn ruling(&self, slot: Slot) -> Option<Ruling> {
-        if !self.has_rules && self.field_rule.is_none() {
+    fn ruling(&self, slot: Slot, field_rule: Option<u16>) -> Option<Ruling> {
+        if !self.has_rules && field_rule.is_none() {
             return None;
         }
-        let by_field = self.field_rule.and_then(|rule| self.inner.core.rules.ruling(rule));
+        let by_field = field_rule.and_then(|rule| self.inner.core.rules.ruling(rule));
         by_field.into_iter().chain(self.learned.ruling(slot)).min_by_key(|ruling| ruling.order())
     }
 
@@ -342,7 +343,7 @@ impl Lane {
         if self.has_rules && self.learned.severity(slot).is_none() {
             self.look_at(slot);
         }
-        self.ruling(slot).is_some_and(|ruling| !ruling.is_always())
+        self.ruling(slot, None).is_some_and(|ruling| !ruling.is_always())
     }
 
     /// The id of an event of oddline's own: that of the event before it, a moment later.

@@ -261,11 +261,13 @@ impl Component {
     /// Scores `event` and writes the fields to it.
     pub fn process(&mut self, event: &mut impl Event) -> Outcome {
         self.counts.events_total += 1;
-        let scored = guard(|| self.score(event)).unwrap_or_else(|_| {
+        // Filled in place: a verdict is large, and is not moved on its way to the event.
+        let mut scored = None;
+        if guard(|| self.score(event, &mut scored)).is_err() {
             self.panicked();
-            None
-        });
-        let outcome = guard(|| self.write(event, scored)).unwrap_or_else(|_| {
+            scored = None;
+        }
+        let outcome = guard(|| self.write(event, scored.as_ref())).unwrap_or_else(|_| {
             self.counts.panics_total += 1;
             Outcome { verdict: None, timestamp: None, stream: StreamKey::default(), written: Written::Failed }
         });
@@ -275,17 +277,17 @@ impl Component {
         outcome
     }
 
-    fn score(&mut self, event: &impl Event) -> Option<Scored> {
+    fn score(&mut self, event: &impl Event, scored: &mut Option<Scored>) {
         let now = self.shared.environment.clock.now();
         self.ready_lane(now);
         let Some(message) = event.read(Input::Message) else {
             self.counts.events_without_message_total += 1;
-            return None;
+            return;
         };
         let message = message.into_text();
         let Some(lane) = self.lane.as_mut() else {
             self.counts.events_unscored_total += 1;
-            return None;
+            return;
         };
         let layout = &*self.shared.layout;
         let timestamp = match layout.time {
@@ -304,20 +306,25 @@ impl Component {
             level: level.as_deref().and_then(|level| std::str::from_utf8(level).ok()),
             stream_name: (named.partitions > 0).then_some(&named),
         };
-        let verdict = lane.observe_ruled(&observation, self.shared.rules.first_met(event));
-        let wants_template = layout.detail != Fields::Minimal || layout.template_field.is_some();
-        let wants_parameters = layout.parameters && layout.detail != Fields::Minimal;
-        Some(Scored {
-            verdict,
+        let Scored { verdict, template, parameters, .. } = scored.insert(Scored {
+            verdict: lane.observe_ruled(&observation, self.shared.rules.first_met(event)),
             timestamp,
             stream: observation.stream,
-            template: if wants_template { lane.template_text(verdict.template) } else { None },
-            parameters: wants_parameters
-                .then(|| lane.parameters(&message).into_iter().map(|text| Cow::Owned(text.into_owned())).collect()),
-        })
+            template: None,
+            parameters: None,
+        });
+        let wants_template = layout.detail != Fields::Minimal || layout.template_field.is_some();
+        let wants_parameters = layout.parameters && layout.detail != Fields::Minimal;
+        if wants_template {
+            *template = lane.template_text(verdict.template);
+        }
+        if wants_parameters {
+            *parameters =
+                Some(lane.parameters(&message).into_iter().map(|text| Cow::Owned(text.into_owned())).collect());
+        }
     }
 
-    fn write(&self, event: &mut impl Event, scored: Option<Scored>) -> Outcome {
+    fn write(&self, event: &mut impl Event, scored: Option<&Scored>) -> Outcome {
         let detail = self.shared.layout.detail;
         let Some(scored) = scored else {
             let enrichment = Enrichment::unscored(detail, self.state());

@@ -36,7 +36,8 @@ pub struct Enrichment<'a> {
     synthetic: bool,
     state: State,
     reasons: SmallVec<[Cow<'a, str>; 4]>,
-    detectors: [(&'static str, f64); DETECTORS],
+    /// In nats, by detector; rounded for those who ask.
+    evidence: [f32; DETECTORS],
     template: Option<(TemplateId, &'a str)>,
     event_id: Option<EventId>,
     measure: Option<Measure>,
@@ -67,7 +68,7 @@ impl<'a> Enrichment<'a> {
             synthetic: false,
             state,
             reasons: SmallVec::new(),
-            detectors: DetectorKind::ALL.map(|kind| (kind.as_str(), 0.0)),
+            evidence: [0.0; DETECTORS],
             template: None,
             event_id: None,
             measure: None,
@@ -84,9 +85,7 @@ impl<'a> Enrichment<'a> {
             is_anomaly: verdict.is_anomaly,
             suppressed: verdict.suppressed,
             reasons: verdict.reasons().map(|reason| Cow::Borrowed(reason.as_str())).collect(),
-            detectors: DetectorKind::ALL.map(|kind| {
-                (kind.as_str(), verdict.evidence.get(kind as usize).map_or(0.0, |e| rounded(f64::from(*e))))
-            }),
+            evidence: verdict.evidence,
             template: template.map(|text| (verdict.template, text)),
             event_id: Some(verdict.event_id),
             measure: verdict.measure,
@@ -124,6 +123,11 @@ impl<'a> Enrichment<'a> {
         self.template.map(|(_, text)| text)
     }
 
+    fn detectors(&self) -> [(&'static str, f64); DETECTORS] {
+        DetectorKind::ALL
+            .map(|kind| (kind.as_str(), self.evidence.get(kind as usize).map_or(0.0, |nats| rounded(f64::from(*nats)))))
+    }
+
     /// Calls `write` with the name and value of each field this event gets, in the order of the table.
     pub fn for_each(&self, mut write: impl FnMut(&'static str, Value<'_>)) {
         let notable = self.is_anomaly || self.suppressed || self.synthetic;
@@ -138,7 +142,7 @@ impl<'a> Enrichment<'a> {
             FieldId::IsAnomaly => write(Value::Flag(self.is_anomaly)),
             FieldId::Reasons => write(Value::Texts(&self.reasons)),
             FieldId::State => write(Value::Text(self.state.as_str())),
-            FieldId::Detectors => write(Value::Numbers(&self.detectors)),
+            FieldId::Detectors => write(Value::Numbers(&self.detectors())),
             FieldId::Suppressed => write(Value::Flag(self.suppressed)),
             FieldId::Synthetic => write(Value::Flag(self.synthetic)),
             FieldId::Template => {
