@@ -211,24 +211,30 @@ fn ends_a_key(text: &[u8], equals: usize) -> bool {
 fn word_end(text: &[u8], start: usize, is_value: bool) -> (usize, u8) {
     let mut seen = 0;
     let mut at = start;
-    while let Some(&byte) = text.get(at) {
-        let bits = class::of(byte);
-        if bits & (class::DIGIT | class::LETTER | class::JOINER) == 0 {
-            break;
-        }
+    while seen & class::DIGIT == 0 && !is_value {
+        let Some((byte, bits)) = word_byte(text, at) else { return (at, seen) };
         seen |= bits;
         at += 1;
-        if seen & class::DIGIT != 0 || is_value {
-            continue;
-        }
         if byte == b':' || byte == b'/' {
-            break;
+            return (at, seen);
         }
         if byte == b'.' && text.get(at) == Some(&b'.') {
             return (at + text.iter().skip(at).take_while(|byte| **byte == b'.').count(), seen);
         }
     }
+    while let Some((_, bits)) = word_byte(text, at) {
+        seen |= bits;
+        at += 1;
+    }
     (at, seen)
+}
+
+/// A byte of a word, and its class bits.
+#[inline(always)]
+fn word_byte(text: &[u8], at: usize) -> Option<(u8, u8)> {
+    let byte = *text.get(at)?;
+    let bits = class::of(byte);
+    (bits & (class::DIGIT | class::LETTER | class::JOINER) != 0).then_some((byte, bits))
 }
 
 /// Letters and `_` alone: the value of a key may be one of a few words, and how many there are is not for one line to tell.
@@ -254,13 +260,12 @@ pub(super) fn is_bare_hex(word: &[u8]) -> bool {
 
 /// One run of one or two digits with a letter on both sides, and no other joiner than `.` and `-`.
 fn is_name(word: &[u8]) -> bool {
-    let Some(first) = word.iter().position(u8::is_ascii_digit) else { return false };
+    let Some(first) = word.iter().position(u8::is_ascii_digit).filter(|first| *first > 0) else { return false };
     let digits = word.iter().skip(first).take_while(|byte| byte.is_ascii_digit()).count();
     let after = word.get(first + digits..).unwrap_or_default();
     let letter = |byte: Option<&u8>| byte.is_some_and(|b| class::of(*b) & class::LETTER != 0);
     let plain = |byte: &u8| class::of(*byte) & class::LETTER != 0 || matches!(byte, b'.' | b'-');
     digits <= 2
-        && first > 0
         && letter(word.get(first - 1))
         && letter(after.first())
         && word.get(..first).is_some_and(|before| before.iter().all(plain))
@@ -284,15 +289,16 @@ fn path(text: &[u8]) -> Option<Range<usize>> {
     if [&b"./"[..], b"../", b"~/"].iter().any(|relative| body.starts_with(relative)) {
         return Some(start..end);
     }
-    let root = root(body)?;
+    let is_slash = |byte: &u8| class::of(*byte) & class::SLASH != 0;
+    if !body.get(root(body)?).is_some_and(is_slash) {
+        return None;
+    }
     // Not a search for both: what that is made ready with takes longer than most tokens.
     if memchr::memchr_iter(b'\\', body).any(|at| body.get(at + 1) == Some(&b'"')) {
         return None;
     }
-    let is_slash = |byte: &u8| class::of(*byte) & class::SLASH != 0;
-    let slashes = body.iter().filter(|byte| is_slash(byte)).count();
-    let has_query = body.contains(&b'?') && body.contains(&b'=');
-    ((slashes >= 2 || has_query) && body.get(root).is_some_and(is_slash)).then_some(start..end)
+    let has_second_slash = body.iter().filter(|byte| is_slash(byte)).nth(1).is_some();
+    (has_second_slash || body.contains(&b'?') && body.contains(&b'=')).then_some(start..end)
 }
 
 /// Where a path's first separator must stand: after `scheme:` or `X:`, or at the start.

@@ -10,7 +10,12 @@ pub(super) fn is_empty_pair(text: &[u8]) -> bool {
 }
 
 /// Length of the size unit a token begins with, when nothing but closing punctuation follows.
+#[inline]
 pub(super) fn size_unit(text: &[u8]) -> Option<usize> {
+    // Most short words are told by their first letter.
+    if !matches!(text.first()?, b'B' | b'K' | b'k' | b'M' | b'G' | b'T' | b'P') {
+        return None;
+    }
     let letters = text.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
     let closing = text.iter().skip(letters).all(u8::is_ascii_punctuation);
     let (unit, _) = text.split_at_checked(letters)?;
@@ -20,6 +25,7 @@ pub(super) fn size_unit(text: &[u8]) -> Option<usize> {
 }
 
 /// Length of a leading `HTTP/1.1`.
+#[inline]
 pub(super) fn protocol_version(text: &[u8]) -> Option<usize> {
     let version = text.strip_prefix(b"HTTP/")?;
     let digits = version.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b'.').count();
@@ -30,7 +36,7 @@ pub(super) fn protocol_version(text: &[u8]) -> Option<usize> {
 /// whose value tells what happened.
 pub(super) fn quoted_value(message: &[u8], start: usize, end: usize, max_bytes: usize) -> Option<Range<usize>> {
     let text = message.get(start..end)?;
-    let equals = memchr::memchr(b'=', text).filter(|at| *at > 0)?;
+    let equals = text.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
     let quote = *text.get(equals + 1).filter(|byte| matches!(byte, b'"' | b'\''))?;
     if is_telling(text.get(..equals)?) {
         return None;
