@@ -34,6 +34,7 @@ use super::learned::Learned;
 use super::open::{Engine, template_options};
 use super::picture::{LaneState, Picture};
 use super::sections;
+use super::source::{self, Source};
 use crate::config::Config;
 use crate::detect::joining::{Moved, Moves, Scope};
 use crate::detect::{Model, StateError, StateReader};
@@ -153,6 +154,20 @@ pub enum BaselineError {
         expected: String,
         /// The one found.
         found: String,
+    },
+    /// This oddline was built without what reads such a URL.
+    #[error("baseline {} needs an oddline built with the feature `{feature}`", path.display())]
+    NotBuilt {
+        /// The URL.
+        path: PathBuf,
+        /// The feature.
+        feature: &'static str,
+    },
+    /// A URL of no kind that is known.
+    #[error("baseline {}: expected a path, file://, s3://, gs://, az://, https:// or http://", path.display())]
+    Scheme {
+        /// What was given.
+        path: PathBuf,
     },
     /// The data dir holds no checkpoint to export.
     #[error("{} holds nothing learned yet: no checkpoint", path.display())]
@@ -419,13 +434,19 @@ impl Baseline {
         Ok(Self { manifest, store, counts, model })
     }
 
-    /// Reads a file.
+    /// Reads a file, or what a URL names ([`source`](super::source)).
     ///
     /// # Errors
-    /// As [`Self::from_bytes`], and when it cannot be read.
+    /// As [`Self::from_bytes`], when it cannot be read, and when this build does not read such a URL.
     pub fn read(fs: &dyn FileSystem, config: &Config, path: &Path) -> Result<Self, BaselineError> {
-        let bytes = fs.read(path).map_err(StorageError::io("read baseline", path))?;
-        Self::from_bytes(config, path, &bytes)
+        let bytes = Source::of(path)?.read(fs)?;
+        Self::from_bytes(config, &source::shown(path), &bytes)
+    }
+
+    fn read_fitting(fs: &dyn FileSystem, config: &Config, path: &Path) -> Result<Self, BaselineError> {
+        let baseline = Self::read(fs, config, path)?;
+        baseline.fits(config, &source::shown(path))?;
+        Ok(baseline)
     }
 
     /// Whether a host with this configuration can start from it; `path` is for the error.
@@ -467,39 +488,68 @@ impl Baseline {
     }
 }
 
-/// The baseline a data dir is to start from: that of the configuration, when no checkpoint was ever written there. What the log holds comes after it.
-pub(super) fn for_new(
-    fs: &dyn FileSystem,
-    config: &Config,
-    dir: Option<&Path>,
-) -> Result<Option<Baseline>, EngineError> {
-    let Some(path) = &config.baseline else { return Ok(None) };
-    let checkpoints = dir.map(|dir| checkpoint::list(fs, &dir.join("state"))).transpose()?.unwrap_or_default();
-    if !checkpoints.is_empty() {
-        return Ok(None);
-    }
-    let baseline = Baseline::read(fs, config, path)?;
-    baseline.fits(config, path)?;
-    Ok(Some(baseline))
+/// What a data dir starts from besides itself.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    pub(super) baseline: Option<Baseline>,
+    /// Why there is none though one is configured.
+    pub(super) failure: Option<String>,
 }
 
-/// Makes a new data dir, `config.data_dir`, of the baseline at `path`.
+/// The baseline a data dir is to start from: that of the configuration, when no checkpoint was ever written there. What the log holds comes after it.
+///
+/// # Errors
+/// When it cannot be had, unless it is elsewhere: see [`source`](super::source).
+pub(super) fn for_new(fs: &dyn FileSystem, config: &Config) -> Result<Given, EngineError> {
+    let Some(path) = &config.baseline else { return Ok(Given::default()) };
+    let is_elsewhere = Source::of(path)?.is_elsewhere();
+    if has_checkpoint(fs, config)? {
+        return Ok(Given::default());
+    }
+    match Baseline::read_fitting(fs, config, path) {
+        Ok(baseline) => Ok(Given { baseline: Some(baseline), failure: None }),
+        Err(error) if is_elsewhere => {
+            let failure = format!("{}: {error}", source::shown(path).display());
+            tracing::warn!(failure, "there is no baseline to start from: learning begins with nothing");
+            Ok(Given { baseline: None, failure: Some(failure) })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn has_checkpoint(fs: &dyn FileSystem, config: &Config) -> Result<bool, StorageError> {
+    let Some(dir) = &config.data_dir else { return Ok(false) };
+    Ok(!checkpoint::list(fs, &dir.join("state"))?.is_empty())
+}
+
+/// What the baseline of a configuration is, as a start now would use it; `None` when none is configured, or the data dir has a checkpoint.
+///
+/// # Errors
+/// When it cannot be had or does not fit, wherever it is.
+pub fn planned(fs: &dyn FileSystem, config: &Config) -> Result<Option<Manifest>, BaselineError> {
+    let Some(path) = &config.baseline else { return Ok(None) };
+    if has_checkpoint(fs, config)? {
+        return Ok(None);
+    }
+    Ok(Some(Baseline::read_fitting(fs, config, path)?.manifest))
+}
+
+/// Makes a new data dir, `config.data_dir`, of the baseline at `path`, which may be a URL.
 ///
 /// # Errors
 /// When the baseline is not accepted, or the data dir has learned already; neither is changed then.
 pub fn import(config: &Config, environment: super::Environment, path: &Path) -> Result<Manifest, BaselineError> {
-    let fs = Arc::clone(&environment.fs);
-    let config = Config { baseline: Some(path.to_owned()), ..config.clone() };
-    let baseline = Baseline::read(&*fs, &config, path)?;
-    baseline.fits(&config, path)?;
+    let baseline = Baseline::read_fitting(&*environment.fs, config, path)?;
     if let Some(dir) = &config.data_dir
-        && !is_new(&*fs, dir)?
+        && !is_new(&*environment.fs, dir)?
     {
         return Err(BaselineError::NotNew { path: dir.clone() });
     }
-    let engine = Engine::open(&config, environment).map_err(engine_error)?;
+    let manifest = baseline.manifest.clone();
+    let given = Given { baseline: Some(baseline), failure: None };
+    let engine = Engine::open_given(config, environment, None, given).map_err(engine_error)?;
     engine.close().map_err(engine_error)?;
-    Ok(baseline.manifest)
+    Ok(manifest)
 }
 
 /// Whether a data dir holds neither a checkpoint nor a log.

@@ -20,6 +20,7 @@
 //! | finding and repairing damage | `repair` | any, with nobody else on the data dir |
 //! | checkpoint sections as bytes | `sections`; counts by template `counts` | |
 //! | what was learned made portable: exported, merged, loaded | [`baseline`] | |
+//! | a baseline's place: a file or a URL | `source` | the one that opens |
 //! | engines of this process by data dir | `registry` | |
 //!
 //! # Way of an event
@@ -62,6 +63,7 @@ mod sampler;
 mod sealer;
 mod sections;
 mod seed;
+mod source;
 mod stats;
 pub mod story;
 mod texts;

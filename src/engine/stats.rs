@@ -53,6 +53,8 @@ pub struct Stats {
     pub storage_errors_total: u64,
     /// The failure persistence has not recovered from.
     pub failure: Option<String>,
+    /// Why the baseline that is configured could not be had when this engine was opened.
+    pub baseline_failure: Option<String>,
     /// The journal of incidents; none where there is none.
     pub journal: Option<JournalStats>,
 }
@@ -131,6 +133,7 @@ impl Core {
             wal_dropped_bytes_total: gauge(&self.gauges.wal_dropped_bytes_total),
             storage_errors_total: gauge(&self.gauges.storage_errors_total),
             failure: self.failure(),
+            baseline_failure: None,
             journal: None,
         }
     }
