@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::core::{ParkedLane, model_options};
 use super::error::EngineError;
@@ -486,7 +487,7 @@ impl Lane {
         if log.encoder.pending_bytes() > 0 {
             let bytes = log.encoder.take(core.spare_buffer());
             log.segment_bytes += bytes.len() as u64;
-            log.enqueue(Command::Append(self.number, bytes));
+            log.enqueue(Command::Append(self.number, bytes, Instant::now()));
         }
         log.offer(writer);
         if log.is_overflowing() {
@@ -521,7 +522,7 @@ impl Lane {
         let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return };
         let (next, rest, end) = log.begin_segment(self.inner.core.environment.clock.now());
         if !rest.is_empty() {
-            log.enqueue(Command::Append(self.number, rest));
+            log.enqueue(Command::Append(self.number, rest, Instant::now()));
         }
         log.enqueue(Command::Rotate { next, end });
         log.offer(writer);

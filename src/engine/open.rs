@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::baseline::{self, Given};
 use super::core::{Core, Lanes, ParkedLane, model_options};
 use super::error::EngineError;
-use super::feedback::{self, Feedback, FeedbackError};
+use super::feedback::{self, Feedback};
 use super::incidents::{self, Reporter};
 use super::lane::{FLAG_ANOMALY, FLAG_LIKE_INCIDENT, FLAG_MUTED, Lane};
 use super::learned::Learned;
@@ -127,7 +127,7 @@ impl Engine {
         closing: Option<Closing>,
     ) -> Result<Self, EngineError> {
         // Before anything is made: a baseline that is not accepted changes nothing.
-        let given = baseline::for_new(&*environment.fs, config)?;
+        let given = baseline::for_new(&environment, config)?;
         Self::open_given(config, environment, closing, given)
     }
 
@@ -154,7 +154,7 @@ impl Engine {
     /// As [`Self::open`].
     pub fn inspect(config: &Config, environment: Environment) -> Result<Self, EngineError> {
         let options = template_options(config)?;
-        let given = baseline::for_new(&*environment.fs, config)?;
+        let given = baseline::for_new(&environment, config)?;
         let inner = match config.data_dir.clone() {
             Some(dir) => {
                 let fs = Arc::new(Untouched(environment.fs));
@@ -394,7 +394,8 @@ impl<'a> Recovery<'a> {
     fn start_from(&mut self, given: Given) {
         self.report.baseline_failure = given.failure;
         let Some(baseline) = given.baseline else { return };
-        let start = baseline.start(self.config, TemplateOptions::clone(self.store.options()));
+        let start = baseline.start(self.config, TemplateOptions::clone(self.store.options()), given.now);
+        self.feedback = start.feedback;
         self.store = start.store;
         self.picture = start.picture;
         self.states.insert(start.lane.number, start.lane);
@@ -494,10 +495,8 @@ impl<'a> Recovery<'a> {
 
     /// The file counts, and the checkpoint's copy where it cannot be read.
     fn read_feedback(&mut self, fs: &dyn FileSystem, dir: &Path) {
-        let read = feedback::read_file(fs, dir).map_err(FeedbackError::from);
-        match read.and_then(|bytes| bytes.map(|bytes| feedback::decode_file(dir, &bytes)).transpose()) {
-            Ok(Some(feedback)) => self.feedback = feedback,
-            Ok(None) => {}
+        match feedback::of_file(fs, dir, self.feedback.clone()) {
+            Ok(feedback) => self.feedback = feedback,
             Err(error) => self.report.damaged_checkpoints.push(format!("feedback: {error}")),
         }
     }

@@ -1,7 +1,7 @@
 //! A bucket: S3, Google Cloud Storage, Azure Blob Storage and whatever else the `object_store` crate reaches.
 //!
-//! Credentials and requests are those of [`bucket`](crate::storage::bucket); what fails is the spool's business. Objects are created with a condition, that there is none of that key, where the store knows
-//! conditions; where it does not, an object written twice is written with the same bytes, which its key names.
+//! Credentials and requests are those of [`bucket`](crate::storage::bucket); what fails is the spool's business. Objects are created with a condition,
+//! that there is none of that key, where the store knows conditions; where it does not, an object written twice is written with the same bytes, which its key names.
 
 use std::path::PathBuf;
 use std::sync::Arc;
