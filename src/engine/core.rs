@@ -73,6 +73,8 @@ pub(super) struct Core {
     picture: Mutex<Picture>,
     lanes: Mutex<Lanes>,
     pub(super) gauges: Gauges,
+    /// Each checkpoint that was composed and is not written yet holds a clone.
+    pub(super) composed: Arc<()>,
     /// When this engine was opened.
     pub(super) started: Instant,
     /// The newest events.
@@ -84,6 +86,11 @@ pub(super) struct Core {
 }
 
 impl Core {
+    /// Checkpoints that were composed and are not written yet: megabytes each.
+    pub(super) fn checkpoints_waiting(&self) -> usize {
+        Arc::strong_count(&self.composed) - 1
+    }
+
     /// Notes what of the logs is not durable.
     pub(super) fn note_unsynced(&self, unsynced: &Unsynced) {
         let since = unsynced.since().map(|since| since.saturating_duration_since(self.started).as_micros() as u64 + 1);
@@ -120,6 +127,7 @@ impl Core {
             picture: Mutex::new(picture),
             lanes: Mutex::new(lanes),
             gauges: Gauges::default(),
+            composed: Arc::default(),
             started: Instant::now(),
             windows,
             spares: Mutex::default(),

@@ -44,6 +44,9 @@ pub const REOPEN_SECS: i64 = 5;
 /// Seconds between two such attempts at most.
 pub const MOST_REOPEN_SECS: i64 = 30;
 
+/// Checkpoints in memory at a time: one that is being written, and the next.
+const MOST_CHECKPOINTS_WAITING: usize = 2;
+
 /// Bytes after which a lane's buffer goes to the writer without waiting for a tick.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -613,10 +616,13 @@ impl Lane {
         }
     }
 
-    /// A request the writer has no room for is made again with the next segment or interval.
+    /// A request the writer has no room for is made again with the next segment or interval, as is one while others wait for a slow disk: each is
+    /// megabytes. One that is to end a degraded state is not put off, since those before it may be of before the new segment.
     fn request_checkpoint(&mut self) {
         self.fold();
-        if let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer)
+        let core = &self.inner.core;
+        let is_due = core.is_degraded() || core.checkpoints_waiting() < MOST_CHECKPOINTS_WAITING;
+        if let (true, Some(log), Some(writer)) = (is_due, &mut self.log, &self.inner.writer)
             && log.is_flowing()
         {
             self.checkpointed_events = self.learned.model.events();
