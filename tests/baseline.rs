@@ -9,6 +9,7 @@ use std::sync::Arc;
 use oddline::clock::ManualClock;
 use oddline::config::{Config, Mask};
 use oddline::engine::baseline::{self, Baseline, BaselineError};
+use oddline::engine::feedback::{FeedbackFile, Opinion, Said};
 use oddline::engine::{Engine, EngineError, Environment};
 use oddline::event::{Observation, StreamKey, Timestamp};
 use oddline::storage::{FileSystem, MemFs, StorageError};
@@ -334,6 +335,95 @@ fn a_difference_names_what_one_has_alone_and_whose_share_changed() {
     let nothing = learned(&config, "h3", &routine(3, 60)[..1]);
     let difference = baseline::diff(&config, &one, &nothing).unwrap();
     assert!(difference.only_in_first.len() > 5 && difference.only_in_second.is_empty());
+}
+
+#[test]
+fn a_file_url_is_a_path_and_a_url_of_no_known_kind_is_an_error() {
+    let fs = MemFs::new();
+    let path = put(&fs, "fleet", &learned(&Config::default(), "h1", &routine(1, 12_000)).to_bytes().unwrap());
+    let url = PathBuf::from(format!("file://{}", path.display()));
+    let engine = Engine::open(&Config { baseline: Some(url), ..Config::default() }, environment(&fs)).unwrap();
+    assert_eq!((engine.stats().state, engine.stats().baseline_failure), ("ready", None));
+    for url in ["ftp://fleet/web", "file:///baselines/none"] {
+        let config = Config { baseline: Some(url.into()), ..Config::default() };
+        let error = Engine::open(&config, environment(&fs)).unwrap_err();
+        assert!(matches!(error, EngineError::Baseline(_)), "{error}");
+    }
+}
+
+#[cfg(not(feature = "object-store"))]
+#[test]
+fn a_url_of_a_bucket_names_the_feature_it_needs() {
+    for url in ["s3://fleet/web", "gs://fleet/web", "az://fleet/web", "https://fleet.example/web"] {
+        let config = Config { baseline: Some(url.into()), ..Config::default() };
+        let error = Engine::open(&config, environment(&MemFs::new())).unwrap_err().to_string();
+        assert!(error.contains(url) && error.contains("`object-store`"), "{error}");
+    }
+}
+
+/// What a host learned on which users said something of the templates of these lines.
+fn told(host: &str, said: &[(&str, Opinion)]) -> Baseline {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = MemFs::new();
+    let config = Config { data_dir: Some(dir.path().to_owned()), ..Config::default() };
+    let engine = Engine::open(&config, environment(&fs)).unwrap();
+    live(&engine, &routine(1, 12_000));
+    for (at, (text, opinion)) in said.iter().enumerate() {
+        let template = engine.templates().into_iter().find(|template| template.text == *text).unwrap();
+        let (template_id, event_id) = (template.id.to_string(), Some("an-event-of-its-own".to_owned()));
+        let template = Some(template.text);
+        let said = Said { template_id, opinion: *opinion, template, event_id, said_at_ms: at as i64 };
+        FeedbackFile::edit(Arc::new(fs.clone()), dir.path(), Timestamp(START), |feedback| feedback.say(said)).unwrap();
+    }
+    engine.checkpoint().unwrap();
+    Baseline::of_engine(&engine, host).unwrap()
+}
+
+#[test]
+fn what_users_said_goes_along_and_a_flag_goes_over_an_acceptance() {
+    let config = Config::default();
+    let (empty, cache) = ("log is empty", "cache miss for key <*>");
+    let one = told("one", &[(empty, Opinion::Accept), (cache, Opinion::Accept)]);
+    let two = told("two", &[(empty, Opinion::Flag)]);
+    assert_eq!((one.manifest().feedback, two.manifest().feedback), (2, 1));
+    let bytes = |parts| merged(&config, parts).to_bytes().unwrap();
+    let again =
+        || (told("one", &[(empty, Opinion::Accept), (cache, Opinion::Accept)]), told("two", &[(empty, Opinion::Flag)]));
+    let backwards = again();
+    let fleet = bytes(vec![("one", one), ("two", two)]);
+    assert!(fleet == bytes(vec![("two", backwards.1), ("one", backwards.0)]), "whatever the order");
+    let fs = MemFs::new();
+    let path = put(&fs, "fleet", &fleet);
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { baseline: Some(path), data_dir: Some(dir.path().to_owned()), ..config };
+    for start in ["new", "again, from its checkpoint"] {
+        let engine = Engine::open(&config, environment(&fs)).unwrap();
+        let mut lane = engine.lane().unwrap();
+        let ruling = |lane: &mut oddline::Lane, text: &str| {
+            lane.observe(&Observation::new(text.as_bytes(), Timestamp(START))).ruling.map(|ruling| ruling.is_always())
+        };
+        assert_eq!(ruling(&mut lane, "log is empty"), Some(true), "{start}");
+        assert_eq!(ruling(&mut lane, "cache miss for key 7"), Some(false), "{start}");
+        lane.close().unwrap();
+        engine.close().unwrap();
+    }
+    let read = FeedbackFile::read(Arc::new(fs.clone()), dir.path()).unwrap();
+    assert!(read.feedback().said().iter().all(|said| said.event_id.is_none()), "events are a host's own");
+}
+
+#[test]
+fn a_baseline_of_before_it_carried_feedback_reads_and_one_without_any_has_the_same_sections() {
+    let bytes = learned(&Config::default(), "h1", &routine(1, 300)).to_bytes().unwrap();
+    let sections = oddline::storage::baseline::decode(Path::new("b"), &bytes).unwrap();
+    let names: Vec<&str> = sections.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["manifest", "templates", "counts", "model"]);
+    let mut manifest: serde_json::Value = serde_json::from_slice(&sections[0].1).unwrap();
+    manifest.as_object_mut().unwrap().remove("feedback");
+    let manifest = serde_json::to_vec(&manifest).unwrap();
+    let mut old: Vec<(&str, &[u8])> = sections.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    old[0].1 = &manifest;
+    let old = oddline::storage::baseline::encode(&old).unwrap();
+    assert_eq!(Baseline::from_bytes(&Config::default(), Path::new("old"), &old).unwrap().manifest().feedback, 0);
 }
 
 /// Where the streams of the shared evaluation are made, if they can be here.

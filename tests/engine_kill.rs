@@ -64,6 +64,10 @@ impl WriteFile for RecordedFile {
         let done = self.1.truncate(length);
         self.0.record(done)
     }
+
+    fn second(&self) -> io::Result<Box<dyn WriteFile>> {
+        Ok(Box::new(Self(self.0.clone(), self.1.second()?)))
+    }
 }
 
 impl FileSystem for Recorder {

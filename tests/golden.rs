@@ -1,11 +1,10 @@
-//! Data dirs as released versions wrote them, and as the current one does: each is opened, and holds what it held.
+//! Data dirs as each format wrote them, the current one among them: each is opened, and holds what it held.
 //!
 //! | directory | written by | holds |
 //! |---|---|---|
-//! | `golden/data-dir-1` | before L2 existed | two checkpoints, two segments of the log, two chunks of version 1 |
 //! | `golden/data-dir-2` | 0.1.0, by [`the_golden_data_dir_is_written_anew`] | two checkpoints, segments, L1 and an hour of L2 |
 //!
-//! Both saw 600 events of the same log; the last 200 are in the write-ahead log alone, as after `kill -9`. A format that changes gets a
+//! It saw 600 events of one log; the last 200 are in the write-ahead log alone, as after `kill -9`. A format that changes gets a
 //! directory of its own; none is ever written again once a version with it was released.
 
 #![allow(clippy::unwrap_used)]
@@ -101,11 +100,6 @@ fn opens(name: &str) {
 }
 
 #[test]
-fn a_data_dir_from_before_l2_opens_and_goes_on() {
-    opens("data-dir-1");
-}
-
-#[test]
 fn a_data_dir_of_the_current_version_opens_and_goes_on() {
     opens("data-dir-2");
 }
@@ -127,9 +121,6 @@ fn the_golden_files_have_the_versions_they_stand_for() {
         found
     };
     let expected = [
-        ("data-dir-1", ".chunk", version(b"ODLNCHK1", 1)),
-        ("data-dir-1", ".wal", version(b"ODLNWAL1", 1)),
-        ("data-dir-1", ".checkpoint", version(b"ODLNCKP1", 1)),
         ("data-dir-2", ".chunk", version(b"ODLNCHK2", 2)),
         ("data-dir-2", ".l2", version(b"ODLNCHK2", 2)),
         ("data-dir-2", ".wal", version(b"ODLNWAL1", 1)),

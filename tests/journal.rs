@@ -72,12 +72,13 @@ struct Flaky {
     inner: Arc<dyn ObjectStore>,
     is_away: AtomicBool,
     deletes_left: AtomicUsize,
+    gets: AtomicUsize,
 }
 
 impl Flaky {
     fn over(inner: &Arc<dyn ObjectStore>) -> Arc<Self> {
         let (is_away, deletes_left) = (AtomicBool::new(false), AtomicUsize::new(usize::MAX));
-        Arc::new(Self { inner: Arc::clone(inner), is_away, deletes_left })
+        Arc::new(Self { inner: Arc::clone(inner), is_away, deletes_left, gets: AtomicUsize::new(0) })
     }
 
     fn there(&self, what: &str) -> Result<(), StorageError> {
@@ -97,6 +98,7 @@ impl ObjectStore for Flaky {
 
     fn get(&self, key: &str) -> Result<Vec<u8>, StorageError> {
         self.there("get")?;
+        self.gets.fetch_add(1, Ordering::SeqCst);
         self.inner.get(key)
     }
 
@@ -487,6 +489,61 @@ fn only_what_is_asked_for_is_read() {
     assert_eq!(count(Reading { since: at(20), until: at(22), ..Reading::default() }), 4);
     assert_eq!(count(Reading { host: Some("h1".to_owned()), ..Reading::default() }), 48);
     assert_eq!(count(Reading { host: Some("h2".to_owned()), ..Reading::default() }), 0);
+}
+
+#[test]
+fn the_newest_are_had_without_opening_what_is_older() {
+    let fs = MemFs::new();
+    let store = local(&fs);
+    for host in ["h1", "h2"] {
+        let journal = start(&store, &fs, Options { host: host.to_owned(), ..options() });
+        // A thousand hours, and in each two objects of each host: an incident of its first and of its last second.
+        for late in [0, HOUR - 1_000_000] {
+            (0..1_000).for_each(|n| assert!(journal.push(incident(n, START + n as i64 * HOUR + late))));
+            journal.flush();
+        }
+    }
+    let counted = Flaky::over(&store);
+    let files: Arc<dyn FileSystem> = Arc::new(fs.clone());
+    // Not written yet, and old: it is not among the newest for being in memory.
+    let pending = [Arc::new(incident(77_777, START + HOUR / 2))];
+    let read = |reading: &Reading| {
+        counted.gets.store(0, Ordering::SeqCst);
+        journal::read(&*counted, (&files, Path::new("/spool")), ("h1", &pending), reading).unwrap()
+    };
+    let all = read(&Reading::default());
+    assert_eq!((all.incidents.len(), all.left_out, all.unread_objects), (4_001, 0, 0));
+    for (limit, hours) in [(1, 1), (3, 1), (4, 1), (5, 2), (100, 25)] {
+        let found = read(&Reading { limit: Some(limit), ..Reading::default() });
+        assert_eq!(found.incidents, all.incidents[4_001 - limit..], "the newest {limit}");
+        assert_eq!(counted.gets.load(Ordering::SeqCst), hours * 4, "objects opened for {limit}");
+        assert_eq!(found.unread_objects, 4_000 - hours as u64 * 4);
+    }
+    let of_one = read(&Reading { limit: Some(6), host: Some("h2".to_owned()), ..Reading::default() });
+    assert_eq!((of_one.incidents.len(), counted.gets.load(Ordering::SeqCst)), (6, 6));
+    let everything = read(&Reading { limit: Some(9_999), ..Reading::default() });
+    assert_eq!(everything.incidents, all.incidents);
+    let nothing = read(&Reading { limit: Some(0), ..Reading::default() });
+    assert_eq!((nothing.incidents.len(), counted.gets.load(Ordering::SeqCst)), (0, 0));
+    let of_no_stream = read(&Reading { limit: Some(1), stream: Some("elsewhere".to_owned()), ..Reading::default() });
+    assert_eq!((of_no_stream.incidents.len(), of_no_stream.unread_objects), (0, 0));
+}
+
+#[test]
+fn with_a_limit_what_is_held_is_bounded_in_bytes_too_and_the_newest_of_it_are_told() {
+    let fs = MemFs::new();
+    let store = local(&fs);
+    let files: Arc<dyn FileSystem> = Arc::new(fs.clone());
+    let large = |n: u64| {
+        let incident = incident(n, START + n as i64 * 1_000_000);
+        Arc::new(Incident { message: Some("x".repeat(1 << 20)), ..incident })
+    };
+    let pending: Vec<Arc<Incident>> = (0..100).map(large).collect();
+    let reading = Reading { limit: Some(100), ..Reading::default() };
+    let found = journal::read(&*store, (&files, Path::new("/spool")), ("h1", &pending), &reading).unwrap();
+    assert!((50..64).contains(&found.incidents.len()), "{}", found.incidents.len());
+    assert_eq!(found.incidents.len() as u64 + found.left_out, 100);
+    assert_eq!(found.incidents.last().unwrap().1, *pending[99]);
 }
 
 #[test]

@@ -335,3 +335,46 @@ async fn garbage_and_senders_that_stop_sending_harm_nobody() {
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("receive_timeout_secs"), "{answer}");
     assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
 }
+
+/// A reader of a pipe waits until somebody writes.
+fn a_pipe_in_the_journal(data: &std::path::Path) -> std::path::PathBuf {
+    let hour = data.join("journal/host=h1/date=2026-11-21/hour=12");
+    std::fs::create_dir_all(&hour).unwrap();
+    let pipe = hour.join("0-00000000.ndjson");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    pipe
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_than_two_requests_read_the_journal_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let pipe = a_pipe_in_the_journal(&data);
+    let config = Config { data_dir: Some(data), ..Config::default() };
+    let sidecar = Sidecar::start(config, Options { http: Some(http_options()), ..Options::default() }).await;
+    let address = sidecar.http.unwrap();
+    let ask = move || request(address, Method::GET, "/v1/incidents", &[], Bytes::new());
+    // One that waits for the pipe has its place, also when nobody waits for its answer any more.
+    let mut waiting = 0;
+    let refused = loop {
+        match tokio::time::timeout(Duration::from_secs(2), ask()).await {
+            Ok(answer) => break answer,
+            Err(_) => waiting += 1,
+        }
+        assert!(waiting <= 2, "a third one reads");
+    };
+    assert_eq!((waiting, refused.status), (2, StatusCode::SERVICE_UNAVAILABLE), "{}", refused.body);
+    let health = get(&sidecar, "/health").await;
+    assert_eq!(health.status, StatusCode::OK, "others are answered");
+    // Who comes later does not see the pipe; who reads it finds its end, and makes room.
+    let aside = dir.path().join("pipe");
+    std::fs::rename(&pipe, &aside).unwrap();
+    let answered = loop {
+        drop(std::fs::OpenOptions::new().read(true).write(true).open(&aside).unwrap());
+        let answer = ask().await;
+        if answer.status != StatusCode::SERVICE_UNAVAILABLE {
+            break answer;
+        }
+    };
+    assert_eq!(answered.status, StatusCode::OK, "{}", answered.body);
+}

@@ -23,6 +23,7 @@ const WARM_UP_SECONDS: u64 = 4_800;
 /// Of the events of a second, in the warm-up.
 const WARM_UP_PART: u64 = 8;
 const MIB: u64 = 1 << 20;
+const LANES: usize = 2;
 
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -75,7 +76,7 @@ fn soak(events: u64, cap: u64) -> Vec<Minute> {
         ..Config::default()
     };
     let engine = Engine::open(&config, Environment { clock: clock.clone(), fs: Arc::new(RealFs) }).unwrap();
-    let mut lanes: Vec<Lane> = (0..2).map(|_| engine.lane().unwrap()).collect();
+    let mut lanes: Vec<Lane> = (0..LANES).map(|_| engine.lane().unwrap()).collect();
     let each_second = events / SECONDS;
     let mut text = String::new();
     let (mut minutes, mut degraded) = (Vec::new(), 0);
@@ -92,7 +93,7 @@ fn soak(events: u64, cap: u64) -> Vec<Minute> {
                 stream: StreamKey(n / 3 % 8),
                 ..Observation::new(text.as_bytes(), Timestamp(now + within))
             };
-            lanes[(n % 2) as usize].observe(&observation);
+            lanes[n as usize % LANES].observe(&observation);
         }
         clock.set(Timestamp(now + 1_000_000));
         lanes.iter_mut().for_each(|lane| drop(lane.tick(Timestamp(now + 1_000_000))));
@@ -147,7 +148,9 @@ fn mean(minutes: &[Minute], of: impl Fn(&Minute) -> u64) -> f64 {
 fn two_hours_of_few_events_pass_through_everything() {
     let minutes = soak(SECONDS * 40, 16 * MIB);
     assert!(minutes.iter().all(|minute| minute.disk <= 16 * MIB));
-    assert_eq!(minutes.first().unwrap().files, minutes.last().unwrap().files);
+    let files = |minutes: &[Minute]| minutes.iter().map(|minute| minute.files).min().unwrap();
+    let (first, last) = minutes.split_at(minutes.len() / 2);
+    assert!(files(last) <= files(first) + LANES, "{} files, then {}", files(first), files(last));
 }
 
 #[test]
@@ -168,5 +171,8 @@ fn two_hours_of_100_million_events_leave_memory_flat_and_the_disk_within_its_cap
     }
     let disk = minutes.iter().map(|minute| minute.disk).max().unwrap();
     assert!(disk <= cap, "{disk} bytes on disk");
-    assert!(last.iter().all(|minute| minute.files <= first.iter().map(|minute| minute.files).max().unwrap()));
+    // What is open for a moment (a segment that is read, a checkpoint, a log that is synced) comes and goes: a leak would raise the least.
+    let least = |minutes: &[Minute]| minutes.iter().map(|minute| minute.files).min().unwrap();
+    println!("files: at least {} open in the first tenth, {} in the last", least(first), least(last));
+    assert!(least(last) <= least(first) + LANES, "{} files, then {}", least(first), least(last));
 }

@@ -15,13 +15,14 @@ const MANIFEST: &[u8] =
 fuzz_target!(|data: &[u8]| {
     let (config, path) = (Config::default(), Path::new("fuzz"));
     drop(Baseline::from_bytes(&config, path, data));
-    for name in ["manifest", "templates", "counts", "model"] {
+    for name in ["manifest", "templates", "counts", "model", "feedback"] {
         let part = |own: &str, usual: &'static [u8]| if own == name { data.to_vec() } else { usual.to_vec() };
         let sections = [
             ("manifest", part("manifest", MANIFEST)),
             ("templates", part("templates", &[0; 32])),
             ("counts", part("counts", &[0; 4])),
             ("model", part("model", &[])),
+            ("feedback", part("feedback", b"[]")),
         ];
         let sections = sections.each_ref().map(|(name, bytes)| (*name, bytes.as_slice()));
         let Ok(bytes) = baseline::encode(&sections) else { continue };

@@ -29,14 +29,16 @@ pub(crate) struct BaselineArgs {
 const EXAMPLES: &str = "\
 A baseline is what a host learned, in one file: templates with their ids, counts, what the detectors learned, the calibration. A host that starts from \
 one is ready at once. Merged baselines know what all their hosts know: templates are unified by structure, counts added, calibrations pooled; the order \
-of the files does not matter, and the same state gives the same bytes. Masks and limits of a line must be the same everywhere. Silences, alerts held, \
-feedback and history are a host's own and stay there.
+of the files does not matter, and the same state gives the same bytes. Masks and limits of a line must be the same everywhere. Silences, alerts held \
+and history are a host's own and stay there; what users accepted or flagged goes along, a flag before an acceptance. A baseline \
+that is read may be a URL: s3://, gs://, az://, https:// with the feature object-store, file:// always.
 
 Examples:
   oddline baseline export web1.baseline --data-dir /var/lib/oddline   also while an agent runs: then its newest checkpoint
   oddline baseline merge web1.baseline web2.baseline web3.baseline -o web.baseline
   oddline baseline diff web.baseline web4.baseline
-  oddline baseline import web.baseline --data-dir /var/lib/oddline    on a new host; or `baseline: web.baseline` in its configuration";
+  oddline baseline import web.baseline --data-dir /var/lib/oddline    on a new host; or `baseline: web.baseline` in its configuration
+  oddline baseline show s3://fleet/web.baseline";
 
 #[derive(Debug, Subcommand)]
 enum Action {
@@ -181,6 +183,9 @@ fn show(file: &Path, top: usize, format: OutputFormat) -> Result<(), CliError> {
         return output::print_json(&Shown { manifest, all_templates });
     }
     let mut text = summary(file, manifest);
+    if manifest.feedback > 0 {
+        let _infallible = writeln!(text, "{} templates accepted or flagged by users", grouped(manifest.feedback));
+    }
     let _infallible = writeln!(text, "written by oddline {}, tokeniser {}\n", manifest.oddline, manifest.tokeniser);
     for origin in &manifest.origins {
         let (events, incidents) = (grouped(origin.events), grouped(origin.incidents));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use oddline::config::{Config, Durability};
+use oddline::engine::baseline::{self, Manifest};
 use oddline::engine::incidents;
 use oddline::engine::repair::{self, DamagedFile};
 use oddline::engine::{Engine, EngineError, Environment, RecoveryReport};
@@ -100,6 +101,7 @@ fn examine(config: &Config, findings: &mut Findings) -> Result<(), CliError> {
     let Some(dir) = config.data_dir.as_deref() else {
         return Err(CliError::Usage("name the data dir: --data-dir DIR, or a --config FILE with data_dir"));
     };
+    findings.checks.extend(baseline(config));
     if !dir.exists() {
         findings.checks.push(Check::new("data dir", can_be_made(dir)));
         return Ok(());
@@ -116,6 +118,18 @@ fn examine(config: &Config, findings: &mut Findings) -> Result<(), CliError> {
         findings.checks.push(Check::new::<CliError>("a crash now", Ok(at_stake(config, &findings.recovery))));
     }
     Ok(())
+}
+
+/// Reads the baseline that a start now would begin with.
+fn baseline(config: &Config) -> Option<Check> {
+    config.baseline.as_ref()?;
+    let planned = baseline::planned(&RealFs, config).map(|planned| match planned {
+        Some(Manifest { templates, events, origins, .. }) => {
+            format!("{templates} templates, {events} events of {} hosts: what a start now begins with", origins.len())
+        }
+        None => "not looked at: the data dir has a checkpoint".to_owned(),
+    });
+    Some(Check::new("baseline", planned))
 }
 
 /// Reads every object of the journal.

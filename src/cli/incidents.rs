@@ -116,19 +116,22 @@ pub(crate) fn run(args: &IncidentsArgs) -> Result<(), CliError> {
             .map(|text| moment(text, now).ok_or_else(|| CliError::NotATime { text: text.to_owned() }))
             .transpose()
     };
-    let reading = Reading { since: time(&args.since)?, until: time(&args.until)?, host: args.host.clone() };
+    let reading = Reading {
+        since: time(&args.since)?,
+        until: time(&args.until)?,
+        host: args.host.clone(),
+        stream: args.stream.clone(),
+        limit: (args.top > 0).then_some(args.top),
+    };
     let found = incidents::read(&config, &fs(), &reading)?;
     tell_damage(&found);
-    let wanted = |row: &&(String, Incident)| args.stream.as_ref().is_none_or(|stream| row.1.stream == *stream);
-    let rows: Vec<&(String, Incident)> = found.incidents.iter().filter(wanted).collect();
-    let left_out = if args.top == 0 { 0 } else { rows.len().saturating_sub(args.top) };
-    let shown = rows.get(left_out..).unwrap_or_default();
+    let shown = &found.incidents;
     match args.format {
         OutputFormat::Json => {
             let rows: Vec<Row<'_>> = shown.iter().map(|(host, incident)| Row { host, incident }).collect();
             output::print_json(&rows)
         }
-        OutputFormat::Text => print_text(shown, left_out),
+        OutputFormat::Text => print_text(&found),
     }
 }
 
@@ -140,20 +143,31 @@ pub(super) fn tell_damage(found: &Found) {
     found.damaged_objects.iter().for_each(|damaged| output::warn(format_args!("not read: {damaged}")));
 }
 
-fn print_text(rows: &[&(String, Incident)], left_out: usize) -> Result<(), CliError> {
-    if rows.is_empty() {
+fn print_text(found: &Found) -> Result<(), CliError> {
+    if found.incidents.is_empty() {
         return output::print("no incidents");
     }
     let mut out = Output::stdout();
-    for (host, incident) in rows {
+    for (host, incident) in &found.incidents {
         out.buffer().extend_from_slice(line(host, incident).as_bytes());
         out.appended()?;
     }
     out.flush()?;
-    if left_out > 0 {
-        output::note(&format!("{} older ones are left out (--top 0 shows all)\n", grouped(left_out as u64)));
+    if let Some(older) = older(found) {
+        output::note(&format!("{older} (--top 0 shows all)\n"));
     }
     Ok(())
+}
+
+/// What there is besides, as far as it was looked at.
+fn older(found: &Found) -> Option<String> {
+    let (left_out, unread) = (grouped(found.left_out), grouped(found.unread_objects));
+    match (found.left_out, found.unread_objects) {
+        (0, 0) => None,
+        (_, 0) => Some(format!("{left_out} older ones are left out")),
+        (0, _) => Some(format!("older ones in {unread} objects are left out")),
+        _ => Some(format!("{left_out} older ones are left out, and those of {unread} objects")),
+    }
 }
 
 fn line(host: &str, incident: &Incident) -> String {

@@ -103,6 +103,9 @@ impl Scoring {
         let mut component = Component::new(config, Environment::system())?;
         // Left alone it would open the data dir at the first event, and go on without one.
         component.open()?;
+        if let Some(failure) = component.engine().and_then(|engine| engine.recovery().baseline_failure.clone()) {
+            output::warn(format_args!("there is no baseline to start from, learning begins with nothing: {failure}"));
+        }
         if let Some(engine) = component.engine().filter(|engine| engine.recovery().is_damaged()) {
             let damage = doctor::damage(engine.recovery());
             output::warn(format_args!("the data dir is damaged, the rest of it was restored: {damage}"));

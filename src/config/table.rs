@@ -46,6 +46,8 @@ impl Mask {
 pub enum Shape {
     /// A path in the file system.
     FilePath,
+    /// A path in the file system, or a URL.
+    FilePathOrUrl,
     /// Path of a field of the event, parts joined by dots: `message`, `log.level`.
     FieldPath,
     /// Path of a field that oddline writes: identifiers joined by dots.
@@ -67,7 +69,7 @@ impl Shape {
     /// What the whole text must match, in the syntax that Rust and JSON Schema share.
     pub(super) const fn pattern(self) -> &'static str {
         match self {
-            Self::FilePath => r"^[^\x00]+$",
+            Self::FilePath | Self::FilePathOrUrl => r"^[^\x00]+$",
             Self::FieldPath => r"^[^\x00-\x1f\x7f-\x9f]+$",
             Self::Target => r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$",
             Self::Line => r"^[^\x00\n\r]*[^\x00-\x20][^\x00\n\r]*$",
@@ -78,7 +80,7 @@ impl Shape {
     /// The longest text, in characters.
     pub(super) const fn max_chars(self) -> Option<usize> {
         match self {
-            Self::FilePath => None,
+            Self::FilePath | Self::FilePathOrUrl => None,
             Self::FieldPath | Self::Target => Some(Self::FIELD_CHARS),
             Self::StoreUrl => Some(Self::URL_CHARS),
             Self::Line => Some(Self::LINE_CHARS),
@@ -88,6 +90,7 @@ impl Shape {
     pub(super) fn accepted(self) -> String {
         match self {
             Self::FilePath => "a path".to_owned(),
+            Self::FilePathOrUrl => "a path or a URL".to_owned(),
             Self::FieldPath => {
                 format!("a field path of 1 to {} characters, none a control character", Self::FIELD_CHARS)
             }
@@ -106,6 +109,7 @@ impl Shape {
     pub(super) fn plural(self) -> &'static str {
         match self {
             Self::FilePath => "paths",
+            Self::FilePathOrUrl => "paths or URLs",
             Self::FieldPath => "field paths",
             Self::Target => "target paths",
             Self::Line => "lines",
@@ -294,9 +298,11 @@ macro_rules! settings {
 settings! {
     /// Directory for everything learned, so that it survives a restart. Unset: kept in memory only.
     data_dir: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/var/lib/oddline".into());
-    /// A baseline (`oddline baseline export`) to start from when nothing was learned yet: a data dir without a checkpoint, or none. One that is damaged, or of
-    /// other masks or limits of a line, is an error. Once there is a checkpoint it is not looked at.
-    baseline: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/etc/oddline/fleet.baseline".into());
+    /// A baseline (`oddline baseline export`) to start from when nothing was learned yet: a data dir without a checkpoint, or none. A path or a URL: `file:///`, or
+    /// (built with the feature `object-store`, credentials from the environment) `s3://`, `gs://`, `az://`, `https://`. A file that is missing, damaged, or of
+    /// other masks or limits of a line, is an error; behind a URL it is not: the host starts with nothing learned, and tells so in its log, in
+    /// `stats` and in `doctor`. A URL is given 30 seconds, and either 256 MiB. Once there is a checkpoint it is not looked at.
+    baseline: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePathOrUrl), unit "", sample Some("/etc/oddline/fleet.baseline".into());
     /// How much may be called an anomaly: a share of events, or alerts in a stretch of time (`"5/hour"`, each scoring thread; by the events' time, as far
     /// as there is something to alert of). The threshold on the p-value is this share, led by how many alerts there were.
     alert_budget: AlertBudget = AlertBudget::Share(0.001), Kind::Budget, unit "";

@@ -9,6 +9,8 @@
 //!
 //! A budget may also be a number of alerts an hour. It is then the share that this is of the events that come in an hour, by the events' time.
 
+mod join;
+
 use super::extremes::{larger, smaller};
 use super::rate::OUTAGE_SECS;
 use super::{StateError, StateReader};
@@ -44,6 +46,9 @@ const MOST_LOWERED: f32 = 1.5;
 /// The speed of events is that of the last hour or two.
 const SPEED_SECS: f64 = 3_600.0;
 
+/// No event was seen on this host.
+const NEVER: i64 = i64::MIN;
+
 /// Events between two looks at how fast they come.
 const LOOK_EVENTS: u32 = 64;
 
@@ -63,7 +68,7 @@ impl Speed {
         if self.unlooked < LOOK_EVENTS && self.events > 0.0 {
             return None;
         }
-        let gap = if self.events > 0.0 { now.0.saturating_sub(self.last) } else { 0 };
+        let gap = if self.events > 0.0 && self.last != NEVER { now.0.saturating_sub(self.last) } else { 0 };
         let most = OUTAGE_SECS.saturating_mul(1_000_000).saturating_mul(i64::from(self.unlooked));
         self.secs += gap.clamp(0, most) as f64 * 1e-6;
         self.events += f64::from(self.unlooked);

@@ -11,9 +11,14 @@
 //! | categorical | sets united; a value that only one had counts as just grown |
 //! | sequence | counts of pairs and triples added, surprisals averaged |
 //! | calibrations | histograms added: pooled |
-//! | seasons | left out: at which hours what comes is a host's own |
-//! | the threshold led by past alerts | left out: each host leads its own |
-//! | silence, holds, the last events of streams | left out: when an event was last seen is a host's own |
+//! | seasons | hours united, the newest where they do not fit; of an hour the higher level |
+//! | the threshold led by past alerts | the correction averaged by events, as are the events an hour; between lanes left out: each leads its own |
+//! | silence | left out: see below |
+//! | holds, the last events of streams | left out: when an event was last seen is a host's own |
+//!
+//! **Silence** is not joined, though how regular a template is on a fleet could be had. What a silence says is that something stopped *here*: a host that was
+//! given another role, or whose heartbeat is set to another interval, would alert for what it was never meant to do, and nobody could have
+//! taught it otherwise. What it would gain is little: a series is regular after a hundred gaps, which a heartbeat of seconds has in minutes.
 //!
 //! Nothing here depends on slots being the same: [`Moved`] tells where each template of the other model is in this one. Joined in the same
 //! order the result is the same to the bit; in another order it may round otherwise.

@@ -6,6 +6,8 @@
 //!
 //! Hours are those of UTC, by the events' time. Some 2,000 profiles of 120 bytes are kept; of those the ones unseen for longest make room.
 
+mod join;
+
 use super::logarithm::ln;
 use super::streams::Streams;
 use super::table::hash;

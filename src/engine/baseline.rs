@@ -9,10 +9,13 @@
 //! | `templates` | see [`TemplateStore::portable`] |
 //! | `counts` | count `u32`, then of each template, by id: id `u64`, count `u64`, first and last seen `i64` |
 //! | `model` | one lane's [`Model::checkpoint`](crate::detect::Model::checkpoint), by the slots of `templates` |
+//! | `feedback` | what users said of templates, see [`feedback`](super::feedback); only when there is any |
 //!
 //! # What is kept, what is not
-//! Templates with ids and aliases, events by template, what the detectors learned ([`joining`](crate::detect::joining)), the calibrations. Left out is
-//! what is of one host or moment: silences, alerts held, streams, feedback, history, incidents. Several lanes of one engine become one.
+//! Templates with ids and aliases, events by template, what the detectors learned ([`joining`](crate::detect::joining)), the calibrations, the hours
+//! at which what is usual, what users said (a flag on one host goes over an acceptance on another). Left out is what is of one host or moment:
+//! silences, alerts held, streams, history, incidents. Several lanes of one engine become one. What was usual at an hour of the week is so
+//! on the host that starts from it, however old the file is.
 //!
 //! # Guarantees
 //! - The same state gives the same bytes: there is no clock in it. Merging gives the same bytes whatever the order of the parts.
@@ -30,14 +33,16 @@ use serde::{Deserialize, Serialize};
 use super::core::model_options;
 use super::counts::{self, TemplateCount};
 use super::error::EngineError;
+use super::feedback::{self, Feedback, FeedbackError};
 use super::learned::Learned;
-use super::open::{Engine, template_options};
+use super::open::{Engine, Environment, template_options};
 use super::picture::{LaneState, Picture};
 use super::sections;
+use super::source::{self, Source};
 use crate::config::Config;
 use crate::detect::joining::{Moved, Moves, Scope};
 use crate::detect::{Model, StateError, StateReader};
-use crate::event::{State, TemplateId};
+use crate::event::{State, TemplateId, Timestamp};
 use crate::storage::wal::{Position, SegmentSequence};
 use crate::storage::{FileSystem, StorageError, atomic, baseline as file, checkpoint};
 use crate::template::unify::{self, Counts, Part, Unified};
@@ -47,6 +52,7 @@ const MANIFEST: &str = "manifest";
 const TEMPLATES: &str = "templates";
 const COUNTS: &str = "counts";
 const MODEL: &str = "model";
+const FEEDBACK: &str = feedback::SECTION;
 
 /// Origins a baseline names at the most.
 const MOST_ORIGINS: usize = 100_000;
@@ -83,6 +89,9 @@ pub struct Manifest {
     pub is_ready: bool,
     /// The hosts it comes from, by name.
     pub origins: Vec<Origin>,
+    /// Templates that users accepted or flagged.
+    #[serde(default)]
+    pub feedback: u64,
 }
 
 impl Manifest {
@@ -103,6 +112,9 @@ pub enum BaselineError {
     /// The data dir it is to be made of cannot be opened, or a mask does not compile.
     #[error(transparent)]
     Engine(#[from] Box<EngineError>),
+    /// What users said in the data dir cannot be read.
+    #[error(transparent)]
+    Feedback(#[from] Box<FeedbackError>),
     /// The file is whole and yet lacks a section.
     #[error("baseline {}: section {section} is missing", path.display())]
     Missing {
@@ -111,11 +123,13 @@ pub enum BaselineError {
         /// The section.
         section: &'static str,
     },
-    /// The manifest is not what it should be.
-    #[error("baseline {}: section manifest: {source}", path.display())]
-    Manifest {
+    /// The manifest, or what users said, is not what it should be.
+    #[error("baseline {}: section {section}: {source}", path.display())]
+    Json {
         /// The file.
         path: PathBuf,
+        /// The section.
+        section: &'static str,
         /// What is wrong.
         source: serde_json::Error,
     },
@@ -154,6 +168,20 @@ pub enum BaselineError {
         /// The one found.
         found: String,
     },
+    /// This oddline was built without what reads such a URL.
+    #[error("baseline {} needs an oddline built with the feature `{feature}`", path.display())]
+    NotBuilt {
+        /// The URL.
+        path: PathBuf,
+        /// The feature.
+        feature: &'static str,
+    },
+    /// A URL of no kind that is known.
+    #[error("baseline {}: expected a path, file://, s3://, gs://, az://, https:// or http://", path.display())]
+    Scheme {
+        /// What was given.
+        path: PathBuf,
+    },
     /// The data dir holds no checkpoint to export.
     #[error("{} holds nothing learned yet: no checkpoint", path.display())]
     NothingLearned {
@@ -178,6 +206,7 @@ pub struct Baseline {
     store: TemplateStore,
     counts: BTreeMap<TemplateId, TemplateCount>,
     model: Model,
+    feedback: Feedback,
 }
 
 /// One template of a baseline.
@@ -200,6 +229,7 @@ pub(super) struct Start {
     pub(super) store: TemplateStore,
     pub(super) picture: Picture,
     pub(super) lane: LaneState,
+    pub(super) feedback: Feedback,
 }
 
 impl Counts for BTreeMap<TemplateId, TemplateCount> {
@@ -233,7 +263,7 @@ impl Baseline {
         let mut picture = core.picture();
         picture.tidy(&store);
         let lanes = picture.compose(&store).0;
-        Self::of_parts(&core.config, host, &store, &picture, &lanes)
+        Self::of_parts(&core.config, host, &store, &picture, &lanes, &core.feedback())
     }
 
     /// Of the newest checkpoint of a data dir that an engine may be running on.
@@ -250,7 +280,8 @@ impl Baseline {
             StorageError::Damaged { path, offset: 0, reason }
         })?;
         let lanes: Vec<Arc<LaneState>> = restored.lanes.into_iter().map(Arc::new).collect();
-        Self::of_parts(config, host, &restored.store, &restored.picture, &lanes)
+        let said = feedback::of_file(fs, dir, restored.feedback).map_err(Box::new)?;
+        Self::of_parts(config, host, &restored.store, &restored.picture, &lanes, &said)
     }
 
     fn of_parts(
@@ -259,6 +290,7 @@ impl Baseline {
         store: &TemplateStore,
         picture: &Picture,
         lanes: &[Arc<LaneState>],
+        feedback: &Feedback,
     ) -> Result<Self, BaselineError> {
         let options = template_options(config).map_err(engine_error)?;
         let counts: BTreeMap<TemplateId, TemplateCount> =
@@ -275,13 +307,15 @@ impl Baseline {
             first_seen_us: counts.values().map(|count| count.first_seen.0).min(),
             last_seen_us: counts.values().map(|count| count.last_seen.0).max(),
         };
-        Ok(Self::new(unified, counts, model, tokeniser, vec![origin]))
+        let feedback = Feedback::united(std::iter::once(feedback), &unified);
+        Ok(Self::new(unified, counts, model, feedback, tokeniser, vec![origin]))
     }
 
     fn new(
         store: TemplateStore,
         counts: BTreeMap<TemplateId, TemplateCount>,
         model: Model,
+        feedback: Feedback,
         tokeniser: String,
         origins: Vec<Origin>,
     ) -> Self {
@@ -292,8 +326,9 @@ impl Baseline {
             events: origins.iter().fold(0, |sum, origin| sum.saturating_add(origin.events)),
             is_ready: model.state() == State::Ready,
             origins,
+            feedback: feedback.said().len() as u64,
         };
-        Self { manifest, store, counts, model }
+        Self { manifest, store, counts, model, feedback }
     }
 
     /// What all of `parts` learned; the order does not matter. `config` says how templates merge and models forget.
@@ -325,7 +360,8 @@ impl Baseline {
         }
         model.settle(store.slots());
         origins.sort();
-        Ok(Self::new(store, counts, model, expected, origins))
+        let feedback = Feedback::united(parts.iter().map(|(_, part)| &part.feedback), &store);
+        Ok(Self::new(store, counts, model, feedback, expected, origins))
     }
 
     /// Equal only for equal content.
@@ -334,6 +370,7 @@ impl Baseline {
         counts::write(self.counts.iter(), &mut bytes);
         self.store.portable(&mut bytes);
         self.model.checkpoint(&mut bytes);
+        bytes.extend(self.feedback.to_bytes());
         (self.manifest.origins.clone(), bytes)
     }
 
@@ -373,8 +410,12 @@ impl Baseline {
         self.model.checkpoint(&mut model);
         let mut counts = Vec::new();
         counts::write(self.counts.iter(), &mut counts);
-        let sections: [(&str, &[u8]); 4] =
-            [(MANIFEST, &manifest), (TEMPLATES, &templates), (COUNTS, &counts), (MODEL, &model)];
+        let said = self.feedback.to_bytes();
+        let mut sections: Vec<(&str, &[u8])> =
+            vec![(MANIFEST, &manifest), (TEMPLATES, &templates), (COUNTS, &counts), (MODEL, &model)];
+        if !self.feedback.is_empty() {
+            sections.push((FEEDBACK, &said));
+        }
         Ok(file::encode(&sections)?)
     }
 
@@ -400,8 +441,11 @@ impl Baseline {
             let found = sections.iter().find(|(own, _)| own == name).map(|(_, bytes)| bytes.as_slice());
             found.ok_or_else(|| BaselineError::Missing { path: path.to_owned(), section: name })
         };
-        let manifest: Manifest = serde_json::from_slice(section(MANIFEST)?)
-            .map_err(|source| BaselineError::Manifest { path: path.to_owned(), source })?;
+        let json = |section: &'static str| move |source| BaselineError::Json { path: path.to_owned(), section, source };
+        let manifest: Manifest = serde_json::from_slice(section(MANIFEST)?).map_err(json(MANIFEST))?;
+        // Absent where nothing was said, and from baselines of before it was kept.
+        let said = sections.iter().find(|(own, _)| own == FEEDBACK).map_or(b"[]".as_slice(), |(_, bytes)| bytes);
+        let feedback = Feedback::from_bytes(said).map_err(json(FEEDBACK))?;
         let state = |section: &'static str| {
             let (path, oddline) = (path.to_owned(), manifest.oddline.clone());
             move |source| BaselineError::State { path, oddline, section, source: Box::new(source) }
@@ -416,16 +460,22 @@ impl Baseline {
             let (expected, found) = (format!("at most {MOST_ORIGINS}"), manifest.origins.len().to_string());
             return Err(state(MANIFEST)(StateError::Impossible { what: "origins", expected, found }));
         }
-        Ok(Self { manifest, store, counts, model })
+        Ok(Self { manifest, store, counts, model, feedback })
     }
 
-    /// Reads a file.
+    /// Reads a file, or what a URL names ([`source`](super::source)).
     ///
     /// # Errors
-    /// As [`Self::from_bytes`], and when it cannot be read.
+    /// As [`Self::from_bytes`], when it cannot be read, and when this build does not read such a URL.
     pub fn read(fs: &dyn FileSystem, config: &Config, path: &Path) -> Result<Self, BaselineError> {
-        let bytes = fs.read(path).map_err(StorageError::io("read baseline", path))?;
-        Self::from_bytes(config, path, &bytes)
+        let bytes = Source::of(path)?.read(fs)?;
+        Self::from_bytes(config, &source::shown(path), &bytes)
+    }
+
+    fn read_fitting(fs: &dyn FileSystem, config: &Config, path: &Path) -> Result<Self, BaselineError> {
+        let baseline = Self::read(fs, config, path)?;
+        baseline.fits(config, &source::shown(path))?;
+        Ok(baseline)
     }
 
     /// Whether a host with this configuration can start from it; `path` is for the error.
@@ -446,13 +496,15 @@ impl Baseline {
     }
 
     /// What a host starts with: as many templates as its configuration has room for, those met least left out.
-    pub(super) fn start(&self, config: &Config, options: TemplateOptions) -> Start {
+    pub(super) fn start(&self, config: &Config, options: TemplateOptions, now: Timestamp) -> Start {
         let part = Part { store: &self.store, counts: &self.counts };
         let (store, places) = unify::unify(options, &[part]);
         let moves = moves(places.first().map(Vec::as_slice).unwrap_or_default());
         let mut learned = Learned::new(model_options(config), &store);
         learned.model.join(&self.model, &moves, Scope::Host);
         learned.model.settle(store.slots());
+        let last_seen = self.manifest.origins.iter().filter_map(|origin| origin.last_seen_us).max();
+        last_seen.into_iter().for_each(|last| learned.model.move_seasons_on(Timestamp(last), now));
         learned.adopt_slots(&store);
         let mut counts = BTreeMap::new();
         add_counts(&mut counts, &self.counts, &store);
@@ -463,43 +515,76 @@ impl Baseline {
         picture.state = learned.model.state();
         let (position, next_segment) = (Position::default(), SegmentSequence::default());
         let lane = LaneState { number: 0, learned, position, next_segment, deltas_seen: 0 };
-        Start { store, picture, lane }
+        let feedback = Feedback::united(std::iter::once(&self.feedback), &store);
+        Start { store, picture, lane, feedback }
     }
+}
+
+/// What a data dir starts from besides itself.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    pub(super) baseline: Option<Baseline>,
+    /// Why there is none though one is configured.
+    pub(super) failure: Option<String>,
+    /// When.
+    pub(super) now: Timestamp,
 }
 
 /// The baseline a data dir is to start from: that of the configuration, when no checkpoint was ever written there. What the log holds comes after it.
-pub(super) fn for_new(
-    fs: &dyn FileSystem,
-    config: &Config,
-    dir: Option<&Path>,
-) -> Result<Option<Baseline>, EngineError> {
-    let Some(path) = &config.baseline else { return Ok(None) };
-    let checkpoints = dir.map(|dir| checkpoint::list(fs, &dir.join("state"))).transpose()?.unwrap_or_default();
-    if !checkpoints.is_empty() {
-        return Ok(None);
+///
+/// # Errors
+/// When it cannot be had, unless it is elsewhere: see [`source`](super::source).
+pub(super) fn for_new(environment: &Environment, config: &Config) -> Result<Given, EngineError> {
+    let (fs, now) = (&*environment.fs, environment.clock.now());
+    let Some(path) = &config.baseline else { return Ok(Given::default()) };
+    let is_elsewhere = Source::of(path)?.is_elsewhere();
+    if has_checkpoint(fs, config)? {
+        return Ok(Given::default());
     }
-    let baseline = Baseline::read(fs, config, path)?;
-    baseline.fits(config, path)?;
-    Ok(Some(baseline))
+    match Baseline::read_fitting(fs, config, path) {
+        Ok(baseline) => Ok(Given { baseline: Some(baseline), failure: None, now }),
+        Err(error) if is_elsewhere => {
+            let failure = format!("{}: {error}", source::shown(path).display());
+            tracing::warn!(failure, "there is no baseline to start from: learning begins with nothing");
+            Ok(Given { baseline: None, failure: Some(failure), now })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Makes a new data dir, `config.data_dir`, of the baseline at `path`.
+fn has_checkpoint(fs: &dyn FileSystem, config: &Config) -> Result<bool, StorageError> {
+    let Some(dir) = &config.data_dir else { return Ok(false) };
+    Ok(!checkpoint::list(fs, &dir.join("state"))?.is_empty())
+}
+
+/// What the baseline of a configuration is, as a start now would use it; `None` when none is configured, or the data dir has a checkpoint.
+///
+/// # Errors
+/// When it cannot be had or does not fit, wherever it is.
+pub fn planned(fs: &dyn FileSystem, config: &Config) -> Result<Option<Manifest>, BaselineError> {
+    let Some(path) = &config.baseline else { return Ok(None) };
+    if has_checkpoint(fs, config)? {
+        return Ok(None);
+    }
+    Ok(Some(Baseline::read_fitting(fs, config, path)?.manifest))
+}
+
+/// Makes a new data dir, `config.data_dir`, of the baseline at `path`, which may be a URL.
 ///
 /// # Errors
 /// When the baseline is not accepted, or the data dir has learned already; neither is changed then.
-pub fn import(config: &Config, environment: super::Environment, path: &Path) -> Result<Manifest, BaselineError> {
-    let fs = Arc::clone(&environment.fs);
-    let config = Config { baseline: Some(path.to_owned()), ..config.clone() };
-    let baseline = Baseline::read(&*fs, &config, path)?;
-    baseline.fits(&config, path)?;
+pub fn import(config: &Config, environment: Environment, path: &Path) -> Result<Manifest, BaselineError> {
+    let baseline = Baseline::read_fitting(&*environment.fs, config, path)?;
     if let Some(dir) = &config.data_dir
-        && !is_new(&*fs, dir)?
+        && !is_new(&*environment.fs, dir)?
     {
         return Err(BaselineError::NotNew { path: dir.clone() });
     }
-    let engine = Engine::open(&config, environment).map_err(engine_error)?;
+    let manifest = baseline.manifest.clone();
+    let given = Given { baseline: Some(baseline), failure: None, now: environment.clock.now() };
+    let engine = Engine::open_given(config, environment, None, given).map_err(engine_error)?;
     engine.close().map_err(engine_error)?;
-    Ok(baseline.manifest)
+    Ok(manifest)
 }
 
 /// Whether a data dir holds neither a checkpoint nor a log.

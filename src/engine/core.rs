@@ -6,12 +6,14 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::feedback::{self, Feedback};
 use super::log::Log;
 use super::open::Environment;
 use super::picture::Picture;
 use super::ruling::TemplateRules;
+use super::unsynced::Unsynced;
 use super::window::Windows;
 use crate::config::{self, Config};
 use crate::detect::budget::AlertBudget;
@@ -43,6 +45,8 @@ pub(super) struct Lanes {
 pub(super) struct Gauges {
     pub(super) wal_bytes: AtomicU64,
     pub(super) wal_unsynced_bytes: AtomicU64,
+    /// Since when the oldest of them is unsynced, microseconds since [`Core::started`], and one; 0: nothing is.
+    pub(super) wal_unsynced_since: AtomicU64,
     pub(super) disk_bytes: AtomicU64,
     pub(super) checkpoints_total: AtomicU64,
     pub(super) chunks_total: AtomicU64,
@@ -69,6 +73,10 @@ pub(super) struct Core {
     picture: Mutex<Picture>,
     lanes: Mutex<Lanes>,
     pub(super) gauges: Gauges,
+    /// Each checkpoint that was composed and is not written yet holds a clone.
+    pub(super) composed: Arc<()>,
+    /// When this engine was opened.
+    pub(super) started: Instant,
     /// The newest events.
     pub(super) windows: Arc<Windows>,
     /// Buffers the writer is done with.
@@ -78,6 +86,26 @@ pub(super) struct Core {
 }
 
 impl Core {
+    /// Checkpoints that were composed and are not written yet: megabytes each.
+    pub(super) fn checkpoints_waiting(&self) -> usize {
+        Arc::strong_count(&self.composed) - 1
+    }
+
+    /// Notes what of the logs is not durable.
+    pub(super) fn note_unsynced(&self, unsynced: &Unsynced) {
+        let since = unsynced.since().map(|since| since.saturating_duration_since(self.started).as_micros() as u64 + 1);
+        self.gauges.wal_unsynced_bytes.store(unsynced.bytes(), Ordering::Relaxed);
+        self.gauges.wal_unsynced_since.store(since.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// For how long the oldest of the logs that is not durable has not been.
+    pub(super) fn sync_lag(&self) -> Duration {
+        match self.gauges.wal_unsynced_since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => self.started.elapsed().saturating_sub(Duration::from_micros(since - 1)),
+        }
+    }
+
     pub(super) fn new(
         config: Config,
         environment: Environment,
@@ -99,6 +127,8 @@ impl Core {
             picture: Mutex::new(picture),
             lanes: Mutex::new(lanes),
             gauges: Gauges::default(),
+            composed: Arc::default(),
+            started: Instant::now(),
             windows,
             spares: Mutex::default(),
             degraded: AtomicBool::new(false),

@@ -7,7 +7,8 @@
 //!
 //! Limits: 10,000 templates. Rules of the configuration go over feedback.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +64,13 @@ pub struct Said {
     pub said_at_ms: i64,
 }
 
+impl Said {
+    /// Of two the one that counts is the greater.
+    fn weight(&self) -> (bool, i64, Option<&str>, &str) {
+        (self.opinion == Opinion::Flag, self.said_at_ms, self.template.as_deref(), &self.template_id)
+    }
+}
+
 /// Everything said, in the order it was said; of a template the last counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Feedback {
@@ -113,6 +121,28 @@ impl Feedback {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         // Texts, numbers and lists of them cannot fail to be written.
         serde_json::to_vec(&self.said).unwrap_or_default()
+    }
+
+    /// What was said on several hosts, of the templates of `store`, which has all of theirs. Of a template that was accepted on one host and flagged on
+    /// another the flag counts: what somebody wants to be told of is told. Of the same opinions the last one stays. Events are left out: they are
+    /// a host's own. Beyond [`MOST`] the oldest that were accepted go first. The order of the parts does not matter.
+    pub(super) fn united<'f>(parts: impl Iterator<Item = &'f Self>, store: &TemplateStore) -> Self {
+        let mut by_template: BTreeMap<String, Said> = BTreeMap::new();
+        for said in parts.flat_map(|part| &part.said) {
+            let id = u64::from_str_radix(&said.template_id, 16).ok().and_then(|id| store.by_id(TemplateId(id)));
+            let template_id = id.map_or_else(|| said.template_id.clone(), |template| template.id.to_string());
+            let said = Said { template_id: template_id.clone(), event_id: None, ..said.clone() };
+            match by_template.entry(template_id) {
+                Entry::Vacant(free) => _ = free.insert(said),
+                Entry::Occupied(mut known) if said.weight() > known.get().weight() => _ = known.insert(said),
+                Entry::Occupied(_) => {}
+            }
+        }
+        let mut all: Vec<Said> = by_template.into_values().collect();
+        all.sort_by(|a, b| b.weight().cmp(&a.weight()));
+        all.truncate(MOST);
+        all.sort_by(|a, b| (a.said_at_ms, &a.template_id).cmp(&(b.said_at_ms, &b.template_id)));
+        Self::of_said(all)
     }
 
     /// Whether nothing was said.
@@ -181,6 +211,14 @@ pub(super) fn decode_file(data_dir: &Path, bytes: &[u8]) -> Result<Feedback, Fee
     let file = checkpoint::decode(&path, bytes)?;
     let section = file.section(SECTION).unwrap_or(b"[]");
     Feedback::from_bytes(section).map_err(|source| FeedbackError::Content { path, source })
+}
+
+/// What the file says, or `otherwise` where there is none.
+pub(super) fn of_file(fs: &dyn FileSystem, data_dir: &Path, otherwise: Feedback) -> Result<Feedback, FeedbackError> {
+    match read_file(fs, data_dir)? {
+        Some(bytes) => decode_file(data_dir, &bytes),
+        None => Ok(otherwise),
+    }
 }
 
 /// The feedback of a data dir, for a command beside the engine that may be running on it.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::core::{ParkedLane, model_options};
 use super::error::EngineError;
@@ -42,6 +43,9 @@ pub const REOPEN_SECS: i64 = 5;
 
 /// Seconds between two such attempts at most.
 pub const MOST_REOPEN_SECS: i64 = 30;
+
+/// Checkpoints in memory at a time: one that is being written, and the next.
+const MOST_CHECKPOINTS_WAITING: usize = 2;
 
 /// Bytes after which a lane's buffer goes to the writer without waiting for a tick.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -486,7 +490,7 @@ impl Lane {
         if log.encoder.pending_bytes() > 0 {
             let bytes = log.encoder.take(core.spare_buffer());
             log.segment_bytes += bytes.len() as u64;
-            log.enqueue(Command::Append(self.number, bytes));
+            log.enqueue(Command::Append(self.number, bytes, Instant::now()));
         }
         log.offer(writer);
         if log.is_overflowing() {
@@ -521,7 +525,7 @@ impl Lane {
         let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return };
         let (next, rest, end) = log.begin_segment(self.inner.core.environment.clock.now());
         if !rest.is_empty() {
-            log.enqueue(Command::Append(self.number, rest));
+            log.enqueue(Command::Append(self.number, rest, Instant::now()));
         }
         log.enqueue(Command::Rotate { next, end });
         log.offer(writer);
@@ -612,10 +616,13 @@ impl Lane {
         }
     }
 
-    /// A request the writer has no room for is made again with the next segment or interval.
+    /// A request the writer has no room for is made again with the next segment or interval, as is one while others wait for a slow disk: each is
+    /// megabytes. One that is to end a degraded state is not put off, since those before it may be of before the new segment.
     fn request_checkpoint(&mut self) {
         self.fold();
-        if let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer)
+        let core = &self.inner.core;
+        let is_due = core.is_degraded() || core.checkpoints_waiting() < MOST_CHECKPOINTS_WAITING;
+        if let (true, Some(log), Some(writer)) = (is_due, &mut self.log, &self.inner.writer)
             && log.is_flowing()
         {
             self.checkpointed_events = self.learned.model.events();

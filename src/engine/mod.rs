@@ -15,11 +15,13 @@
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
-//! | WAL, checkpoints | `writer` | its own thread, bounded queue |
+//! | WAL, checkpoints | `writer`; what is not durable yet `unsynced` | its own thread, bounded queue |
+//! | syncing logs while they grow | `syncer` | its own thread, one batch at a time |
 //! | the history: L1 from segments, L2 from hours, retention | `historian`, `sealer` | one for L1, one for the rest |
 //! | finding and repairing damage | `repair` | any, with nobody else on the data dir |
 //! | checkpoint sections as bytes | `sections`; counts by template `counts` | |
 //! | what was learned made portable: exported, merged, loaded | [`baseline`] | |
+//! | a baseline's place: a file or a URL | `source` | the one that opens |
 //! | engines of this process by data dir | `registry` | |
 //!
 //! # Way of an event
@@ -62,10 +64,13 @@ mod sampler;
 mod sealer;
 mod sections;
 mod seed;
+mod source;
 mod stats;
 pub mod story;
+mod syncer;
 mod texts;
 mod timer;
+mod unsynced;
 pub mod window;
 mod writer;
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, Weak};
 
 use serde::Serialize;
 
-use super::baseline::{self, Baseline};
+use super::baseline::{self, Given};
 use super::core::{Core, Lanes, ParkedLane, model_options};
 use super::error::EngineError;
-use super::feedback::{self, Feedback, FeedbackError};
+use super::feedback::{self, Feedback};
 use super::incidents::{self, Reporter};
 use super::lane::{FLAG_ANOMALY, FLAG_LIKE_INCIDENT, FLAG_MUTED, Lane};
 use super::learned::Learned;
@@ -62,6 +62,8 @@ pub struct RecoveryReport {
     pub checkpoint_templates: u64,
     /// The baseline that the data dir, which is new, starts from.
     pub baseline: Option<baseline::Manifest>,
+    /// Why the baseline that is configured could not be had, where that is no error.
+    pub baseline_failure: Option<String>,
     /// Checkpoints that could not be used, newest first, each with its reason.
     pub damaged_checkpoints: Vec<String>,
     /// The log, by lane.
@@ -124,10 +126,22 @@ impl Engine {
         environment: Environment,
         closing: Option<Closing>,
     ) -> Result<Self, EngineError> {
+        // Before anything is made: a baseline that is not accepted changes nothing.
+        let given = baseline::for_new(&environment, config)?;
+        Self::open_given(config, environment, closing, given)
+    }
+
+    /// As [`Self::open_announced`], whatever baseline the configuration names.
+    pub(super) fn open_given(
+        config: &Config,
+        environment: Environment,
+        closing: Option<Closing>,
+        given: Given,
+    ) -> Result<Self, EngineError> {
         let options = template_options(config)?;
         let mut inner = match config.data_dir.clone() {
-            Some(dir) => Self::restored(dir, config, environment, options)?,
-            None => Self::in_memory(config, environment, options)?,
+            Some(dir) => Self::restored(dir, config, environment, options, given)?,
+            None => Self::in_memory(config, environment, options, given)?,
         };
         inner._closing = closing;
         Ok(Self::from_inner(Arc::new(inner)))
@@ -140,21 +154,27 @@ impl Engine {
     /// As [`Self::open`].
     pub fn inspect(config: &Config, environment: Environment) -> Result<Self, EngineError> {
         let options = template_options(config)?;
+        let given = baseline::for_new(&environment, config)?;
         let inner = match config.data_dir.clone() {
             Some(dir) => {
                 let fs = Arc::new(Untouched(environment.fs));
-                Self::recovered(&dir, config, Environment { fs, ..environment }, options)?.0
+                Self::recovered(&dir, config, Environment { fs, ..environment }, options, given)?.0
             }
-            None => Self::in_memory(config, environment, options)?,
+            None => Self::in_memory(config, environment, options, given)?,
         };
         Ok(Self::from_inner(Arc::new(inner)))
     }
 
-    fn in_memory(config: &Config, environment: Environment, options: TemplateOptions) -> Result<Inner, EngineError> {
+    fn in_memory(
+        config: &Config,
+        environment: Environment,
+        options: TemplateOptions,
+        given: Given,
+    ) -> Result<Inner, EngineError> {
         let rules = TemplateRules::new(config)?;
-        let baseline = baseline::for_new(&*environment.fs, config, None)?;
-        let Recovered { store, picture, lanes, report, .. } = Recovery::new(config, options).in_memory(baseline);
+        let Recovered { feedback, store, picture, lanes, report, .. } = Recovery::new(config, options).in_memory(given);
         let core = Core::new(config.clone(), environment, 0, rules, store, picture, lanes);
+        core.set_feedback(feedback);
         let core = Arc::new(core);
         Ok(Inner { core, writer: None, reporter: None, recovery: report, _lock: None, _closing: None })
     }
@@ -165,13 +185,12 @@ impl Engine {
         config: &Config,
         environment: Environment,
         options: TemplateOptions,
+        given: Given,
     ) -> Result<(Inner, Start), EngineError> {
         let rules = TemplateRules::new(config)?;
-        // Before anything is made: a baseline that is not accepted changes nothing.
-        let baseline = baseline::for_new(&*environment.fs, config, Some(dir))?;
         let lock = DataDirLock::acquire(dir, environment.clock.now())?;
         let Recovered { run, feedback, store, picture, lanes, start, report } =
-            Recovery::run(dir, config, options, &*environment.fs, baseline)?;
+            Recovery::run(dir, config, options, &*environment.fs, given)?;
         let core = Core::new(config.clone(), environment, run, rules, store, picture, lanes);
         core.set_feedback(feedback);
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
@@ -187,10 +206,11 @@ impl Engine {
         config: &Config,
         environment: Environment,
         options: TemplateOptions,
+        given: Given,
     ) -> Result<Inner, EngineError> {
         // Before anything is made, as with all that the configuration may have wrong.
         incidents::check(config)?;
-        let (mut inner, start) = Self::recovered(&dir, config, environment, options)?;
+        let (mut inner, start) = Self::recovered(&dir, config, environment, options, given)?;
         inner.reporter = Reporter::start(config, &inner.core.environment.fs, &dir)?;
         let writer = inner.writer.insert(Writer::start(Arc::clone(&inner.core), dir, start)?);
         if inner.recovery.events_replayed > 0 || inner.recovery.baseline.is_some() {
@@ -234,7 +254,9 @@ impl Engine {
 
     /// Figures, as of the lanes' last ticks.
     pub fn stats(&self) -> Stats {
-        Stats { journal: self.reporter().map(|reporter| reporter.status().into()), ..self.inner.core.stats() }
+        let journal = self.reporter().map(|reporter| reporter.status().into());
+        let baseline_failure = self.inner.recovery.baseline_failure.clone();
+        Stats { journal, baseline_failure, ..self.inner.core.stats() }
     }
 
     /// Every template with its counts, as of the lanes' last ticks.
@@ -352,19 +374,28 @@ impl<'a> Recovery<'a> {
     }
 
     /// Nothing to restore.
-    fn in_memory(mut self, baseline: Option<Baseline>) -> Recovered {
-        self.start_from(baseline);
+    fn in_memory(mut self, given: Given) -> Recovered {
+        self.start_from(given);
         self.plant_seeds();
         let lanes = self.park(0);
         let start = Start::default();
-        let feedback = Feedback::default();
-        Recovered { run: 0, feedback, store: self.store, picture: self.picture, lanes, start, report: self.report }
+        Recovered {
+            run: 0,
+            feedback: self.feedback,
+            store: self.store,
+            picture: self.picture,
+            lanes,
+            start,
+            report: self.report,
+        }
     }
 
     /// Takes a baseline in, in place of nothing.
-    fn start_from(&mut self, baseline: Option<Baseline>) {
-        let Some(baseline) = baseline else { return };
-        let start = baseline.start(self.config, TemplateOptions::clone(self.store.options()));
+    fn start_from(&mut self, given: Given) {
+        self.report.baseline_failure = given.failure;
+        let Some(baseline) = given.baseline else { return };
+        let start = baseline.start(self.config, TemplateOptions::clone(self.store.options()), given.now);
+        self.feedback = start.feedback;
         self.store = start.store;
         self.picture = start.picture;
         self.states.insert(start.lane.number, start.lane);
@@ -400,7 +431,7 @@ impl<'a> Recovery<'a> {
         config: &'a Config,
         options: TemplateOptions,
         fs: &dyn FileSystem,
-        baseline: Option<Baseline>,
+        given: Given,
     ) -> Result<Recovered, EngineError> {
         let read = checkpoint::read_newest(fs, &dir.join("state"))?;
         let mut recovery = Self::new(config, options.clone());
@@ -408,7 +439,7 @@ impl<'a> Recovery<'a> {
             read.damage.iter().map(|damage| format!("{}: {}", damage.path.display(), damage.reason)).collect();
         let mut last_run = read.checkpoint.as_ref().and_then(|checkpoint| recovery.restore(checkpoint, options));
         if read.next_sequence == 0 {
-            recovery.start_from(baseline);
+            recovery.start_from(given);
         }
         recovery.plant_seeds();
         let covered = recovery.states.values().map(|state| (state.number, state.position)).collect();
@@ -464,10 +495,8 @@ impl<'a> Recovery<'a> {
 
     /// The file counts, and the checkpoint's copy where it cannot be read.
     fn read_feedback(&mut self, fs: &dyn FileSystem, dir: &Path) {
-        let read = feedback::read_file(fs, dir).map_err(FeedbackError::from);
-        match read.and_then(|bytes| bytes.map(|bytes| feedback::decode_file(dir, &bytes)).transpose()) {
-            Ok(Some(feedback)) => self.feedback = feedback,
-            Ok(None) => {}
+        match feedback::of_file(fs, dir, self.feedback.clone()) {
+            Ok(feedback) => self.feedback = feedback,
             Err(error) => self.report.damaged_checkpoints.push(format!("feedback: {error}")),
         }
     }

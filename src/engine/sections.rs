@@ -8,6 +8,7 @@
 //! | `feedback` | what the user said, see [`feedback`](super::feedback); only when there is any |
 //! | `lane-<hex>` | position (12 bytes), next segment `u64`, then [`Model::checkpoint`](crate::detect::Model::checkpoint) |
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::Core;
@@ -48,6 +49,8 @@ pub(super) struct Sections {
     pub(super) positions: Vec<(u8, Position)>,
     /// Of two of one run, the higher one is the newer.
     pub(super) order: u64,
+    /// Tells, while it is there, that these bytes are held: see [`Core::composed`].
+    pub(super) _ticket: Arc<()>,
 }
 
 /// What a checkpoint held.
@@ -87,7 +90,8 @@ pub(super) fn compose(core: &Core) -> Sections {
     }
     // Each lane holds its model, and the picture what it published.
     core.gauges.lane_bytes.store(model_bytes * 2, Ordering::Relaxed);
-    Sections { named, positions: lanes.iter().map(|lane| (lane.number, lane.position)).collect(), order }
+    let positions = lanes.iter().map(|lane| (lane.number, lane.position)).collect();
+    Sections { named, positions, order, _ticket: Arc::clone(&core.composed) }
 }
 
 fn lane_bytes(lane: &LaneState) -> Vec<u8> {

@@ -125,7 +125,7 @@ pub fn tell(config: &Config, fs: &Arc<dyn FileSystem>, event: EventId) -> Result
     let id = event.to_string();
     let near = Timestamp(i64::try_from(event.millis).unwrap_or(i64::MAX).saturating_mul(1_000));
     let since = Some(Timestamp(near.0.saturating_sub(MOST_PAST)));
-    let reading = Reading { since, until: Some(Timestamp(near.0.saturating_add(MOST_AFTER))), host: None };
+    let reading = Reading { since, until: Some(Timestamp(near.0.saturating_add(MOST_AFTER))), ..Reading::default() };
     let mut incidents =
         if config.journal.enabled { incidents::read(config, fs, &reading)?.incidents } else { Vec::new() };
     // With one store for many hosts an id may be there twice; this data dir's host is meant.

@@ -9,6 +9,13 @@
 //! With `durability: interval` dirty logs are synced twice every `flush_interval_ms`, and lanes hand over as often at their ticks; with `always` also
 //! when a lane asks; with `none` at a segment's end only.
 //!
+//! **Interval: what is promised, and what is measured.** A killed process loses what was not appended, a power cut what was not synced. An fsync may
+//! take seconds on a busy disk, so it runs in a thread of its own ([`super::syncer`]), one at a time, and this one appends meanwhile: a kill loses
+//! an interval as long as this thread gets its turn, whatever the disk does. A power cut loses what came since the last completed sync began. No
+//! program can promise when a sync completes; how long ago the oldest that is not synced was handed over is therefore told
+//! (`wal_sync_lag_seconds` in stats), and warned of beyond five intervals. It is no failure, and the state is not `degraded`: nothing is lost yet.
+//! Before this thread syncs a log itself (on demand, at a segment's end, at the end) it takes in what became of the sync that runs.
+//!
 //! **Group commit.** Lanes that wait while a sync runs are answered by the next one together, and what all of them appended becomes durable with one
 //! fsync of the log in common ([`wal::group`]). A lane that waits alone has its own log synced.
 
@@ -26,6 +33,8 @@ use super::error::EngineError;
 use super::historian::{Historian, Upkeep};
 use super::sealer::{Sealer, Segment};
 use super::sections::Sections;
+use super::syncer::{Synced, Syncer};
+use super::unsynced::Unsynced;
 use crate::config::Durability;
 use crate::storage::wal::{self, GroupLog, LaneWal, Position, SegmentHeader, SegmentSequence};
 use crate::storage::{FileSystem, StorageError, checkpoint, chunk_dir, disk_usage};
@@ -41,8 +50,8 @@ const UPKEEP: Duration = Duration::from_secs(10);
 pub(super) enum Command {
     /// Starts a lane's first segment, or one after a failure; the one before, if any, ends before `end`.
     Open { header: SegmentHeader, end: Position },
-    /// Appends frames to a lane's open segment.
-    Append(u8, Vec<u8>),
+    /// Appends frames to a lane's open segment; when they were handed over.
+    Append(u8, Vec<u8>, Instant),
     /// Leaves the open segment, which ends before `end`, for the one of the header.
     Rotate { next: SegmentHeader, end: Position },
     /// No thread holds the lane any more: its log need not work.
@@ -68,7 +77,7 @@ impl Command {
     /// Bytes of log it carries.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Append(_, bytes) => bytes.len(),
+            Self::Append(_, bytes, _) => bytes.len(),
             _ => 0,
         }
     }
@@ -87,8 +96,9 @@ impl Writer {
         let historian = Arc::new(Historian::new(Arc::clone(&core), dir.clone()));
         let upkeep = Upkeep::start(Arc::clone(&historian))?;
         let sealer = Sealer::start(historian)?;
+        let syncer = Syncer::start()?;
         let work = move || {
-            Worker::new(core, sealer, dir, start).run(&receiver);
+            Worker::new(core, sealer, syncer, dir, start).run(&receiver);
             upkeep.stop();
         };
         let thread = std::thread::Builder::new().name("oddline-storage".into()).spawn(work);
@@ -167,6 +177,8 @@ struct Worker {
     unsealed: BTreeMap<(u8, SegmentSequence), Position>,
     sealed: BTreeMap<(u8, SegmentSequence), Position>,
     dirty: bool,
+    unsynced: Unsynced,
+    syncer: Syncer,
     group: GroupLog,
     /// Of lanes whose log failed, where a checkpoint must reach before what they promised is safe without the log in common.
     owed: BTreeMap<u8, Position>,
@@ -184,7 +196,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(core: Arc<Core>, sealer: Sealer, dir: PathBuf, start: Start) -> Self {
+    fn new(core: Arc<Core>, sealer: Sealer, syncer: Syncer, dir: PathBuf, start: Start) -> Self {
         // Whatever an earlier run logged ends before this run begins.
         let end = Position { run: core.run, record: 0 };
         Self {
@@ -198,6 +210,8 @@ impl Worker {
             unsealed: start.leftovers.into_iter().map(|segment| (segment, end)).collect(),
             sealed: BTreeMap::new(),
             dirty: false,
+            unsynced: Unsynced::default(),
+            syncer,
             owed: BTreeMap::new(),
             group: GroupLog::new(Arc::clone(&core.environment.fs), &dir.join("wal")),
             waiting: Vec::new(),
@@ -227,6 +241,7 @@ impl Worker {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            self.take_synced();
             let now = Instant::now();
             if now >= flush_at {
                 flush_at = now + interval;
@@ -241,14 +256,15 @@ impl Worker {
         self.sync_logs();
         self.await_sealed();
         self.upkeep();
+        self.syncer.stop();
         self.sealer.stop();
     }
 
     fn execute(&mut self, command: Command) {
         match command {
             Command::Open { header, end } => self.open(header, end),
-            Command::Append(lane, bytes) => {
-                self.append(lane, &bytes);
+            Command::Append(lane, bytes, since) => {
+                self.append(lane, &bytes, since);
                 self.core.recycle(bytes);
             }
             Command::Rotate { next, end } => self.rotate(next, end),
@@ -313,6 +329,7 @@ impl Worker {
     }
 
     fn open(&mut self, header: SegmentHeader, end: Position) {
+        self.await_synced();
         self.parked.remove(&header.lane);
         if self.failed.contains(&header.lane) {
             self.owed.insert(header.lane, end);
@@ -329,7 +346,7 @@ impl Worker {
         }
     }
 
-    fn append(&mut self, lane: u8, bytes: &[u8]) {
+    fn append(&mut self, lane: u8, bytes: &[u8], since: Instant) {
         if self.failed.contains(&lane) {
             self.core.count_dropped(bytes.len() as u64);
             return;
@@ -342,7 +359,8 @@ impl Worker {
                 if self.core.config.durability == Durability::Always {
                     self.group.note(lane, sequence, offset, bytes);
                 }
-                self.core.gauges.wal_unsynced_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                self.unsynced.append(bytes.len() as u64, since);
+                self.core.note_unsynced(&self.unsynced);
             }
             Err(error) => {
                 self.core.count_dropped(bytes.len() as u64);
@@ -358,6 +376,7 @@ impl Worker {
     }
 
     fn rotate(&mut self, next: SegmentHeader, end: Position) {
+        self.await_synced();
         if self.failed.contains(&next.lane) {
             return;
         }
@@ -374,7 +393,7 @@ impl Worker {
     fn flush(&mut self) {
         match self.core.config.durability {
             Durability::None => {}
-            Durability::Interval => self.sync_logs(),
+            Durability::Interval => self.begin_sync(),
             Durability::Always => self.commit(),
         }
     }
@@ -397,17 +416,76 @@ impl Worker {
             self.core.note_failure(&error.to_string());
             self.sync_logs();
         }
-        self.core.gauges.wal_unsynced_bytes.store(0, Ordering::Relaxed);
+        self.all_synced();
+    }
+
+    fn all_synced(&mut self) {
+        self.unsynced.clear();
+        self.core.note_unsynced(&self.unsynced);
+    }
+
+    /// Has what was appended synced, unless a sync still runs: then the next time.
+    fn begin_sync(&mut self) {
+        let interval = Duration::from_millis(self.core.config.flush_interval_ms);
+        if let Some(lag) = self.unsynced.news(Instant::now(), interval) {
+            tracing::warn!(
+                lag_secs = lag.as_secs_f64(),
+                "the disk is late: a power cut now loses more than an interval"
+            );
+        }
+        if !self.syncer.is_idle() || !std::mem::take(&mut self.dirty) {
+            return;
+        }
+        let working = self.logs.iter_mut().filter(|(lane, _)| !self.failed.contains(lane));
+        let begun: Vec<_> = working.map(|(lane, log)| (*lane, log.begin_sync())).collect();
+        let mut batch = Vec::new();
+        self.unsynced.begin();
+        for (lane, begun) in begun {
+            match begun {
+                Ok(file) => batch.extend(file.map(|file| (lane, file))),
+                Err(error) => self.fail(lane, &error),
+            }
+        }
+        if batch.is_empty() {
+            self.synced(Vec::new());
+        } else {
+            self.syncer.begin(batch);
+        }
+    }
+
+    /// Takes in what was synced by now.
+    fn take_synced(&mut self) {
+        if let Some(synced) = self.syncer.finished() {
+            self.synced(synced);
+        }
+    }
+
+    fn await_synced(&mut self) {
+        if let Some(synced) = self.syncer.wait() {
+            self.synced(synced);
+        }
+    }
+
+    fn synced(&mut self, synced: Synced) {
+        for (lane, result) in synced {
+            if let Some(Err(error)) = self.logs.get_mut(&lane).map(|log| log.end_sync(result)) {
+                self.fail(lane, &error);
+            }
+        }
+        self.unsynced.end();
+        self.core.note_unsynced(&self.unsynced);
+        self.core.gauges.wal_bytes.store(self.resting_bytes + self.open_bytes(), Ordering::Relaxed);
     }
 
     fn sync_logs(&mut self) {
+        self.await_synced();
         if !std::mem::take(&mut self.dirty) {
             return;
         }
         // One that failed stays as it is until its lane starts a new segment.
         let working = self.logs.iter_mut().filter(|(lane, _)| !self.failed.contains(lane));
         let failures: Vec<_> = working.filter_map(|(lane, log)| Some((*lane, log.sync().err()?))).collect();
-        self.core.gauges.wal_unsynced_bytes.store(0, Ordering::Relaxed);
+        self.all_synced();
         let all_synced = failures.is_empty();
         for (lane, error) in failures {
             self.fail(lane, &error);

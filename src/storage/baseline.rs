@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Little endian. The same sections give the same bytes, with the same build of oddline: there is no time in the file. The crc of the head is checked before the
-//! version is believed. What the sections hold is the engine's business. Limits: 64 sections, names of 1 to 255 bytes, 1 GiB a section before
+//! version is believed. What the sections hold is the engine's business. Limits: 64 sections, names of 1 to 255 bytes, 1 GiB of all sections before
 //! compression. All or nothing: a file that is damaged anywhere is refused as a whole, since half a baseline would be one nobody made.
 
 use std::path::Path;
@@ -28,7 +28,7 @@ pub const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 20;
 const MOST_SECTIONS: usize = 64;
 const MOST_NAME_BYTES: usize = 255;
-const MOST_SECTION_BYTES: usize = 1 << 30;
+const MOST_RAW_BYTES: usize = 1 << 30;
 const COMPRESSION_LEVEL: i32 = 9;
 
 /// Sections by name, in order.
@@ -40,6 +40,7 @@ pub type Sections = Vec<(String, Vec<u8>)>;
 /// Beyond the limits of the format.
 pub fn encode(sections: &[(&str, &[u8])]) -> Result<Vec<u8>, StorageError> {
     check("the number of sections", sections.len(), MOST_SECTIONS)?;
+    check("all sections", sections.iter().map(|(_, raw)| raw.len()).sum(), MOST_RAW_BYTES)?;
     let mut out = MAGIC.to_vec();
     out.extend_from_slice(&VERSION.to_le_bytes());
     out.extend_from_slice(&(sections.len() as u32).to_le_bytes());
@@ -55,7 +56,6 @@ fn check(what: &'static str, found: usize, limit: usize) -> Result<(), StorageEr
 
 fn put(out: &mut Vec<u8>, name: &str, raw: &[u8]) -> Result<(), StorageError> {
     check("the name of a section", name.len(), MOST_NAME_BYTES)?;
-    check("a section", raw.len(), MOST_SECTION_BYTES)?;
     let compress = StorageError::io("compress section", Path::new(name));
     let stored = zstd::bulk::compress(raw, COMPRESSION_LEVEL).map_err(compress)?;
     let mut lengths = (name.len() as u16).to_le_bytes().to_vec();
@@ -87,9 +87,12 @@ pub fn decode(path: &Path, bytes: &[u8]) -> Result<Sections, StorageError> {
         return Err(StorageError::NewerVersion { what, path, found: version, supported: VERSION });
     }
     let mut sections = Sections::new();
+    let mut room = MOST_RAW_BYTES;
     for _ in 0..count {
         let offset = bytes.len() - reader.rest().len();
-        sections.push(section(&mut reader).map_err(|reason| damaged(offset, reason))?);
+        let section = section(&mut reader, room).map_err(|reason| damaged(offset, reason))?;
+        room -= section.1.len();
+        sections.push(section);
     }
     if !reader.is_empty() {
         return Err(damaged(bytes.len() - reader.rest().len(), "bytes follow the last section"));
@@ -112,7 +115,8 @@ fn head(reader: &mut ByteReader<'_>) -> Result<(u32, u32), &'static str> {
     Ok((version, count))
 }
 
-fn section(reader: &mut ByteReader<'_>) -> Result<(String, Vec<u8>), &'static str> {
+/// `room` is for its bytes before compression.
+fn section(reader: &mut ByteReader<'_>, room: usize) -> Result<(String, Vec<u8>), &'static str> {
     const SHORT: &str = "the file ends within a section";
     let lengths = reader.take(18).ok_or(SHORT)?;
     let mut fields = ByteReader::new(lengths);
@@ -125,8 +129,8 @@ fn section(reader: &mut ByteReader<'_>) -> Result<(String, Vec<u8>), &'static st
     if section_crc(lengths, name, stored) != crc {
         return Err("a section's checksum does not match");
     }
-    if raw_len > MOST_SECTION_BYTES {
-        return Err("a section exceeds 1 GiB");
+    if raw_len > room {
+        return Err("the sections exceed 1 GiB");
     }
     let raw = zstd::bulk::decompress(stored, raw_len).map_err(|_| "a section does not decompress")?;
     let name = std::str::from_utf8(name).map_err(|_| "a section's name is not UTF-8")?;

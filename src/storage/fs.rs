@@ -28,6 +28,9 @@ pub trait WriteFile: Send + Debug {
     fn sync(&mut self) -> io::Result<()>;
     /// Cuts the file to `length` bytes.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
+    /// Another handle on the same file, so that a thread can sync it while another one appends. An error that a sync of one tells the other may
+    /// not tell again.
+    fn second(&self) -> io::Result<Box<dyn WriteFile>>;
 }
 
 /// One entry of a directory.
@@ -85,6 +88,10 @@ impl WriteFile for File {
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.set_len(length)
+    }
+
+    fn second(&self) -> io::Result<Box<dyn WriteFile>> {
+        Ok(Box::new(self.try_clone()?))
     }
 }
 

@@ -292,6 +292,10 @@ impl WriteFile for MemFile {
         inode.pending.push(Change::Truncate(length));
         Ok(())
     }
+
+    fn second(&self) -> io::Result<Box<dyn WriteFile>> {
+        Ok(Box::new(Self { fs: self.fs.clone(), id: self.id }))
+    }
 }
 
 impl FileSystem for MemFs {

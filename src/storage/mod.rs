@@ -21,11 +21,15 @@
 
 pub mod atomic;
 pub mod baseline;
+#[cfg(feature = "object-store")]
+mod bucket;
 pub mod bytes;
 pub mod checkpoint;
 pub mod chunk;
 pub mod chunk_dir;
 pub mod error;
+#[cfg(feature = "object-store")]
+pub mod fetch;
 pub mod frame;
 pub mod fs;
 mod host;
@@ -34,6 +38,7 @@ pub mod journal;
 pub mod lock;
 pub mod mem_fs;
 pub mod retention;
+mod shown_url;
 pub mod untouched;
 pub mod usage;
 pub mod varint;
@@ -44,5 +49,6 @@ pub use fs::{FileSystem, RealFs};
 pub use host::host_name;
 pub use lock::{DataDirLock, LockError};
 pub use mem_fs::MemFs;
+pub use shown_url::shown_url;
 pub use untouched::Untouched;
 pub use usage::disk_usage;

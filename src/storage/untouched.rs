@@ -25,6 +25,10 @@ impl WriteFile for Forgotten {
     fn truncate(&mut self, _length: u64) -> io::Result<()> {
         Ok(())
     }
+
+    fn second(&self) -> io::Result<Box<dyn WriteFile>> {
+        Ok(Box::new(Self))
+    }
 }
 
 impl FileSystem for Untouched {

@@ -2,6 +2,7 @@
 
 use super::Model;
 use crate::detect::joining::{Moves, Scope};
+use crate::event::Timestamp;
 
 impl Model {
     /// As if what `other` saw had been seen, too. Call [`Self::settle`] after the last.
@@ -10,7 +11,10 @@ impl Model {
         self.categorical.join(&other.categorical, moves);
         self.sequence.join(&other.sequence, moves);
         self.calibrations.join(&other.calibrations);
+        self.season.join(&other.season, moves);
         if scope == Scope::Host {
+            let (own, theirs) = (self.events() as f64, other.events() as f64);
+            self.threshold.join(&other.threshold, theirs / (own + theirs).max(1.0));
             self.rarity.join(&other.rarity, moves);
             self.rate.join(&other.rate, moves);
             self.calibration.join(&other.calibration);
@@ -28,6 +32,12 @@ impl Model {
         self.calibrations.settle();
         self.calibration.settle();
         self.shares.settle();
+        self.threshold.settle();
+    }
+
+    /// What was usual at an hour of the week until `from` is so at the same hour of the week of `to`, too.
+    pub fn move_seasons_on(&mut self, from: Timestamp, to: Timestamp) {
+        self.season.move_on(from, to);
     }
 }
 
@@ -38,7 +48,7 @@ mod tests {
     use crate::detect::joining::Moved;
     use crate::detect::value::Values;
     use crate::detect::{Input, ModelOptions, Weights};
-    use crate::event::{State, Timestamp};
+    use crate::event::State;
 
     const OPTIONS: ModelOptions = ModelOptions {
         alert_budget: AlertBudget::Share(0.001),

@@ -6,14 +6,18 @@
 //! | `host`, `stream` | of this one alone | all |
 //! | `limit` | the newest so many, up to [`MOST`] | 100 |
 //!
-//! The answer is `{"incidents": […], "left_out": N, "damaged_lines": N, "damaged_objects": […]}`, oldest first, with the columns of the
-//! journal and `host`.
+//! The answer is `{"incidents": […], "left_out": N, "unread_objects": N, "damaged_lines": N, "damaged_objects": […]}`, oldest first, with the
+//! columns of the journal and `host`. The journal is read from its newest hour back and no further than needed: `left_out` are older incidents
+//! that were read, `unread_objects` older objects that were not; damage is told of what was read.
+//!
+//! [`AT_ONCE`] requests read at a time, each with up to [`MOST`] incidents in memory; another one is answered 503 with `Retry-After`: who asks for a
+//! dashboard comes again, and a queue of readers would be what an overload needs least.
 
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +30,12 @@ use crate::event::Timestamp;
 const MOST: usize = 10_000;
 
 const DEFAULT: usize = 100;
+
+/// Requests that read at the same time.
+pub(super) const AT_ONCE: usize = 2;
+
+/// When another one may come.
+const RETRY_AFTER_SECS: &str = "1";
 
 /// What is asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -48,7 +58,8 @@ struct Row<'a> {
 #[derive(Debug, Serialize)]
 struct Answer<'a> {
     incidents: Vec<Row<'a>>,
-    left_out: usize,
+    left_out: u64,
+    unread_objects: u64,
     damaged_lines: u64,
     damaged_objects: &'a [String],
 }
@@ -61,26 +72,36 @@ impl Asked {
                 || format!("{name}: expected a time (RFC 3339) or how long ago (90s, 15m, 2h, 7d), found {text:?}");
             moment(text, now).map(Some).ok_or_else(expected)
         };
-        Ok(Reading { since: time("since", &self.since)?, until: time("until", &self.until)?, host: self.host.clone() })
+        Ok(Reading {
+            since: time("since", &self.since)?,
+            until: time("until", &self.until)?,
+            host: self.host.clone(),
+            stream: self.stream.clone(),
+            limit: Some(self.limit()?),
+        })
     }
 
     fn limit(&self) -> Result<usize, String> {
         let limit = self.limit.unwrap_or(DEFAULT);
         if (1..=MOST).contains(&limit) { Ok(limit) } else { Err(format!("limit: expected 1 to {MOST}, found {limit}")) }
     }
+}
 
-    fn answer(&self, found: &Found, limit: usize) -> serde_json::Result<String> {
-        let wanted = |row: &&(String, Incident)| self.stream.as_ref().is_none_or(|stream| row.1.stream == *stream);
-        let rows: Vec<Row<'_>> =
-            found.incidents.iter().filter(wanted).map(|(host, incident)| Row { host, incident }).collect();
-        let left_out = rows.len().saturating_sub(limit);
-        serde_json::to_string(&Answer {
-            incidents: rows.into_iter().skip(left_out).collect(),
-            left_out,
-            damaged_lines: found.damaged_lines,
-            damaged_objects: &found.damaged_objects,
-        })
-    }
+fn answer(found: &Found) -> serde_json::Result<String> {
+    serde_json::to_string(&Answer {
+        incidents: found.incidents.iter().map(|(host, incident)| Row { host, incident }).collect(),
+        left_out: found.left_out,
+        unread_objects: found.unread_objects,
+        damaged_lines: found.damaged_lines,
+        damaged_objects: &found.damaged_objects,
+    })
+}
+
+fn busy() -> Response {
+    let text = format!("{AT_ONCE} requests read the journal already: come again");
+    let mut busy = failure(StatusCode::SERVICE_UNAVAILABLE, &text);
+    busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+    busy
 }
 
 /// Answers; the journal is read on a thread that may wait for its store.
@@ -92,15 +113,19 @@ pub(super) async fn incidents(
         Ok(Query(asked)) => asked,
         Err(rejection) => return failure(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };
-    let (reading, limit) = match (asked.reading(SystemClock.now()), asked.limit()) {
-        (Ok(reading), Ok(limit)) => (reading, limit),
-        (Err(text), _) | (_, Err(text)) => return failure(StatusCode::BAD_REQUEST, &text),
+    let reading = match asked.reading(SystemClock.now()) {
+        Ok(reading) => reading,
+        Err(text) => return failure(StatusCode::BAD_REQUEST, &text),
     };
+    // It is given back when the reading ends, also when nobody waits for the answer any more.
+    let Ok(permit) = Arc::clone(&shared.readers).try_acquire_owned() else { return busy() };
     let engine = shared.lanes.engine();
     let read = tokio::task::spawn_blocking(move || {
         let found = engine.map_or_else(|| Ok(Found::default()), |engine| engine.incidents(&reading));
         let found = found.map_err(|error| error.to_string())?;
-        asked.answer(&found, limit).map_err(|error| error.to_string())
+        let answered = answer(&found).map_err(|error| error.to_string());
+        drop(permit);
+        answered
     });
     match read.await {
         Ok(Ok(body)) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),

@@ -10,7 +10,7 @@
 //! | `GET /ready` | 200: events are taken; 503: it is ending | no |
 //!
 //! Failures are `{"error": "…"}`. 400: no JSON list, wrong parameters; 401: token; 408: too slow; 413: too large; 415: packed in an unknown
-//! way; 503: ending, or the next hop cannot be reached: send again.
+//! way; 503: ending, the next hop cannot be reached, or too many read incidents at once: send again.
 
 pub(super) mod body;
 pub(super) mod forward;
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     lanes: Lanes,
     forward: Option<HttpForward>,
     permits: Semaphore,
+    /// For those who read the journal.
+    readers: Arc<Semaphore>,
     max_message_bytes: usize,
     receive_timeout: Duration,
     request_timeout: Duration,
@@ -65,6 +67,7 @@ impl Shared {
             lanes,
             forward,
             permits: Semaphore::new(options.concurrency),
+            readers: Arc::new(Semaphore::new(incidents::AT_ONCE)),
             max_message_bytes: options.max_message_bytes,
             receive_timeout: Duration::from_secs(options.receive_timeout_secs),
             request_timeout: Duration::from_secs(options.request_timeout_secs),

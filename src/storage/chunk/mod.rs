@@ -1,6 +1,6 @@
 //! The history of events on disk: L1, one closed segment of the log, and L2, all of an hour.
 //!
-//! Both are one format (version 2); version 1 (`v1`) is read. All of it but header and footer is [`frame`](super::frame)s:
+//! Both are one format, version 2: the first that was released. All of it but header and footer is [`frame`](super::frame)s:
 //!
 //! ```text
 //! offset size
@@ -39,7 +39,6 @@ mod merge;
 mod reader;
 mod series;
 pub mod summary;
-mod v1;
 mod writer;
 
 pub use group::{Group, GroupId};

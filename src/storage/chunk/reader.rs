@@ -3,32 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use super::group::{self, Group};
-use super::series::SeriesTable;
 use super::summary::{GroupPlace, Summary};
 use super::writer::{parse_footer, parse_header};
-use super::{FOOTER_BYTES, HEADER_BYTES, KIND_GROUP, KIND_SUMMARY, v1};
+use super::{FOOTER_BYTES, HEADER_BYTES, KIND_GROUP, KIND_SUMMARY};
 use crate::storage::frame::{self, Frames, Step};
 use crate::storage::{FileSystem, StorageError};
-
-/// Seconds a point stands for in what is counted from a file of version 1.
-const V1_WINDOW_SECS: u32 = 10;
-/// Flag of events that are counted apart in what is counted from a file of version 1.
-const V1_MARKED_FLAG: u8 = 1;
 
 /// A file that was opened.
 #[derive(Clone, Debug)]
 pub struct ChunkReader {
     path: PathBuf,
     summary: Summary,
-    content: Content,
-}
-
-#[derive(Clone, Debug)]
-enum Content {
-    /// Frames in the file, checked from this seed on.
-    Frames(u32),
-    /// A file of version 1, which is read as a whole.
-    Whole(Group),
+    /// What its frames are checked from.
+    seed: u32,
 }
 
 impl ChunkReader {
@@ -36,9 +23,6 @@ impl ChunkReader {
     pub fn open(fs: &dyn FileSystem, path: &Path) -> Result<Self, StorageError> {
         let failed = |error| StorageError::io("read", path)(error);
         let head = fs.read_range(path, 0, HEADER_BYTES).map_err(failed)?;
-        if head.starts_with(&v1::MAGIC) {
-            return Self::open_v1(fs, path);
-        }
         let seed = parse_header(path, &head)?;
         let total = fs.len(path).map_err(failed)?;
         let footer_at = total.saturating_sub(FOOTER_BYTES as u64);
@@ -53,30 +37,7 @@ impl ChunkReader {
             _ => Err("expected the frame of the summary"),
         };
         let summary = summary.map_err(damaged(offset))?;
-        Ok(Self { path: path.to_owned(), summary, content: Content::Frames(seed) })
-    }
-
-    fn open_v1(fs: &dyn FileSystem, path: &Path) -> Result<Self, StorageError> {
-        let bytes = fs.read(path).map_err(StorageError::io("read", path))?;
-        let chunk = v1::decode(path, &bytes)?;
-        let mut series = SeriesTable::new(V1_WINDOW_SECS);
-        for event in &chunk.events {
-            series.count(event.template, event.timestamp, event.flags & V1_MARKED_FLAG != 0);
-        }
-        let mut summary = series.into_summary();
-        summary.sources = vec![(chunk.id.lane, chunk.id.sequence)];
-        let events = chunk.events.len() as u64;
-        let (min_time, max_time) = (chunk.min_time, chunk.max_time);
-        summary.groups = vec![GroupPlace { id: chunk.id, events, min_time, max_time, ..GroupPlace::default() }];
-        for template in chunk.templates {
-            if let Ok(at) = summary.templates.binary_search_by_key(&template.id, |counts| counts.id)
-                && let Some(counts) = summary.templates.get_mut(at)
-            {
-                counts.text = template.text;
-            }
-        }
-        let group = Group { id: chunk.id, events: chunk.events };
-        Ok(Self { path: path.to_owned(), summary, content: Content::Whole(group) })
+        Ok(Self { path: path.to_owned(), summary, seed })
     }
 
     /// What was counted.
@@ -90,15 +51,11 @@ impl ChunkReader {
 
     /// Reads a group of [`Summary::groups`]. Fails when it is damaged; the others are not affected.
     pub fn group(&self, fs: &dyn FileSystem, place: &GroupPlace) -> Result<Group, StorageError> {
-        let seed = match &self.content {
-            Content::Frames(seed) => *seed,
-            Content::Whole(group) => return Ok(group.clone()),
-        };
         let length = usize::try_from(place.length).unwrap_or(usize::MAX);
         let most = frame::MAX_PAYLOAD_BYTES + frame::HEADER_BYTES;
         let bytes = fs.read_range(&self.path, place.offset, length.min(most));
         let bytes = bytes.map_err(StorageError::io("read", &self.path))?;
-        let group = match frame::parse(&bytes, seed) {
+        let group = match frame::parse(&bytes, self.seed) {
             Some((KIND_GROUP, payload)) => group::decode(payload),
             _ => Err("expected the frame of a group"),
         };

@@ -181,7 +181,7 @@ impl Drop for Journal {
 }
 
 /// Bytes of an incident's texts.
-fn text_bytes(incident: &Incident) -> usize {
+pub(super) fn text_bytes(incident: &Incident) -> usize {
     let parameters: usize = incident.parameters.iter().map(String::len).sum();
     incident.message.as_ref().map_or(0, String::len) + incident.template.len() + parameters + size_of::<Incident>()
 }

@@ -1,30 +1,19 @@
 //! A bucket: S3, Google Cloud Storage, Azure Blob Storage and whatever else the `object_store` crate reaches.
 //!
-//! Credentials and endpoints come from the environment as that crate reads them (`AWS_…`, `GOOGLE_…`, `AZURE_…`). A request is given
-//! [`TIMEOUT_SECS`] and tried twice again; what fails then is the spool's business. Objects are created with a condition, that there is none of that key, where the store knows
-//! conditions; where it does not, an object written twice is written with the same bytes, which its key names.
+//! Credentials and requests are those of [`bucket`](crate::storage::bucket); what fails is the spool's business. Objects are created with a condition,
+//! that there is none of that key, where the store knows conditions; where it does not, an object written twice is written with the same bytes, which its key names.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
-use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
-use object_store::{
-    ClientConfigKey, Error, ObjectStore as Remote, ObjectStoreExt, ObjectStoreScheme, PutMode, PutOptions, PutPayload,
-    RetryConfig,
-};
+use object_store::{Error, ObjectStore as Remote, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::{Builder, Runtime};
 use tokio_stream::StreamExt;
 
 use super::store::{ObjectMeta, ObjectStore, Put};
+use crate::storage::bucket;
 use crate::storage::error::StorageError;
-
-/// For one request.
-const TIMEOUT_SECS: u64 = 10;
 
 /// Objects below a prefix of a bucket.
 #[derive(Debug)]
@@ -40,15 +29,8 @@ impl RemoteStore {
     /// # Errors
     /// When the URL is none of a store, or credentials in the environment contradict each other.
     pub fn open(url: &str) -> Result<Self, StorageError> {
-        let failed = |error: Error| StorageError::io("open journal", &PathBuf::from(url))(error.into());
-        let invalid = |error: url::ParseError| {
-            StorageError::io("open journal", &PathBuf::from(url))(io::Error::new(io::ErrorKind::InvalidInput, error))
-        };
-        // Who has installed another one keeps it.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let parsed = url::Url::parse(url).map_err(invalid)?;
-        let (scheme, prefix) = ObjectStoreScheme::parse(&parsed).map_err(|error| failed(error.into()))?;
-        Self::over(remote(&scheme, url).map_err(failed)?, prefix)
+        let (remote, prefix) = bucket::open(url)?;
+        Self::over(remote, prefix)
     }
 
     /// Objects below `prefix` of any store of the crate.
@@ -69,37 +51,6 @@ impl RemoteStore {
         let path = PathBuf::from(self.path(key).as_ref());
         move |error| StorageError::io(operation, &path)(error.into())
     }
-}
-
-fn remote(scheme: &ObjectStoreScheme, url: &str) -> Result<Arc<dyn Remote>, Error> {
-    let timeout = format!("{TIMEOUT_SECS} seconds");
-    let retry =
-        RetryConfig { max_retries: 2, retry_timeout: Duration::from_secs(2 * TIMEOUT_SECS), ..Default::default() };
-    let key = ClientConfigKey::Timeout;
-    Ok(match scheme {
-        ObjectStoreScheme::AmazonS3 => Arc::new(
-            AmazonS3Builder::from_env()
-                .with_url(url)
-                .with_retry(retry)
-                .with_config(AmazonS3ConfigKey::Client(key), timeout)
-                .build()?,
-        ),
-        ObjectStoreScheme::GoogleCloudStorage => Arc::new(
-            GoogleCloudStorageBuilder::from_env()
-                .with_url(url)
-                .with_retry(retry)
-                .with_config(GoogleConfigKey::Client(key), timeout)
-                .build()?,
-        ),
-        ObjectStoreScheme::MicrosoftAzure => Arc::new(
-            MicrosoftAzureBuilder::from_env()
-                .with_url(url)
-                .with_retry(retry)
-                .with_config(AzureConfigKey::Client(key), timeout)
-                .build()?,
-        ),
-        _ => return Err(Error::NotSupported { source: format!("{url}: expected s3://, gs:// or az://").into() }),
-    })
 }
 
 impl ObjectStore for RemoteStore {

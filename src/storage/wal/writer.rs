@@ -8,7 +8,7 @@
 //! knows which bytes reached the disk, and trying again reports success for bytes that are gone.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -72,6 +72,28 @@ impl LaneWal {
     pub fn sync(&mut self) -> Result<(), StorageError> {
         self.check()?;
         self.open.sync().inspect_err(|_| self.poisoned = true)
+    }
+
+    /// A handle on the open segment, for another thread to sync while this one appends; `None` when there is nothing to sync.
+    /// [`Self::end_sync`] must come before the next sync or rotation: the failure of a sync is told once, to whom asks first.
+    pub fn begin_sync(&mut self) -> Result<Option<Box<dyn WriteFile>>, StorageError> {
+        self.check()?;
+        if !self.open.is_dirty {
+            return Ok(None);
+        }
+        match self.open.file.second() {
+            Ok(file) => {
+                self.open.is_dirty = false;
+                Ok(Some(file))
+            }
+            // No handle is left: it is done here and now.
+            Err(_) => self.sync().map(|()| None),
+        }
+    }
+
+    /// Takes in what became of the sync that [`Self::begin_sync`] began.
+    pub fn end_sync(&mut self, result: io::Result<()>) -> Result<(), StorageError> {
+        result.map_err(StorageError::io("sync", &self.open.path)).inspect_err(|_| self.poisoned = true)
     }
 
     /// Syncs the open segment and starts `header`; returns the one left. When the new one cannot be started the old one stays open,
