@@ -42,13 +42,13 @@ struct Job {
 
 struct Worker {
     jobs: SyncSender<Job>,
-    thread: JoinHandle<Kept>,
+    thread: JoinHandle<Box<Kept>>,
 }
 
 /// An instance of the output.
 pub(crate) struct Output {
-    /// Taken by the thread, which starts with the first flush.
-    kept: Mutex<Option<Kept>>,
+    /// Taken by the thread, which starts with the first flush. Boxed: it is moved on a coroutine's stack.
+    kept: Mutex<Option<Box<Kept>>>,
     worker: OnceLock<Option<Worker>>,
     messages: Arc<Mutex<Vec<Message>>>,
 }
@@ -58,12 +58,8 @@ impl Output {
     pub(crate) fn new(properties: &[Property]) -> Result<Self, NotMade> {
         let component = Component::new(config::read(properties, ORIGIN)?, Environment::system())?;
         let messages = Arc::default();
-        let kept = Kept {
-            scorer: Scorer::new(component),
-            is_degraded: false,
-            watch: Watch::default(),
-            messages: Arc::clone(&messages),
-        };
+        let (scorer, watch) = (Scorer::new(component), Watch::default());
+        let kept = Box::new(Kept { scorer, is_degraded: false, watch, messages: Arc::clone(&messages) });
         Ok(Self { kept: Mutex::new(Some(kept)), worker: OnceLock::new(), messages })
     }
 
@@ -131,7 +127,7 @@ struct Kept {
 }
 
 impl Kept {
-    fn run(mut self, jobs: &Receiver<Job>) -> Self {
+    fn run(mut self: Box<Self>, jobs: &Receiver<Job>) -> Box<Self> {
         let interval = self.scorer.component().config().tick_interval();
         let mut next = Instant::now() + interval;
         loop {

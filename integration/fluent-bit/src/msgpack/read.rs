@@ -36,7 +36,8 @@ pub(crate) struct Map<'b> {
     pub(crate) entries: &'b [u8],
 }
 
-/// What is still to be read. Every method gives nothing when the bytes end too early or mean nothing.
+/// What is still to be read. Every method gives nothing when the bytes end too early or mean nothing; [`Reader::value`] leaves
+/// what it did not read then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'b> {
     rest: &'b [u8],
@@ -123,17 +124,18 @@ impl<'b> Reader<'b> {
 
     /// The bytes of the next whole value, however deep it is.
     pub(crate) fn value(&mut self) -> Option<&'b [u8]> {
-        let start = self.rest;
+        let (mut inside, start) = (*self, self.rest);
         // A count of what is still missing is all the nesting there is to remember.
         let mut missing = 1_u64;
         while missing > 0 {
             missing -= 1;
-            match self.token()? {
+            match inside.token()? {
                 Token::Array(len) => missing += u64::from(len),
                 Token::Map(len) => missing += 2 * u64::from(len),
                 _ => {}
             }
         }
+        *self = inside;
         start.get(..start.len() - self.rest.len())
     }
 
@@ -291,13 +293,15 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let mut reader = Reader::new(&bytes);
+            let (mut reader, mut read) = (Reader::new(&bytes), 0);
             while let Some(value) = reader.value() {
                 prop_assert!(!value.is_empty());
+                read += value.len();
                 if let Some(map) = Map::of(value) {
                     prop_assert_eq!(map.iter().count(), map.len as usize);
                 }
             }
+            prop_assert_eq!(reader.rest(), &bytes[read..]);
         }
     }
 }
