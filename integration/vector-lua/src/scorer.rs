@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mlua::{Error, Lua, Result, Table, UserData, UserDataMethods, Value};
 use oddline::engine::{Environment, Synthetic};
+use oddline::event::Timestamp;
 use oddline::plugin::component::synthetic_message;
 use oddline::plugin::{Component, Event as _, Layout, guard};
 
@@ -24,9 +25,9 @@ impl Scorer {
         Ok(Self { layout: component.layout(), component: Some(component) })
     }
 
-    fn process(&mut self, lua: &Lua, log: &Table) -> Option<bool> {
+    fn process(&mut self, lua: &Lua, log: &Table, time: Option<Timestamp>) -> Option<bool> {
         let component = self.component.as_mut()?;
-        let outcome = component.process(&mut LuaEvent { lua, log, layout: &self.layout });
+        let outcome = component.process(&mut LuaEvent { lua, log, layout: &self.layout, time });
         outcome.verdict.map(|verdict| verdict.is_anomaly)
     }
 
@@ -41,7 +42,7 @@ fn synthetic_event(lua: &Lua, component: &Component, layout: &Layout, synthetic:
     let log = lua.create_table()?;
     log.raw_set("message", synthetic_message(synthetic))?;
     log.raw_set("timestamp", date_table(lua, synthetic.timestamp)?)?;
-    LuaEvent { lua, log: &log, layout }.write(&component.describe(synthetic));
+    LuaEvent { lua, log: &log, layout, time: None }.write(&component.describe(synthetic));
     Ok(log)
 }
 
@@ -55,7 +56,10 @@ impl UserData for Scorer {
         methods.add_method_mut("open", |_, this, ()| {
             guarded(|| this.component.as_mut().map_or(Ok(()), |component| component.open().map_err(Error::runtime)))
         });
-        methods.add_method_mut("process", |lua, this, log: Table| guarded(|| Ok(this.process(lua, &log))));
+        methods.add_method_mut("process", |lua, this, (log, seconds): (Table, Option<f64>)| {
+            let time = seconds.filter(|seconds| seconds.abs() < 9e12).map(|seconds| Timestamp((seconds * 1e6) as i64));
+            guarded(|| Ok(this.process(lua, &log, time)))
+        });
         methods.add_method_mut("tick", |lua, this, ()| guarded(|| this.tick(lua)));
         methods.add_method_mut("counts", |lua, this, ()| {
             guarded(|| {
