@@ -19,3 +19,4 @@ mod msgpack;
 mod output;
 mod record;
 mod trouble;
+
