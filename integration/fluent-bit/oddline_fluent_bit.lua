@@ -44,9 +44,13 @@ end
 --- The function for `call`, for a table of oddline's keys or the path of a file with them.
 function M.new(config)
   if type(config) == "table" and not config.data_dir then
-    error("oddline: data_dir: expected a directory for what is learned, found nothing", 2)
+    error("oddline: data_dir: expected a directory for what is learned, found nothing", 0)
   end
-  native.check(config)
+  local accepted, refused = pcall(native.check, config)
+  if not accepted then
+    -- As text: Fluent Bit shows nothing else.
+    error(tostring(refused), 0)
+  end
   local report = reporter()
   local scorer
   local ticked_at = 0

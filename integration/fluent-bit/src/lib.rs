@@ -19,4 +19,3 @@ mod msgpack;
 mod output;
 mod record;
 mod trouble;
-

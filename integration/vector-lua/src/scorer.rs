@@ -27,6 +27,9 @@ impl Scorer {
 
     fn process(&mut self, lua: &Lua, log: &Table, time: Option<Timestamp>) -> Option<bool> {
         let component = self.component.as_mut()?;
+        if component.is_due() {
+            on_own_stack(|| component.prepare());
+        }
         let outcome = component.process(&mut LuaEvent { lua, log, layout: &self.layout, time });
         outcome.verdict.map(|verdict| verdict.is_anomaly)
     }
@@ -34,8 +37,21 @@ impl Scorer {
     fn tick(&mut self, lua: &Lua) -> Result<Vec<Table>> {
         let Some(component) = self.component.as_mut() else { return Ok(Vec::new()) };
         let now = component.now();
-        component.tick(now).iter().map(|synthetic| synthetic_event(lua, component, &self.layout, synthetic)).collect()
+        let synthetic = on_own_stack(|| component.tick(now)).unwrap_or_default();
+        synthetic.iter().map(|synthetic| synthetic_event(lua, component, &self.layout, synthetic)).collect()
     }
+}
+
+/// Bytes of stack for what is rare and deep: opening, and what time asks for.
+const STACK_BYTES: usize = 2 << 20;
+
+/// Runs `work` on a thread of its own and waits for it. Fluent Bit calls Lua filters also from coroutines with 64 KiB of stack, of which scoring an
+/// event takes up to 32 and opening a data dir up to 96. Nothing when the system gives no thread, or `work` panics.
+fn on_own_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work).ok()?;
+        thread.join().ok()
+    })
 }
 
 fn synthetic_event(lua: &Lua, component: &Component, layout: &Layout, synthetic: &Synthetic) -> Result<Table> {
@@ -54,7 +70,10 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 impl UserData for Scorer {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method_mut("open", |_, this, ()| {
-            guarded(|| this.component.as_mut().map_or(Ok(()), |component| component.open().map_err(Error::runtime)))
+            guarded(|| {
+                let Some(component) = this.component.as_mut() else { return Ok(()) };
+                on_own_stack(|| component.open()).map_or(Ok(()), |opened| opened.map_err(Error::runtime))
+            })
         });
         methods.add_method_mut("process", |lua, this, (log, seconds): (Table, Option<f64>)| {
             let time = seconds.filter(|seconds| seconds.abs() < 9e12).map(|seconds| Timestamp((seconds * 1e6) as i64));
