@@ -250,4 +250,60 @@ mod tests {
         let error = read(&[("fields".to_owned(), "full".to_owned())], "filter oddline").unwrap_err().to_string();
         assert!(error.contains("data_dir"), "{error}");
     }
+
+    /// Every stanza of `name: oddline` below `value`, as the properties Fluent Bit makes of it.
+    fn stanzas(value: &Value, found: &mut Vec<Vec<Property>>) {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| stanzas(item, found)),
+            Value::Object(map) if map.get("name") == Some(&json!("oddline")) => {
+                let ours = |key: &&String| !["name", "match", "workers", "retry_limit"].contains(&key.as_str());
+                let of = |key: &String| match &map[key] {
+                    Value::Array(items) => items.iter().map(|item| (key.clone(), text(item))).collect(),
+                    value => vec![(key.clone(), text(value))],
+                };
+                found.push(map.keys().filter(ours).flat_map(of).collect());
+            }
+            Value::Object(map) => map.values().for_each(|value| stanzas(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_example_is_accepted() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config-examples/fluent-bit");
+        let mut seen = 0;
+        for file in std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let mut found = Vec::new();
+            if file.extension().is_some_and(|end| end == "conf") {
+                let filter = text
+                    .split("[FILTER]")
+                    .find(|part| part.contains("oddline\n"))
+                    .unwrap()
+                    .split("\n\n")
+                    .next()
+                    .unwrap();
+                let pair = |line: &str| {
+                    line.trim().split_once(' ').map(|(key, value)| (key.to_owned(), value.trim().to_owned()))
+                };
+                found
+                    .push(filter.lines().filter_map(pair).filter(|(key, _)| key != "Name" && key != "Match").collect());
+            } else {
+                let parsed: Value = serde_saphyr::from_str(&text).unwrap();
+                stanzas(&parsed, &mut found);
+                if file.ends_with("lua.yaml") {
+                    continue;
+                }
+            }
+            assert!(!found.is_empty(), "{}", file.display());
+            for properties in found {
+                seen += 1;
+                let config = read(&properties, "example").unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+                assert!(config.data_dir.unwrap().starts_with("/var/lib/fluent-bit"));
+                assert_eq!(config.message_field, "log", "{}: what `tail` calls a line", file.display());
+            }
+        }
+        assert!(seen >= 6, "{seen}");
+    }
 }
