@@ -89,7 +89,7 @@ fn time(token: Token<'_>) -> Option<(Option<Timestamp>, Kind)> {
         Token::Unsigned(seconds) => {
             Some((i64::try_from(seconds).ok().and_then(|s| s.checked_mul(1_000_000)).map(Timestamp), Kind::Log))
         }
-        Token::Float(seconds) => Some(((seconds.abs() < 9e12).then(|| Timestamp((seconds * 1e6) as i64)), Kind::Log)),
+        Token::Float(seconds) => Some(((seconds.abs() < 9e12).then_some(Timestamp((seconds * 1e6) as i64)), Kind::Log)),
         Token::Extension(0, bytes) => event_time(bytes),
         _ => None,
     }

@@ -177,6 +177,7 @@ mod tests {
     }
 
     /// An instance as a host might have it: something, the list, something.
+    #[allow(clippy::vec_box, reason = "the list holds addresses of entries")]
     struct Host {
         instance: Box<[usize; 64]>,
         entries: Vec<Box<Kv>>,
@@ -195,6 +196,7 @@ mod tests {
         let entry = |(key, value): &(&str, &str)| {
             Box::new(Kv { key: text(key), value: text(value), list: List { prev: 0, next: 0 } })
         };
+        #[allow(clippy::vec_box, reason = "as above")]
         let mut entries: Vec<Box<Kv>> = pairs.iter().map(entry).collect();
         let mut instance = Box::new([usize::MAX; 64]);
         let head = &raw const instance[HEAD] as usize;
