@@ -113,3 +113,88 @@ impl Scorer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use oddline::config::Config;
+    use oddline::engine::Environment;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scorer(on_existing: &str) -> Scorer {
+        let config = serde_json::json!({"on_existing": on_existing, "target": "a.b", "template_field": "t", "partition_by": ["host", "x.y"]});
+        let config = Config::from_value(&config, "test").unwrap();
+        Scorer::new(Component::new(config, Environment::system()).unwrap())
+    }
+
+    /// Whole values at the start of `bytes`, by a MessagePack that is not ours, and how many bytes they are.
+    fn values(bytes: &[u8]) -> (usize, usize) {
+        let (mut cursor, mut count, mut read) = (std::io::Cursor::new(bytes), 0, 0);
+        while rmpv::decode::read_value(&mut cursor).is_ok() {
+            (count, read) = (count + 1, cursor.position() as usize);
+        }
+        (count, read)
+    }
+
+    fn value() -> BoxedStrategy<Vec<u8>> {
+        let leaf = prop_oneof![
+            Just(vec![0xc0]),
+            Just(vec![0xc3]),
+            (0_u8..128).prop_map(|number| vec![number]),
+            "[a-z ]{0,20}".prop_map(|text| [&[0xa0 | text.len() as u8], text.as_bytes()].concat()),
+            Just(b"\xd4\x05x".to_vec()),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(|items| [
+                    vec![0x90 | items.len() as u8],
+                    items.concat()
+                ]
+                .concat()),
+                map(inner),
+            ]
+        })
+        .boxed()
+    }
+
+    fn map(value: BoxedStrategy<Vec<u8>>) -> BoxedStrategy<Vec<u8>> {
+        let key = prop_oneof![
+            Just(b"\xa7message".to_vec()),
+            Just(b"\xa1a".to_vec()),
+            Just(b"\xa1b".to_vec()),
+            Just(b"\xa1t".to_vec()),
+            Just(b"\xa4host".to_vec()),
+            value.clone(),
+        ];
+        let header = prop_oneof![Just(1_usize), Just(3), Just(5)];
+        (header, proptest::collection::vec((key, value), 0..6))
+            .prop_map(|(header, entries)| {
+                let mut bytes = Vec::new();
+                crate::msgpack::map_header(&mut bytes, entries.len() as u32, header);
+                entries.iter().for_each(|(key, value)| bytes.extend([&key[..], value].concat()));
+                bytes
+            })
+            .boxed()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_as_many_values_go_on_and_the_rest_as_it_came(
+            bodies in proptest::collection::vec(map(value()), 0..8), rest in proptest::collection::vec(any::<u8>(), 0..20), on_existing in "keep|replace|rename"
+        ) {
+            let records = bodies.iter().flat_map(|body| [&b"\x92\x92\xd7\x00\x65\x53\xf1\x00\x00\x00\x00\x00\x80"[..], body].concat());
+            let chunk: Vec<u8> = records.chain(rest).collect();
+            let (count, read) = values(&chunk);
+            let mut out = Vec::new();
+            let changed = scorer(&on_existing).enrich(&chunk, &mut out);
+            let (count_out, read_out) = values(&out);
+            prop_assert!(changed || out == chunk);
+            prop_assert!(count_out >= count.min(bodies.len()));
+            if count == count_out {
+                prop_assert_eq!(&out[read_out..], &chunk[read..]);
+            }
+            prop_assert!(out.len() + 1 >= chunk.len() || on_existing == "replace");
+        }
+    }
+}

@@ -1,10 +1,10 @@
 /* A host that behaves as Fluent Bit does to a plugin, as far as the plugin can tell: what it exports, what it hands over and on which stack.
  *
- *   host [--coroutine] [--threads N] [--reload EVERY] [--output] PLUGIN [KEY=VALUE ...] < frames > answers
+ *   host [--coroutine] [--threads N] [--reload EVERY] [--pause MILLISECONDS] [--output] PLUGIN [KEY=VALUE ...] < frames > answers
  *
  * A frame is a chunk behind its length (32 bits, big endian). The answer to each is a letter and a chunk: `m` with what the filter made of it,
  * `n` with the chunk as it was; of the output `e`, `o` or `r` and an empty chunk. With --threads each of N instances, on a thread of its own and all at once, gets all frames; the
- * answers of the first are written. --reload stops, unloads, loads and starts the plugin again after each EVERY frames, as a hot reload does.
+ * answers of the first are written. --pause waits before each frame but the first. --reload stops, unloads, loads and starts the plugin again after each EVERY frames, as a hot reload does.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -18,6 +18,7 @@
 #include <string.h>
 #include <strings.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 struct list { struct list *prev, *next; };
 struct kv { char *key, *val; struct list head; };
@@ -82,7 +83,7 @@ static struct api api = { .output_get_property = flb_filter_get_property, .log_p
 struct buffer { char *data; size_t len; };
 struct frame { struct buffer chunk, answer; char letter; };
 
-static int on_coroutine, reload_every, is_output, threads = 1;
+static int on_coroutine, reload_every, pause_ms, is_output, threads = 1;
 static const char *path;
 static char **keys;
 static int key_count;
@@ -194,6 +195,7 @@ static void *run(void *argument)
             stop(r);
             if (start(r) != 0) { r->failed = 1; return NULL; }
         }
+        if (pause_ms && i) usleep(pause_ms * 1000);
         struct call c = { .r = r, .chunk = { malloc(frame->chunk.len + 1), frame->chunk.len } };
         memcpy(c.chunk.data, frame->chunk.data, frame->chunk.len);
         if (on_coroutine) call_on_coroutine(&c); else do_call(&c);
@@ -235,6 +237,7 @@ int main(int argc, char **argv)
         if (!strcmp(argv[at], "--coroutine")) on_coroutine = 1;
         else if (!strcmp(argv[at], "--output")) is_output = 1;
         else if (!strcmp(argv[at], "--threads")) threads = atoi(argv[++at]);
+        else if (!strcmp(argv[at], "--pause")) pause_ms = atoi(argv[++at]);
         else if (!strcmp(argv[at], "--reload")) reload_every = atoi(argv[++at]);
         else return 2;
     }

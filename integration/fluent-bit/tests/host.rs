@@ -331,6 +331,39 @@ fn the_records_time_counts_unless_the_body_has_one() {
 }
 
 #[test]
+fn a_silence_goes_with_the_next_chunk_in_its_format_and_in_no_group() {
+    if host().is_none() {
+        return;
+    }
+    let at = |second: u32, message: &str| {
+        [&[0x92, 0x92][..], &event_time(SECONDS + second), b"\x80", &packed(&json!({"message": message}))].concat()
+    };
+    let mut stream = Vec::new();
+    for second in 0..1_400 {
+        stream.extend(at(second, &format!("request {second} served")));
+        if second % 5 == 0 && second < 1_300 {
+            stream.extend(at(second, "still here"));
+        }
+    }
+    let open_group = [&b"\x92\x92"[..], &event_time(u32::MAX), b"\x80\x80", &at(1_401, "request 1 served")].concat();
+    let cut = [at(1_402, "request 2 served"), vec![0x92]].concat();
+    let last = [&b"\x92"[..], &event_time(SECONDS + 1_403), &packed(&json!({"message": "request 3 served"}))].concat();
+    // The pause is for a tick, which comes ten times a second.
+    let run = Run::with(&["--pause", "1000"]).property("time", "event");
+    let answers = run.passes(&[stream, open_group, cut, last]);
+    let synthetic = |chunk: &[u8]| bodies(chunk).iter().filter(|body| body["anomaly"]["synthetic"] == true).count();
+    assert_eq!(
+        synthetic(&answers[0].1) + synthetic(&answers[1].1) + synthetic(&answers[2].1[..answers[2].1.len() - 1]),
+        0
+    );
+    let records = unpacked(&answers[3].1);
+    assert_eq!(records.len(), 2, "{records:?}");
+    assert!(records[1][0].is_u64(), "as the record before it: {}", records[1]);
+    assert_eq!(records[1][1]["message"], "oddline: expected and not seen: still here");
+    assert_eq!(records[1][1]["anomaly"]["reasons"], json!(["silence"]));
+}
+
+#[test]
 fn unknown_keys_are_refused_with_the_nearest_one() {
     if host().is_none() {
         return;
