@@ -53,6 +53,30 @@ fn the_sidecar_manifest_names_paths_the_sidecar_has() {
 }
 
 #[test]
+fn the_fluent_bit_manifests_name_symbols_the_library_exports_and_every_example() {
+    let source =
+        |file: &str| std::fs::read_to_string(Path::new(ROOT).join("integration/fluent-bit").join(file)).unwrap();
+    let code = source("src/ffi/filter.rs") + &source("src/ffi/output.rs");
+    let wrapper = source("oddline_fluent_bit.lua");
+    let mut named = Vec::new();
+    for (name, text) in shipped().into_iter().filter(|(name, _)| name.starts_with("fluent-bit-")) {
+        let manifest = Manifest::parse(&name, &text).unwrap();
+        for symbol in manifest.entry_points.values() {
+            let is_there = match name.as_str() {
+                "fluent-bit-lua" => wrapper.contains(symbol),
+                _ => code.contains(&format!(" fn {symbol}(")) || code.contains(&format!(" static {symbol}:")),
+            };
+            assert!(is_there, "{name}: {symbol}");
+        }
+        named.extend(manifest.config.examples);
+    }
+    for file in std::fs::read_dir(Path::new(ROOT).join("config-examples/fluent-bit")).unwrap() {
+        let name = format!("config-examples/fluent-bit/{}", file.unwrap().file_name().to_str().unwrap());
+        assert!(named.contains(&name), "{name}");
+    }
+}
+
+#[test]
 fn the_vector_examples_are_well_formed_and_the_same_in_yaml_and_toml() {
     let read = |file: &str| std::fs::read_to_string(Path::new(ROOT).join("config-examples/vector").join(file)).unwrap();
     let yaml: serde_json::Value = serde_saphyr::from_str(&read("lua-minimal.yaml")).unwrap();

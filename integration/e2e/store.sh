@@ -1,34 +1,9 @@
-# Enriched events in a real log store, found again by what oddline says of them. VictoriaLogs takes JSON lines and the
-# protocols of Loki and Elasticsearch.
+# Enriched events in a real log store, found again by what oddline says of them.
 . "$here/common.sh"
 
-# The last release of the module that has the store in it and that the Go module proxy serves.
-store_module=github.com/VictoriaMetrics/VictoriaMetrics
-store_version=v1.110.0
+. "$here/log-store.sh"
 
-# The store's binary in $store.
-need_store() {
-    if [ -n "${VICTORIA_LOGS_BIN:-}" ]; then store=$VICTORIA_LOGS_BIN; return 0; fi
-    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/oddline-e2e
-    store=$cache/victoria-logs-$store_version
-    [ -x "$store" ] && return 0
-    echo "building VictoriaLogs of $store_module $store_version"
-    mkdir -p "$cache" "$work/store-module"
-    (
-        cd "$work/store-module" &&
-            go mod init store && go get "$store_module/app/victoria-logs@$store_version" &&
-            CGO_ENABLED=0 go build -o "$store" "$store_module/app/victoria-logs"
-    ) >"$work/store-build.log" 2>&1 || { tail -5 "$work/store-build.log"; return 1; }
-}
-
-# query LOGSQL: NDJSON of what is found.
-query() { curl -sS --fail-with-body "http://$address/select/logsql/query" --data-urlencode "query=$1" --data-urlencode limit=100000; }
-found() { query "$1" | wc -l; }
 insert() { curl -sS --fail-with-body -H 'Content-Type: application/json' -H "VL-Stream-Fields: host" --data-binary @- "http://$address/insert/$1"; }
-
-# Asks again until the store has taken everything in: found COUNT LOGSQL.
-holds() { until_true 30 test_count "$1" "$2" || { echo "$2: expected $1, found $(found "$2")"; return 1; }; }
-test_count() { [ "$(found "$2")" = "$1" ]; }
 
 store_score() {
     serve store --data-dir "$work/store-state" || return 1
@@ -101,8 +76,6 @@ store_example() {
     end $vector && end "$pid"
     holds 12001 "via_$way" && query "via_$way $2:true" | grep -q 'pool exhausted' && [ "$(found "via_$way $2:true")" -le 24 ]
 }
-test_at_least() { [ "$(found "$2")" -ge "$1" ]; }
-
 if ! command -v curl >/dev/null || ! command -v python3 >/dev/null; then
     skip "log store: curl and python3 are not both installed"
 elif [ -z "${VICTORIA_LOGS_BIN:-}" ] && ! command -v go >/dev/null; then
@@ -112,12 +85,7 @@ elif ! need_store; then
 elif ! need_oddline; then
     fail "log store: oddline does not build"
 else
-    # A port nobody has now; another process may take it first, which the store then says.
-    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-    address=127.0.0.1:$port
-    "$store" -httpListenAddr="$address" -storageDataPath="$work/store" >"$work/store.log" 2>&1 &
-    started+=($!)
-    if until_true 30 curl -sf "http://$address/health"; then
+    if start_store; then
         check "12,001 events are scored, the odd one an anomaly, within the budget" store_score
         check "as JSON lines: found again by anomaly.is_anomaly" store_jsonline
         check "by the Elasticsearch bulk protocol: found again by anomaly.is_anomaly" store_elasticsearch

@@ -231,6 +231,20 @@ impl Component {
         Ok(())
     }
 
+    /// Whether the next event will open the engine, for adapters that are called where there is little stack: they call
+    /// [`Component::prepare`] where there is more.
+    pub fn is_due(&self) -> bool {
+        self.lane.is_none() && self.shared.may_open(self.shared.environment.clock.now())
+    }
+
+    /// Opens the engine as the next event would; what fails is told by [`Component::stats`].
+    pub fn prepare(&mut self) {
+        let now = self.shared.environment.clock.now();
+        if guard(|| self.ready_lane(now)).is_err() {
+            self.panicked();
+        }
+    }
+
     /// Which fields are read and written, for adapters.
     pub fn layout(&self) -> Arc<Layout> {
         Arc::clone(&self.shared.layout)

@@ -16,6 +16,8 @@ pub(crate) struct LuaEvent<'a> {
     pub(crate) lua: &'a Lua,
     pub(crate) log: &'a Table,
     pub(crate) layout: &'a Layout,
+    /// When it happened, where the agent says so beside the event.
+    pub(crate) time: Option<Timestamp>,
 }
 
 impl Event for LuaEvent<'_> {
@@ -29,6 +31,16 @@ impl Event for LuaEvent<'_> {
             LuaValue::Table(table) => date(&table).map(Scalar::Time),
             _ => None,
         }
+    }
+
+    fn time(&self, now: Timestamp) -> Option<Timestamp> {
+        let said = match self.read(Input::Timestamp) {
+            Some(Scalar::Time(time)) => Some(time),
+            Some(Scalar::Text(text)) => timestamp::parse(&text, now),
+            Some(Scalar::Number(text)) => timestamp::epoch(text.as_bytes()),
+            Some(Scalar::Flag(_)) | None => None,
+        };
+        said.or(self.time)
     }
 
     fn write(&mut self, enrichment: &Enrichment<'_>) -> Written {

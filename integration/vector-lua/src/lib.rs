@@ -1,11 +1,12 @@
-//! oddline as a Lua 5.4 module: the native half of `oddline.lua`.
+//! oddline as a Lua module: the native half of `oddline.lua` for Vector (Lua 5.4) and, with the feature `luajit` in place of `lua54`, of
+//! `../fluent-bit/oddline_fluent_bit.lua` for Fluent Bit.
 //!
 //! | function | gives |
 //! |---|---|
 //! | `check(config)` | nothing; an error when the configuration is not accepted. Touches no file |
 //! | `new(config)` | a scorer; touches no file either |
 //! | `scorer:open()` | nothing; an error when the data dir cannot be opened (events pass unscored, and it is tried again) |
-//! | `scorer:process(log)` | whether the event is an anomaly, nothing when it has no score; writes the fields into `log` |
+//! | `scorer:process(log, seconds)` | whether the event is an anomaly, nothing when it has no score; writes the fields into `log`. `seconds` since 1970 is when it happened, if `log` does not say |
 //! | `scorer:tick()` | a list of events of oddline's own, mostly empty |
 //! | `scorer:counts()` | counters by name |
 //! | `scorer:last_error()` | why the data dir could not be opened, or nothing |

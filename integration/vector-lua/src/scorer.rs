@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mlua::{Error, Lua, Result, Table, UserData, UserDataMethods, Value};
 use oddline::engine::{Environment, Synthetic};
+use oddline::event::Timestamp;
 use oddline::plugin::component::synthetic_message;
 use oddline::plugin::{Component, Event as _, Layout, guard};
 
@@ -24,24 +25,40 @@ impl Scorer {
         Ok(Self { layout: component.layout(), component: Some(component) })
     }
 
-    fn process(&mut self, lua: &Lua, log: &Table) -> Option<bool> {
+    fn process(&mut self, lua: &Lua, log: &Table, time: Option<Timestamp>) -> Option<bool> {
         let component = self.component.as_mut()?;
-        let outcome = component.process(&mut LuaEvent { lua, log, layout: &self.layout });
+        if component.is_due() {
+            on_own_stack(|| component.prepare());
+        }
+        let outcome = component.process(&mut LuaEvent { lua, log, layout: &self.layout, time });
         outcome.verdict.map(|verdict| verdict.is_anomaly)
     }
 
     fn tick(&mut self, lua: &Lua) -> Result<Vec<Table>> {
         let Some(component) = self.component.as_mut() else { return Ok(Vec::new()) };
         let now = component.now();
-        component.tick(now).iter().map(|synthetic| synthetic_event(lua, component, &self.layout, synthetic)).collect()
+        let synthetic = on_own_stack(|| component.tick(now)).unwrap_or_default();
+        synthetic.iter().map(|synthetic| synthetic_event(lua, component, &self.layout, synthetic)).collect()
     }
+}
+
+/// Bytes of stack for what is rare and deep: opening, and what time asks for.
+const STACK_BYTES: usize = 2 << 20;
+
+/// Runs `work` on a thread of its own and waits for it. Fluent Bit calls Lua filters also from coroutines with 64 KiB of stack, of which scoring an
+/// event takes up to 32 and opening a data dir up to 96. Nothing when the system gives no thread, or `work` panics.
+fn on_own_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work).ok()?;
+        thread.join().ok()
+    })
 }
 
 fn synthetic_event(lua: &Lua, component: &Component, layout: &Layout, synthetic: &Synthetic) -> Result<Table> {
     let log = lua.create_table()?;
     log.raw_set("message", synthetic_message(synthetic))?;
     log.raw_set("timestamp", date_table(lua, synthetic.timestamp)?)?;
-    LuaEvent { lua, log: &log, layout }.write(&component.describe(synthetic));
+    LuaEvent { lua, log: &log, layout, time: None }.write(&component.describe(synthetic));
     Ok(log)
 }
 
@@ -53,9 +70,15 @@ fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 impl UserData for Scorer {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
         methods.add_method_mut("open", |_, this, ()| {
-            guarded(|| this.component.as_mut().map_or(Ok(()), |component| component.open().map_err(Error::runtime)))
+            guarded(|| {
+                let Some(component) = this.component.as_mut() else { return Ok(()) };
+                on_own_stack(|| component.open()).map_or(Ok(()), |opened| opened.map_err(Error::runtime))
+            })
         });
-        methods.add_method_mut("process", |lua, this, log: Table| guarded(|| Ok(this.process(lua, &log))));
+        methods.add_method_mut("process", |lua, this, (log, seconds): (Table, Option<f64>)| {
+            let time = seconds.filter(|seconds| seconds.abs() < 9e12).map(|seconds| Timestamp((seconds * 1e6) as i64));
+            guarded(|| Ok(this.process(lua, &log, time)))
+        });
         methods.add_method_mut("tick", |lua, this, ()| guarded(|| this.tick(lua)));
         methods.add_method_mut("counts", |lua, this, ()| {
             guarded(|| {
