@@ -50,8 +50,8 @@ impl Place {
         for file in &manifest.artefact.files {
             write(&self.release().join(dir).join(file), &format!("{file} 1"));
         }
-        for unit in &manifest.artefact.units {
-            write(&self.release().join("lib/systemd/system").join(unit), "[Service]\n");
+        for file in &manifest.artefact.systemd {
+            write(&self.release().join("lib").join(file), "[Service]\n");
         }
         for example in &manifest.config.examples {
             let target = example.strip_prefix("config-examples").unwrap();

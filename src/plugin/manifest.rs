@@ -88,9 +88,9 @@ pub struct Artefact {
     pub sha256: BTreeMap<String, String>,
     /// The newest glibc symbol version it may ask for, where it is linked against glibc.
     pub glibc: Option<String>,
-    /// Units of systemd that come with it.
+    /// What systemd needs of it, relative to `/usr/lib`: units, users.
     #[serde(default)]
-    pub units: Vec<String>,
+    pub systemd: Vec<String>,
 }
 
 /// What an artefact is.
@@ -229,7 +229,7 @@ impl Manifest {
         }
         let named = [
             ("artefact.files", &self.artefact.files),
-            ("artefact.units", &self.artefact.units),
+            ("artefact.systemd", &self.artefact.systemd),
             ("config.examples", &self.config.examples),
         ];
         for (key, files) in named {

@@ -13,8 +13,8 @@ use super::receipt::sha256;
 const MANIFESTS: &str = "share/oddline/plugin-manifests";
 /// Where `config-examples/` of the repository is.
 const EXAMPLES: &str = "share/doc/oddline/examples";
-/// Where units of packages are.
-const UNITS: &str = "lib/systemd/system";
+/// What files for systemd are relative to.
+const LIB: &str = "lib";
 
 /// A directory with a release in it.
 #[derive(Debug)]
@@ -146,7 +146,7 @@ fn files(way: &Manifest) -> Result<Vec<(PathBuf, Option<&str>)>, InstallError> {
     let sum = |file: &String| artefact.sha256.get(file).map(String::as_str);
     let mut files: Vec<_> = artefact.files.iter().map(|file| (Path::new(dir).join(file), sum(file))).collect();
     files.push((Path::new(MANIFESTS).join(format!("{}.yaml", way.name)), None));
-    files.extend(artefact.units.iter().map(|unit| (Path::new(UNITS).join(unit), None)));
+    files.extend(artefact.systemd.iter().map(|file| (Path::new(LIB).join(file), None)));
     files.extend(way.config.examples.iter().map(|example| (installed_example(example), None)));
     Ok(files)
 }
