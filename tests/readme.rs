@@ -16,13 +16,13 @@ fn with_generated(readme: &str, name: &str, text: &str) -> String {
     format!("{before}{start}{}\n<!-- end -->{after}", text.trim_end())
 }
 
-/// What each way into Vector can do, as the manifests say.
-fn capabilities() -> String {
-    let ways = ["vector-native", "vector-sidecar", "vector-lua"].map(|name| {
+/// What ways into an agent can do, as their manifests say.
+fn capabilities(ways: &[&str]) -> String {
+    let manifests = ways.iter().map(|name| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("plugin-manifests/{name}.yaml"));
         Manifest::parse(name, &std::fs::read_to_string(path).unwrap()).unwrap()
     });
-    capability_table(&ways)
+    capability_table(&manifests.collect::<Vec<_>>())
 }
 
 #[test]
@@ -31,7 +31,10 @@ fn generated_parts_of_the_readme_are_current() {
     let readme = std::fs::read_to_string(&path).unwrap();
     let current = with_generated(&readme, "fields", &oddline::plugin::fields::reference_markdown());
     let current = with_generated(&current, "config", &oddline::config::reference_markdown());
-    let current = with_generated(&current, "capabilities", &capabilities());
+    let vector = capabilities(&["vector-native", "vector-sidecar", "vector-lua"]);
+    let current = with_generated(&current, "capabilities in Vector", &vector);
+    let others = capabilities(&["opentelemetry", "rsyslog", "syslog-ng"]);
+    let current = with_generated(&current, "capabilities elsewhere", &others);
     if std::env::var_os("ODDLINE_UPDATE_DOCS").is_some() {
         std::fs::write(&path, &current).unwrap();
     }

@@ -16,7 +16,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use oddline::config::{Config, OnExisting};
+use oddline::config::{Config, Format, OnExisting};
 use oddline::serve::Options;
 use oddline::serve::options::HttpOptions;
 use prost::Message;
@@ -354,6 +354,37 @@ async fn attributes_of_our_names_are_replaced_kept_or_renamed() {
         assert_eq!(moved.is_some(), on_existing == OnExisting::Rename, "{got:?}");
         assert_eq!(list.iter().any(|entry| entry["key"] == "anomaly.score_original"), moved.is_some());
     }
+}
+
+/// What a small service says in a second: a heartbeat, as long as it has one, and a query.
+fn second(s: u64, has_heartbeat: bool) -> Vec<LogRecord> {
+    let at = |text_of: String, nanos| LogRecord {
+        time_unix_nano: (1_700_000_000 + s) * 1_000_000_000 + nanos,
+        body: text(&text_of),
+        ..LogRecord::default()
+    };
+    let heartbeat = has_heartbeat.then(|| at(format!("heartbeat {s} ok"), 0));
+    heartbeat.into_iter().chain([at(format!("query took {}ms", 10 + s * 7 % 20), 300_000_000)]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fell_silent_goes_on_as_a_record_of_oddlines_own() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let config = Config::from_str(r#"{"time": "event", "learning_events": 4000}"#, Format::Json, "test").unwrap();
+    let sidecar = sidecar(config, Some(uri)).await;
+    let seconds: Vec<_> = (0..5_100).map(|s| second(s, s < 5_000)).collect();
+    for batch in seconds.chunks(500) {
+        ok(&sidecar, PROTOBUF, export(batch.concat()).encode_to_vec()).await;
+    }
+    assert!(sidecar.end().await.drained);
+    let got = hop.got.lock().unwrap();
+    let requests: Vec<_> = got.iter().map(|(_, body)| ExportRequest::decode(body.clone()).unwrap()).collect();
+    let all: Vec<_> = requests.iter().flat_map(records).collect();
+    let own: Vec<_> =
+        all.iter().filter(|record| value(record, "anomaly.synthetic") == Some(&Any::Bool(true))).collect();
+    assert_eq!((own.len(), all.len()), (1, seconds.iter().map(Vec::len).sum::<usize>() + 1));
+    assert_eq!(own[0].body, text("oddline: expected and not seen: heartbeat <*> ok"));
+    assert!(own[0].time_unix_nano / 1_000_000_000 >= 1_700_005_000, "{own:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

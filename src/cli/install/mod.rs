@@ -49,6 +49,12 @@ enum Agent {
     Vector,
     /// Fluent Bit.
     FluentBit,
+    /// rsyslog.
+    Rsyslog,
+    /// syslog-ng.
+    SyslogNg,
+    /// OpenTelemetry.
+    Opentelemetry,
 }
 
 impl Agent {
@@ -57,6 +63,9 @@ impl Agent {
         match self {
             Self::Vector => "vector",
             Self::FluentBit => "fluent-bit",
+            Self::Rsyslog => "rsyslog",
+            Self::SyslogNg => "syslog-ng",
+            Self::Opentelemetry => "opentelemetry",
         }
     }
 }
