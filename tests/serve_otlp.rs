@@ -169,15 +169,18 @@ fn value<'r>(record: &'r LogRecord, key: &str) -> Option<&'r Any> {
     first.value.as_ref()?.value.as_ref()
 }
 
+/// What the next hop says.
+type Said = (StatusCode, &'static [u8]);
+
 /// The next hop: what it got, and what it answers by turns.
 #[derive(Clone, Default)]
 struct Hop {
     got: Arc<Mutex<Vec<(String, Bytes)>>>,
-    answers: Arc<Mutex<Vec<(StatusCode, &'static [u8])>>>,
+    answers: Arc<Mutex<Vec<Said>>>,
 }
 
 impl Hop {
-    async fn start(answers: &[(StatusCode, &'static [u8])]) -> (Self, String) {
+    async fn start(answers: &[Said]) -> (Self, String) {
         let hop = Self { answers: Arc::new(Mutex::new(answers.to_vec())), ..Self::default() };
         let take = |State(hop): State<Self>, headers: HeaderMap, body: Bytes| async move {
             hop.got.lock().unwrap().push((headers["content-type"].to_str().unwrap().to_owned(), body));
@@ -444,7 +447,7 @@ async fn packed_requests_are_unpacked_and_packed_nonsense_is_refused() {
 async fn the_answer_is_the_next_hops_and_comes_after_it() {
     // partial_success { rejected_log_records: 1, error_message: "no" }
     let partial = b"\x0a\x06\x08\x01\x12\x02no";
-    let answers: [(StatusCode, &'static [u8]); 3] =
+    let answers: [Said; 3] =
         [(StatusCode::SERVICE_UNAVAILABLE, b""), (StatusCode::OK, partial), (StatusCode::BAD_REQUEST, b"")];
     let (hop, uri) = Hop::start(&answers).await;
     let first = sidecar(Config::default(), Some(uri)).await;

@@ -33,6 +33,9 @@ const ITEMS: u64 = 1;
 /// What is done with each record: it, the attributes of its resource, and where it is written to.
 type Visit<'v> = dyn FnMut(&[u8], &Flat<'_>, &mut Vec<u8>) -> Result<(), Malformed> + 'v;
 
+/// What is done with each message of one number: it, and where it is written to.
+type Inner<'v> = dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), Malformed> + 'v;
+
 /// Scores every record of `request`; the request with our attributes, and how many records it has.
 pub(super) fn enrich(request: &[u8], component: &mut Component) -> Result<(Vec<u8>, usize), Malformed> {
     // Before anything is learned.
@@ -70,12 +73,7 @@ fn walk(request: &[u8], visit: &mut Visit<'_>) -> Result<Vec<u8>, Malformed> {
 }
 
 /// Copies `message`, with what `inner` makes of each of its messages with that number.
-fn within(
-    message: &[u8],
-    number: u64,
-    out: &mut Vec<u8>,
-    inner: &mut dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
+fn within(message: &[u8], number: u64, out: &mut Vec<u8>, inner: &mut Inner<'_>) -> Result<(), Malformed> {
     for field in wire::fields(message) {
         let field = field?;
         match field.value {
