@@ -42,13 +42,29 @@ fn the_lua_manifest_names_what_the_wrapper_has() {
 }
 
 #[test]
-fn the_sidecar_manifest_names_paths_the_sidecar_has() {
-    let (name, text) = shipped().into_iter().find(|(name, _)| name == "vector-sidecar").unwrap();
-    let manifest = Manifest::parse(&name, &text).unwrap();
+fn the_sidecars_manifests_name_paths_the_sidecar_has() {
     let source = |file: &str| std::fs::read_to_string(Path::new(ROOT).join("src/serve").join(file)).unwrap();
     let code = source("http/mod.rs") + &source("vector/proto.rs");
-    for (entry, path) in &manifest.entry_points {
-        assert!(code.contains(&format!("\"{path}\"")), "{entry}: {path}");
+    for (name, text) in
+        shipped().into_iter().filter(|(name, _)| ["vector-sidecar", "opentelemetry"].contains(&name.as_str()))
+    {
+        let manifest = Manifest::parse(&name, &text).unwrap();
+        for (entry, path) in &manifest.entry_points {
+            assert!(code.contains(&format!("\"{path}\"")), "{name}: {entry}: {path}");
+        }
+    }
+}
+
+#[test]
+fn the_manifests_of_pipes_name_commands_their_examples_use() {
+    for name in ["rsyslog", "syslog-ng"] {
+        let (_, text) = shipped().into_iter().find(|(found, _)| found == name).unwrap();
+        let manifest = Manifest::parse(name, &text).unwrap();
+        let read = |example: &String| std::fs::read_to_string(Path::new(ROOT).join(example)).unwrap();
+        let examples: String = manifest.config.examples.iter().map(read).collect();
+        for (entry, command) in &manifest.entry_points {
+            assert!(examples.contains(&format!("/usr/bin/{command}")), "{name}: {entry}: {command}");
+        }
     }
 }
 

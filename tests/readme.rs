@@ -35,6 +35,8 @@ fn generated_parts_of_the_readme_are_current() {
     let current = with_generated(&current, "capabilities in Vector", &vector);
     let fluent_bit = capabilities(&["fluent-bit-filter", "fluent-bit-output", "fluent-bit-lua"]);
     let current = with_generated(&current, "capabilities in Fluent Bit", &fluent_bit);
+    let others = capabilities(&["opentelemetry", "rsyslog", "syslog-ng"]);
+    let current = with_generated(&current, "capabilities elsewhere", &others);
     if std::env::var_os("ODDLINE_UPDATE_DOCS").is_some() {
         std::fs::write(&path, &current).unwrap();
     }

@@ -128,6 +128,9 @@ pub(crate) enum CliError {
         /// What is wrong.
         message: String,
     },
+    /// Nothing could be put in place, or taken away.
+    #[error(transparent)]
+    Install(#[from] super::install::InstallError),
     /// The work was done as far as it could be; what went wrong has been told already.
     #[error("finished with errors")]
     AlreadyTold,

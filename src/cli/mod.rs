@@ -2,7 +2,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `feedback`, `baseline`, `incidents`, `show`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `feedback`, `baseline`, `incidents`, `show`, `config`, `manifest`, `install/`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `dropped` | what `score --sample` leaves out |
@@ -28,6 +28,7 @@ mod groups;
 mod history;
 mod incidents;
 mod input;
+mod install;
 mod lines;
 mod man;
 mod manifest;
@@ -117,6 +118,10 @@ enum Command {
     Config(config::ConfigArgs),
     /// Check plugin manifests.
     Manifest(manifest::ManifestArgs),
+    /// Put what an agent needs in place and print what to add to its configuration.
+    Install(install::InstallArgs),
+    /// Take away what `install` put in place, and nothing else.
+    Uninstall(install::UninstallArgs),
     /// Say whether a data dir can be used and what would be restored from it.
     Doctor(doctor::DoctorArgs),
     /// Measure how fast oddline is on a log of yours, on this machine.
@@ -165,6 +170,8 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Baseline(args) => baseline::run(args),
         Command::Config(args) => config::run(args),
         Command::Manifest(args) => manifest::run(args),
+        Command::Install(args) => install::run(args),
+        Command::Uninstall(args) => install::uninstall(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Demo(args) => demo::run(args),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use oddline::config::Config;
 use oddline::engine::Environment;
 use oddline::engine::Synthetic;
@@ -37,12 +37,31 @@ pub(crate) struct ScoreArgs {
     /// How to tell what was left out.
     #[arg(long, value_enum, default_value_t, requires = "sample")]
     sample_report: ReportFormat,
+    /// Answer as a program that a daemon asks expects it, instead of with the event.
+    #[arg(long, value_enum, conflicts_with_all = ["only_anomalies", "sample"])]
+    reply: Option<Reply>,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
     event: EventArgs,
     #[command(flatten)]
     field: FieldArgs,
+}
+
+/// A protocol of answers: just one for each line, in order, at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Reply {
+    /// rsyslog's mmexternal: `{"$!":{"anomaly":{…}}}`, which rsyslog adds to the message.
+    Rsyslog,
+}
+
+impl Reply {
+    /// What stands around the object of fields.
+    fn around(self) -> (&'static [u8], &'static [u8]) {
+        match self {
+            Self::Rsyslog => (b"{\"$!\":", b"}"),
+        }
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -59,6 +78,9 @@ Examples:
 
 With --sample most of the routine is left out, by `sampling` of the configuration or its defaults: all anomalies, new and rare templates, \
 and what follows an alert on its stream for 60 s stay. Which lines stay depends on event ids alone.
+
+With --reply a daemon asks and waits: one answer for each line, with the fields alone, at once, and no silences, which nobody asked about (they \
+are in the journal of --data-dir). For rsyslog: interface.input=\"fulljson\", --input json --message-field msg --partition-by hostname,programname.
 
 --message-field, --timestamp-field, --level-field and --partition-by are about fields: with --input lines they are \
 wrong usage, and when the input turns out to be text a warning says that they are not used. With --time event the \
@@ -91,6 +113,7 @@ struct Scoring {
     only_anomalies: bool,
     dropped: Option<Dropped>,
     sample_report: ReportFormat,
+    reply: Option<Reply>,
     out: Output,
     last_tick: Instant,
     tick_every: Duration,
@@ -120,6 +143,7 @@ impl Scoring {
             only_anomalies: args.only_anomalies,
             dropped: args.sample.then(Dropped::default),
             sample_report: args.sample_report,
+            reply: args.reply,
             out: Output::stdout(),
             last_tick: Instant::now(),
             failure: None,
@@ -136,6 +160,9 @@ impl Scoring {
     }
 
     fn tell_synthetic(&mut self, synthetic: &[Synthetic]) {
+        if self.reply.is_some() {
+            return;
+        }
         for synthetic in synthetic {
             self.scorer.synthetic(synthetic, self.out.buffer());
             self.out.buffer().push(b'\n');
@@ -182,9 +209,17 @@ impl Work for Scoring {
         }
         let buffer = self.out.buffer();
         let start = buffer.len();
-        let outcome = match self.format {
-            Some(LineFormat::Json) => self.scorer.json(line, buffer),
-            Some(LineFormat::Lines) | None => self.scorer.text(line, buffer),
+        let is_json = self.format == Some(LineFormat::Json);
+        let outcome = match self.reply.map(Reply::around) {
+            None if is_json => self.scorer.json(line, buffer),
+            None => self.scorer.text(line, buffer),
+            Some((before, behind)) => {
+                buffer.extend_from_slice(before);
+                let outcome =
+                    if is_json { self.scorer.json_fields(line, buffer) } else { self.scorer.text_fields(line, buffer) };
+                buffer.extend_from_slice(behind);
+                outcome
+            }
         };
         let is_kept = match (&mut self.dropped, &outcome.verdict) {
             (Some(dropped), Some(verdict)) => dropped.is_kept(verdict),

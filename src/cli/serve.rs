@@ -34,6 +34,9 @@ pub(crate) struct ServeArgs {
     /// Where HTTP is listened for: host:port, unix:PATH or fd:N.
     #[arg(long, value_name = "ADDRESS")]
     http: Option<String>,
+    /// Where OpenTelemetry's logs that come to /v1/logs go on to, such as `http://127.0.0.1:4318/v1/logs`.
+    #[arg(long, value_name = "URI")]
+    otlp_forward: Option<String>,
     /// Only say whether the options are right.
     #[arg(long)]
     check: bool,
@@ -48,12 +51,13 @@ pub(crate) struct ServeArgs {
 const EXAMPLES: &str = "\
 gRPC: a `vector` sink pushes events here, oddline scores them and pushes them on to a `vector` source; the sink gets its \
 answer only after that push succeeded, so acknowledgements go all the way. HTTP: POST /v1/score takes NDJSON, a JSON \
-list or lines of text and answers with the scored events; /metrics, /health, /ready and /v1/stats say how it is, /v1/incidents what was odd.
+list or lines of text and answers with the scored events, and /v1/logs OpenTelemetry's logs (OTLP, protobuf or JSON), which go on to --otlp-forward; /metrics, /health, /ready and /v1/stats say how it is, /v1/incidents what was odd.
 
 Examples:
   oddline serve --data-dir /var/lib/oddline                        HTTP on 127.0.0.1:6180
   oddline serve --listen 127.0.0.1:6100 --forward http://127.0.0.1:6101 --data-dir /var/lib/oddline
   oddline serve --serve-config serve.toml --config oddline.toml
+  oddline serve --http 127.0.0.1:4319 --otlp-forward http://127.0.0.1:4318/v1/logs --partition-by service.name
   curl -H 'Content-Type: application/x-ndjson' --data-binary @events.ndjson http://127.0.0.1:6180/v1/score
 
 Beyond loopback HTTP needs a token (http.token_file, http.token_env), and gRPC client certificates (vector.tls). \
@@ -87,6 +91,9 @@ fn options(args: &ServeArgs) -> Result<Options, CliError> {
     }
     if let Some(listen) = &args.http {
         options.http.get_or_insert_with(HttpOptions::default).listen.clone_from(listen);
+    }
+    if let Some(forward) = &args.otlp_forward {
+        options.http.get_or_insert_with(HttpOptions::default).otlp_forward = Some(forward.clone());
     }
     Ok(options)
 }

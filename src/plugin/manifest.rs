@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::{Component, Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +88,9 @@ pub struct Artefact {
     pub sha256: BTreeMap<String, String>,
     /// The newest glibc symbol version it may ask for, where it is linked against glibc.
     pub glibc: Option<String>,
+    /// What systemd needs of it, relative to `/usr/lib`: units, users.
+    #[serde(default)]
+    pub systemd: Vec<String>,
 }
 
 /// What an artefact is.
@@ -101,6 +105,17 @@ pub enum ArtefactKind {
     Executable,
     /// A crate linked into the agent.
     Crate,
+}
+
+impl ArtefactKind {
+    /// Where its files belong, below `/usr` and in a release; nowhere when the agent has to be built with it.
+    pub fn install_dir(self) -> Option<&'static str> {
+        match self {
+            Self::LuaModule | Self::SharedLibrary => Some("lib/oddline"),
+            Self::Executable => Some("bin"),
+            Self::Crate => None,
+        }
+    }
 }
 
 /// What a way in can do.
@@ -131,6 +146,8 @@ pub struct ConfigReference {
     pub schema: String,
     /// Examples, relative to the repository.
     pub examples: Vec<String>,
+    /// What to add to the agent's configuration: a part of the first example.
+    pub stanza: Option<String>,
 }
 
 /// What is kept on disk.
@@ -171,6 +188,11 @@ pub enum ManifestError {
     },
 }
 
+/// Whether a path stays below where it begins.
+fn is_below(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
 impl Manifest {
     /// Reads and checks the text of the manifest file `name`.yaml.
     pub fn parse(name: &str, text: &str) -> Result<Self, ManifestError> {
@@ -204,6 +226,16 @@ impl Manifest {
         }
         if self.artefact.files.is_empty() {
             return fail("artefact.files", "at least one file", "none");
+        }
+        let named = [
+            ("artefact.files", &self.artefact.files),
+            ("artefact.systemd", &self.artefact.systemd),
+            ("config.examples", &self.config.examples),
+        ];
+        for (key, files) in named {
+            if let Some(file) = files.iter().find(|file| !is_below(file)) {
+                return fail(key, "a relative path without . and ..", file);
+            }
         }
         for (file, sum) in &self.artefact.sha256 {
             if !self.artefact.files.contains(file) {

@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::error::ServeError;
 use super::http::body::{Body, BodyError};
+use super::otlp::{OtlpError, Payload};
 use super::vector::batch::{self, BatchError, Enriched};
 use crate::config::{Config, Durability};
 use crate::engine::{Engine, Environment, Synthetic};
@@ -24,6 +25,7 @@ const QUEUE: usize = 16;
 enum Job {
     Request(Bytes, oneshot::Sender<Result<Enriched, BatchError>>),
     Body(Body, oneshot::Sender<Result<Body, BodyError>>),
+    Otlp(Payload, oneshot::Sender<Result<Payload, OtlpError>>),
     Tick(Own),
     Stop,
 }
@@ -33,6 +35,7 @@ enum Job {
 pub(super) struct Own {
     pub(super) vector: Option<mpsc::Sender<Enriched>>,
     pub(super) http: Option<mpsc::Sender<Body>>,
+    pub(super) otlp: Option<mpsc::Sender<Payload>>,
 }
 
 /// Why there is no answer.
@@ -116,6 +119,11 @@ impl Lanes {
         self.ask(|answer| Job::Body(body, answer)).await
     }
 
+    /// Scores the records of OpenTelemetry.
+    pub(super) async fn otlp(&self, payload: Payload) -> Result<Result<Payload, OtlpError>, Lost> {
+        self.ask(|answer| Job::Otlp(payload, answer)).await
+    }
+
     /// Ticks for good; events of oddline's own go to `own`.
     pub(super) async fn tick(self, own: Own) {
         let mut every = tokio::time::interval(self.tick_every);
@@ -197,6 +205,11 @@ impl Lane {
                 self.commit();
                 let _ = answer.send(scored);
             }
+            Job::Otlp(payload, answer) => {
+                let scored = payload.score(self.scorer.component());
+                self.commit();
+                let _ = answer.send(scored);
+            }
             Job::Tick(own) => self.tick(&own),
             Job::Stop => {}
         }
@@ -216,7 +229,11 @@ impl Lane {
         if let Some(vector) = &own.vector {
             return vector.try_send(batch::synthetic(events, self.scorer.component())).is_ok();
         }
-        own.http.as_ref().is_some_and(|http| http.try_send(Body::synthetic(events, &self.scorer)).is_ok())
+        if let Some(http) = &own.http {
+            return http.try_send(Body::synthetic(events, &self.scorer)).is_ok();
+        }
+        let otlp = own.otlp.as_ref();
+        otlp.is_some_and(|otlp| otlp.try_send(Payload::synthetic(events, self.scorer.component())).is_ok())
     }
 
     fn commit(&mut self) {

@@ -3,7 +3,8 @@
 //! ```text
 //! Vector `vector` sink ─ gRPC PushEvents ─▶ service ─┐                        ┌▶ forward ─ gRPC PushEvents ─▶ Vector `vector` source
 //!                                                    ├▶ queue ─▶ lane threads ─┤
-//! any HTTP client ────── POST /v1/score ──▶ http ────┘                        └▶ the answer, or POST to `http.forward`
+//! any HTTP client ────── POST /v1/score ──▶ http ────┤                        ├▶ the answer, or POST to `http.forward`
+//! OpenTelemetry ──────── POST /v1/logs ───▶ http ────┘                        └▶ POST to `http.otlp_forward`
 //! ```
 //!
 //! # Order of one request
@@ -40,7 +41,9 @@
 //! | `options`, `tls`, `files` | what can be set; certificates and tokens |
 //! | `listen` | addresses, unix sockets, inherited sockets |
 //! | `lanes` | threads that score |
-//! | `vector/` | the gRPC protocol: `wire`, `proto`, `event`, `batch`, `service` (in), `forward` (out) |
+//! | `vector/` | the gRPC protocol: `proto`, `event`, `batch`, `service` (in), `forward` (out) |
+//! | `otlp/` | OpenTelemetry's logs, in protobuf and JSON |
+//! | `wire` | protobuf, as far as passing events on needs it |
 //! | `http/` | scoring over HTTP, its output, health, metrics |
 //! | `backoff`, `stats` | pauses between attempts; what is counted |
 //! | `server` | the wiring, start and stop |
@@ -52,10 +55,12 @@ mod http;
 mod lanes;
 pub mod listen;
 pub mod options;
+mod otlp;
 mod server;
 mod stats;
 mod tls;
 pub mod vector;
+mod wire;
 
 pub use error::ServeError;
 pub use options::Options;

@@ -79,6 +79,8 @@ pub struct HttpOptions {
     pub listen: String,
     /// Where scored events are posted, `http://…` or `https://…` (`forward_tls` says how); unset: they are the answer.
     pub forward: Option<String>,
+    /// Where OpenTelemetry's logs (OTLP, `POST /v1/logs`) go on to once scored, such as `http://127.0.0.1:4318/v1/logs`; unset: they are not taken.
+    pub otlp_forward: Option<String>,
     /// Bytes of a request, as sent and decompressed, 1024 to 1073741824.
     pub max_message_bytes: usize,
     /// Requests that are scored at a time, 1 to 1024.
@@ -93,7 +95,7 @@ pub struct HttpOptions {
     pub token_env: Option<String>,
     /// TLS towards whoever connects to `listen`.
     pub tls: Option<Tls>,
-    /// TLS towards `forward`.
+    /// TLS towards `forward` and `otlp_forward`.
     pub forward_tls: Option<Tls>,
 }
 
@@ -102,6 +104,7 @@ impl Default for HttpOptions {
         Self {
             listen: "127.0.0.1:6180".to_owned(),
             forward: None,
+            otlp_forward: None,
             max_message_bytes: 32 << 20,
             concurrency: 8,
             receive_timeout_secs: 30,

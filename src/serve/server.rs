@@ -19,6 +19,7 @@ use super::http::{self};
 use super::lanes::{self, Lanes, Own, Threads};
 use super::listen::Listener;
 use super::options::{HttpOptions, Options, VectorOptions};
+use super::otlp::Payload;
 use super::stats::Stats;
 use super::vector::batch::Enriched;
 use super::vector::forward::Forward;
@@ -144,14 +145,20 @@ impl Server {
     }
 
     fn add_http(&mut self, bound: BoundHttp<'_>, stats: &Arc<Stats>) {
-        let BoundHttp { listener, options, token, forward } = bound;
+        let BoundHttp { listener, options, token, forward, otlp } = bound;
         if let Some(forward) = forward.clone() {
             let (own, reports) = mpsc::channel(OWN_QUEUE);
             self.own.http = Some(own);
             self.own_tasks.push(tokio::spawn(post_own(reports, forward, Arc::clone(stats))));
         }
+        if let Some(forward) = otlp.clone() {
+            let (own, reports) = mpsc::channel(OWN_QUEUE);
+            self.own.otlp = Some(own);
+            self.own_tasks.push(tokio::spawn(export_own(reports, forward, Arc::clone(stats))));
+        }
         let (lanes, is_stopping) = (self.lanes.clone(), Arc::clone(&self.is_stopping));
-        let shared = http::Shared::new(options, token, forward, lanes, is_stopping, Arc::clone(stats));
+        let shared =
+            http::Shared::new(options, token, http::Hops { forward, otlp }, lanes, is_stopping, Arc::clone(stats));
         self.listening.push(Box::pin(serve_http(listener, http::router(shared), self.stopped())));
     }
 
@@ -227,15 +234,18 @@ struct BoundHttp<'o> {
     options: &'o HttpOptions,
     token: Option<String>,
     forward: Option<HttpForward>,
+    otlp: Option<HttpForward>,
 }
 
 impl<'o> BoundHttp<'o> {
     async fn bind(options: &'o HttpOptions, inherited: &mut ListenFd) -> Result<Self, ServeError> {
-        let forward = |uri| HttpForward::new(uri, options.forward_tls.as_ref());
-        let (token, forward) = (files::token(options)?, options.forward.as_deref().map(forward).transpose()?);
+        let hop = |key, uri| HttpForward::new(key, uri, options.forward_tls.as_ref());
+        let token = files::token(options)?;
+        let forward = options.forward.as_deref().map(|uri| hop("http.forward", uri)).transpose()?;
+        let otlp = options.otlp_forward.as_deref().map(|uri| hop("http.otlp_forward", uri)).transpose()?;
         let tls = tls::server("http.tls", options.tls.as_ref(), tls::HTTP)?;
         let listener = Listener::bind("http.listen", &options.listen, inherited).await?.with_tls("http.tls", tls)?;
-        Ok(Self { listener, options, token, forward })
+        Ok(Self { listener, options, token, forward, otlp })
     }
 }
 
@@ -287,8 +297,18 @@ async fn push_own(mut reports: mpsc::Receiver<Enriched>, forward: Forward, stats
 
 async fn post_own(mut reports: mpsc::Receiver<Body>, forward: HttpForward, stats: Arc<Stats>) {
     while let Some(report) = reports.recv().await {
-        if let Err((_, error)) = forward.post(&report, Instant::now() + OWN_TIMEOUT, &stats).await {
+        let deadline = Instant::now() + OWN_TIMEOUT;
+        if let Err((_, error)) = forward.post(report.content_type(), &report.bytes, deadline, &stats).await {
             tracing::warn!(error, events = report.events, "reports of silence were dropped");
+        }
+    }
+}
+
+async fn export_own(mut reports: mpsc::Receiver<Payload>, forward: HttpForward, stats: Arc<Stats>) {
+    while let Some(report) = reports.recv().await {
+        let deadline = Instant::now() + OWN_TIMEOUT;
+        if let Err((_, error)) = forward.post(report.encoding.content_type(), &report.bytes, deadline, &stats).await {
+            tracing::warn!(error, events = report.records, "reports of silence were dropped");
         }
     }
 }

@@ -73,6 +73,26 @@ impl LineScorer {
         self.write_text(line, &text, out)
     }
 
+    /// Scores one line of NDJSON and appends the fields alone, as one JSON object, to `out`: for who has the event already.
+    ///
+    /// What is not one JSON object is treated as [`LineScorer::text_fields`] does.
+    pub fn json_fields(&mut self, line: &[u8], out: &mut Vec<u8>) -> Outcome {
+        let text = self.utf8(line);
+        if self.scan.run(text.as_bytes(), &self.wanted).is_err() {
+            return self.text_fields(line, out);
+        }
+        let layout = &*self.layout;
+        let event = ObjectEvent { line: text.as_bytes(), scan: &self.scan, layout, out: &mut Vec::new() };
+        fields_alone(&mut self.component, event, layout, out)
+    }
+
+    /// Scores one line of text and appends the fields alone, as one JSON object, to `out`. Without any it is `{}`.
+    pub fn text_fields(&mut self, line: &[u8], out: &mut Vec<u8>) -> Outcome {
+        let layout = &*self.layout;
+        let event = TextEvent { line, text: "", layout, out: &mut Vec::new() };
+        fields_alone(&mut self.component, event, layout, out)
+    }
+
     /// Appends an event of oddline's own.
     pub fn synthetic(&self, synthetic: &crate::engine::Synthetic, out: &mut Vec<u8>) {
         let enrichment = self.component.describe(synthetic);
@@ -103,6 +123,43 @@ impl LineScorer {
             out.push(b'}');
         }
         outcome
+    }
+}
+
+fn fields_alone(component: &mut Component, event: impl Event, layout: &Layout, out: &mut Vec<u8>) -> Outcome {
+    let start = out.len();
+    let outcome = component.process(&mut FieldsAlone { event, layout, out });
+    if outcome.written != Written::Fields {
+        out.truncate(start);
+        out.extend_from_slice(b"{}");
+    }
+    outcome
+}
+
+/// An event that is read, and of which only the fields are written.
+struct FieldsAlone<'a, E> {
+    event: E,
+    layout: &'a Layout,
+    out: &'a mut Vec<u8>,
+}
+
+impl<E: Event> Event for FieldsAlone<'_, E> {
+    fn read(&self, input: Input) -> Option<Scalar<'_>> {
+        self.event.read(input)
+    }
+
+    fn time(&self, now: Timestamp) -> Option<Timestamp> {
+        self.event.time(now)
+    }
+
+    fn write(&mut self, enrichment: &Enrichment<'_>) -> Written {
+        let comma = self.out.len();
+        push_fields(self.out, self.layout, enrichment);
+        if let Some(comma) = self.out.get_mut(comma) {
+            *comma = b'{';
+        }
+        self.out.push(b'}');
+        Written::Fields
     }
 }
 

@@ -3,19 +3,21 @@
 use axum::http::StatusCode;
 use bytes::Bytes;
 use http::{Request, Uri, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::body::Body;
 use crate::serve::backoff::Backoff;
 use crate::serve::error::ServeError;
 use crate::serve::options::Tls;
 use crate::serve::stats::{Stats, add};
 use crate::serve::tls::{self, Secure};
+
+/// Bytes of an answer that are looked at.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// The next hop.
 #[derive(Clone, Debug)]
@@ -26,11 +28,11 @@ pub(crate) struct HttpForward {
 
 impl HttpForward {
     /// Reads the address; connects to nothing.
-    pub(crate) fn new(uri: &str, tls: Option<&Tls>) -> Result<Self, ServeError> {
+    pub(crate) fn new(key: &'static str, uri: &str, tls: Option<&Tls>) -> Result<Self, ServeError> {
         let is_address = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
         let parsed = uri.parse::<Uri>().ok().filter(is_address);
         let uri = parsed.ok_or_else(|| ServeError::Option {
-            key: "http.forward",
+            key,
             expected: "http://host:port/path or https://host:port/path".to_owned(),
             found: uri.to_owned(),
         })?;
@@ -39,27 +41,37 @@ impl HttpForward {
         Ok(Self { client: Client::builder(TokioExecutor::new()).build(secure.connector()), uri })
     }
 
-    async fn attempt(&self, body: &Body) -> Result<StatusCode, String> {
+    async fn attempt(&self, content_type: &'static str, bytes: &Bytes) -> Result<Answer, String> {
         let request = Request::post(self.uri.clone())
-            .header(header::CONTENT_TYPE, body.content_type())
-            .body(Full::new(body.bytes.clone()))
+            .header(header::CONTENT_TYPE, content_type)
+            .body(Full::new(bytes.clone()))
             .map_err(|error| error.to_string())?;
-        self.client.request(request).await.map(|answer| answer.status()).map_err(|error| error.to_string())
+        let answer = self.client.request(request).await.map_err(|error| error.to_string())?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
+        // What was said with a status that counts is worth less than the status.
+        Ok(Answer { status, body: body.map_or_else(|_| Bytes::new(), Collected::to_bytes) })
     }
 
-    /// Returns when the next hop has the events; tries again what may succeed, until `deadline`.
+    /// Returns when the next hop has the events, with what it said; tries again what may succeed, until `deadline`.
     ///
     /// # Errors
     /// The next hop's own status when it refuses for good; else 503, which tells the sender to come again.
-    pub(crate) async fn post(&self, body: &Body, deadline: Instant, stats: &Stats) -> Result<(), (StatusCode, String)> {
+    pub(crate) async fn post(
+        &self,
+        content_type: &'static str,
+        bytes: &Bytes,
+        deadline: Instant,
+        stats: &Stats,
+    ) -> Result<Bytes, (StatusCode, String)> {
         let mut last = "no answer in time".to_owned();
         for pause in Backoff::default() {
-            match timeout_at(deadline, self.attempt(body)).await {
-                Ok(Ok(status)) if status.is_success() => return Ok(()),
-                Ok(Ok(status)) if is_final(status) => {
+            match timeout_at(deadline, self.attempt(content_type, bytes)).await {
+                Ok(Ok(answer)) if answer.status.is_success() => return Ok(answer.body),
+                Ok(Ok(Answer { status, .. })) if is_final(status) => {
                     return Err((status, format!("next hop {}: {status}", self.uri)));
                 }
-                Ok(Ok(status)) => last = status.to_string(),
+                Ok(Ok(Answer { status, .. })) => last = status.to_string(),
                 Ok(Err(error)) => last = error,
                 Err(_) => break,
             }
@@ -71,6 +83,12 @@ impl HttpForward {
         }
         Err((StatusCode::SERVICE_UNAVAILABLE, format!("next hop {}: {last}", self.uri)))
     }
+}
+
+/// What the next hop said.
+struct Answer {
+    status: StatusCode,
+    body: Bytes,
 }
 
 fn is_final(status: StatusCode) -> bool {

@@ -3,6 +3,7 @@
 //! | path | | token |
 //! |---|---|---|
 //! | `POST /v1/score` | events in ([`body`]); the same events scored, as the answer or on to `http.forward` | yes |
+//! | `POST /v1/logs` | OpenTelemetry's logs ([`otlp`]), on to `http.otlp_forward` | yes |
 //! | `GET /metrics` | [`metrics`] | yes |
 //! | `GET /v1/stats` | the same figures and more, as JSON | yes |
 //! | `GET /v1/incidents` | [`incidents`] | yes |
@@ -16,6 +17,7 @@ pub(super) mod body;
 pub(super) mod forward;
 mod incidents;
 pub(super) mod metrics;
+mod otlp;
 mod receive;
 pub(super) mod timed;
 
@@ -29,6 +31,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -42,7 +45,7 @@ use super::stats::{Stats, add};
 /// What the handlers share.
 pub(super) struct Shared {
     lanes: Lanes,
-    forward: Option<HttpForward>,
+    hops: Hops,
     permits: Semaphore,
     /// For those who read the journal.
     readers: Arc<Semaphore>,
@@ -54,18 +57,24 @@ pub(super) struct Shared {
     stats: Arc<Stats>,
 }
 
+/// Where scored events go on to.
+pub(super) struct Hops {
+    pub(super) forward: Option<HttpForward>,
+    pub(super) otlp: Option<HttpForward>,
+}
+
 impl Shared {
     pub(super) fn new(
         options: &HttpOptions,
         token: Option<String>,
-        forward: Option<HttpForward>,
+        hops: Hops,
         lanes: Lanes,
         is_stopping: Arc<AtomicBool>,
         stats: Arc<Stats>,
     ) -> Self {
         Self {
             lanes,
-            forward,
+            hops,
             permits: Semaphore::new(options.concurrency),
             readers: Arc::new(Semaphore::new(incidents::AT_ONCE)),
             max_message_bytes: options.max_message_bytes,
@@ -83,6 +92,7 @@ pub(super) fn router(shared: Shared) -> Router {
     let shared = Arc::new(shared);
     Router::new()
         .route("/v1/score", post(score))
+        .route("/v1/logs", post(otlp::logs))
         .route("/v1/stats", get(stats))
         .route("/v1/incidents", get(incidents::incidents))
         .route("/metrics", get(figures))
@@ -165,11 +175,11 @@ impl Shared {
                 body
             }
         };
-        let Some(forward) = &self.forward else {
+        let Some(forward) = &self.hops.forward else {
             add(&self.stats.events_sent_total, scored.events);
             return Ok(Some(scored));
         };
-        forward.post(&scored, deadline, &self.stats).await.inspect_err(|(_, error)| {
+        forward.post(scored.content_type(), &scored.bytes, deadline, &self.stats).await.inspect_err(|(_, error)| {
             add(&self.stats.forward_failures_total, 1);
             tracing::warn!(error, "a request could not be passed on");
         })?;
@@ -178,9 +188,15 @@ impl Shared {
     }
 
     async fn body(&self, request: Request) -> Result<Body, receive::Refused> {
+        let (headers, bytes) = self.receive(request).await?;
+        Ok(Body::new(text(&headers, &header::CONTENT_TYPE), bytes))
+    }
+
+    /// The headers and the unpacked body.
+    async fn receive(&self, request: Request) -> Result<(HeaderMap, Bytes), receive::Refused> {
         let (parts, body) = request.into_parts();
         let encoding = text(&parts.headers, &header::CONTENT_ENCODING);
         let bytes = receive::receive(body, encoding, self.max_message_bytes, self.receive_timeout).await?;
-        Ok(Body::new(text(&parts.headers, &header::CONTENT_TYPE), bytes))
+        Ok((parts.headers, bytes))
     }
 }

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use super::event::{self, LogEvent};
 use super::proto::number;
-use super::wire::{self, Malformed, Wire};
 use crate::engine::Synthetic;
 use crate::plugin::component::synthetic_message;
 use crate::plugin::{Component, Event as _, Layout, Written};
+use crate::serve::wire::{self, Malformed, Wire};
 
 /// What one event grows by, about.
 const GROWTH_BYTES: usize = 256;

@@ -10,11 +10,11 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::proto::number;
-use super::wire::{self, Malformed, Wire};
 use crate::config::OnExisting;
 use crate::event::Timestamp;
 use crate::plugin::event::renamed;
 use crate::plugin::{Enrichment, Event, Input, Layout, Path, Scalar, Value, Written};
+use crate::serve::wire::{self, Malformed, Wire};
 
 /// The entries of a map, as they came: a key may stand there twice, the last counts.
 #[derive(Debug, Default)]

@@ -5,4 +5,3 @@ pub(crate) mod event;
 pub(crate) mod forward;
 pub mod proto;
 pub(crate) mod service;
-pub mod wire;

@@ -1,0 +1,191 @@
+//! What stands at each place, and putting files there.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::error::{InstallError, failed};
+use super::receipt::{self, RECEIPT, Receipt, sha256};
+use super::release::Item;
+
+/// What is done with one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Action {
+    /// It was not there.
+    Put,
+    /// What an earlier release put there goes.
+    Replace,
+    /// It is there, and ours.
+    Same,
+    /// It is there and the same, but somebody else put it there.
+    Foreign,
+    /// Removed.
+    Remove,
+    /// Gone already.
+    Gone,
+    /// Not removed: somebody changed it.
+    Changed,
+    /// Not removed: another agent has it too.
+    Shared,
+}
+
+/// What is done with one file, and which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Step {
+    pub(super) action: Action,
+    pub(super) path: PathBuf,
+}
+
+impl Step {
+    pub(super) fn is_change(&self) -> bool {
+        matches!(self.action, Action::Put | Action::Replace | Action::Remove)
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.action == Action::Changed
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = match self.action {
+            Action::Put => "put",
+            Action::Replace => "replaced",
+            Action::Same => "unchanged",
+            Action::Foreign => "already there",
+            Action::Remove => "removed",
+            Action::Gone => "already gone",
+            Action::Changed => "kept, changed since",
+            Action::Shared => "kept for another agent",
+        };
+        write!(f, "{action}: {}", self.path.display())
+    }
+}
+
+/// What is to be done.
+pub(super) struct Placing<'r> {
+    root: &'r Path,
+    items: Vec<(Item, Action)>,
+}
+
+/// What stands at a place.
+pub(super) enum Found {
+    Nothing,
+    /// A file with this SHA-256.
+    File(String),
+    /// A directory, a link, a device.
+    Other,
+}
+
+/// What stands at `path`, itself: a link is not followed.
+pub(super) fn look(path: &Path) -> Result<Found, InstallError> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() => Ok(Found::File(sha256(&fs::read(path).map_err(failed("read", path))?))),
+        Ok(_) => Ok(Found::Other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+        Err(error) => Err(failed("look at", path)(error)),
+    }
+}
+
+impl<'r> Placing<'r> {
+    /// Looks at every place.
+    ///
+    /// # Errors
+    /// All places that are taken by what is not ours.
+    pub(super) fn plan(root: &'r Path, items: Vec<Item>, receipt: &Receipt) -> Result<Self, InstallError> {
+        let (mut planned, mut occupied) = (Vec::new(), Vec::new());
+        for item in items {
+            stays_within(root, &item.target)?;
+            match action(root, &item, receipt)? {
+                Ok(action) => planned.push((item, action)),
+                Err(reason) => occupied.push(format!("{} ({reason})", root.join(&item.target).display())),
+            }
+        }
+        if occupied.is_empty() {
+            Ok(Self { root, items: planned })
+        } else {
+            Err(InstallError::Occupied { files: occupied })
+        }
+    }
+
+    /// What is done, file by file.
+    pub(super) fn steps(&self) -> Vec<Step> {
+        let step = |(item, action): &(Item, Action)| Step { action: *action, path: Path::new("/").join(&item.target) };
+        self.items.iter().map(step).collect()
+    }
+
+    /// Does it.
+    pub(super) fn carry_out(self, mut receipt: Receipt, agent: &str) -> Result<(), InstallError> {
+        let before = receipt.clone();
+        for (item, action) in &self.items {
+            if *action != Action::Foreign {
+                let entry = receipt.files.entry(item.target.clone()).or_default();
+                entry.agents.insert(agent.to_owned());
+                entry.sha256.insert(item.sha256.clone());
+                receipt.dirs.extend(missing_dirs(self.root, &item.target));
+            }
+        }
+        if receipt.files.is_empty() {
+            return Ok(());
+        }
+        if receipt != before {
+            receipt.dirs.extend(missing_dirs(self.root, Path::new(RECEIPT)));
+            make_dirs(self.root, Path::new(RECEIPT))?;
+            receipt.save(self.root)?;
+        }
+        for (item, action) in &self.items {
+            if matches!(action, Action::Put | Action::Replace) {
+                make_dirs(self.root, &item.target)?;
+                receipt::write(&self.root.join(&item.target), &item.bytes, item.is_executable)?;
+            }
+            if let Some(entry) = receipt.files.get_mut(&item.target) {
+                entry.sha256 = [item.sha256.clone()].into();
+            }
+        }
+        if receipt != before { receipt.save(self.root) } else { Ok(()) }
+    }
+}
+
+/// What to do with `item`, or what is in its way.
+fn action(root: &Path, item: &Item, receipt: &Receipt) -> Result<Result<Action, &'static str>, InstallError> {
+    let ours = receipt.files.get(&item.target);
+    Ok(match (look(&root.join(&item.target))?, ours) {
+        (Found::Nothing, _) => Ok(Action::Put),
+        (Found::Other, _) => Err("no file"),
+        (Found::File(sum), None) if sum == item.sha256 => Ok(Action::Foreign),
+        (Found::File(sum), Some(_)) if sum == item.sha256 => Ok(Action::Same),
+        (Found::File(sum), Some(entry)) if entry.sha256.contains(&sum) => Ok(Action::Replace),
+        (Found::File(_), Some(_)) => Err("changed since it was installed"),
+        (Found::File(_), None) => Err("another file"),
+    })
+}
+
+/// The directories above `target` that are not there, outermost first.
+fn missing_dirs(root: &Path, target: &Path) -> Vec<PathBuf> {
+    let dirs = target.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty());
+    let mut missing: Vec<_> = dirs.take_while(|dir| !root.join(dir).exists()).map(Path::to_owned).collect();
+    missing.reverse();
+    missing
+}
+
+fn make_dirs(root: &Path, target: &Path) -> Result<(), InstallError> {
+    let dir = root.join(target);
+    let dir = dir.parent().unwrap_or(root);
+    fs::create_dir_all(dir).map_err(failed("make", dir))
+}
+
+/// A link among the directories above `target` may lead anywhere, but not out of the root.
+pub(super) fn stays_within(root: &Path, target: &Path) -> Result<(), InstallError> {
+    let real_root = fs::canonicalize(root).map_err(failed("look at", root))?;
+    let above = target.ancestors().skip(1).map(|dir| root.join(dir)).find(|dir| dir.exists());
+    let above = above.unwrap_or_else(|| root.to_owned());
+    let real = fs::canonicalize(&above).map_err(failed("look at", &above))?;
+    if real.starts_with(&real_root) {
+        return Ok(());
+    }
+    Err(InstallError::Outside { path: above, root: root.to_owned() })
+}

@@ -1,0 +1,94 @@
+//! OTLP/HTTP: `POST /v1/logs`, protobuf or JSON, and on to the next hop in the same encoding.
+//!
+//! Success is answered only after the next hop took the request, with what it said (`partialSuccess`). Failures are a `google.rpc.Status`
+//! in the request's encoding. Of those a sender tries 429, 502, 503 and 504 again; 503 is ours for a next hop that cannot be
+//! reached and for an end.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Shared, receive, text};
+use crate::serve::lanes::Lost;
+use crate::serve::otlp::{Encoding, Payload};
+use crate::serve::stats::add;
+use crate::serve::wire;
+
+pub(super) async fn logs(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let encoding = Encoding::of(text(request.headers(), &header::CONTENT_TYPE));
+    let Some(encoding) = encoding else {
+        let expected = "Content-Type: expected application/x-protobuf or application/json";
+        add(&shared.stats.requests_refused_total, 1);
+        return status(Encoding::Json, StatusCode::UNSUPPORTED_MEDIA_TYPE, expected);
+    };
+    match shared.export(encoding, request).await {
+        Ok(answer) => ([(header::CONTENT_TYPE, encoding.content_type())], answer).into_response(),
+        Err((code, text)) => status(encoding, code, &text),
+    }
+}
+
+/// Codes of gRPC.
+fn grpc_code(status: StatusCode) -> u8 {
+    match status.as_u16() {
+        400 | 415 => 3,
+        404 => 12,
+        408 => 4,
+        413 | 429 => 8,
+        503 => 14,
+        _ => 2,
+    }
+}
+
+fn status(encoding: Encoding, status: StatusCode, text: &str) -> Response {
+    let code = grpc_code(status);
+    let body = match encoding {
+        Encoding::Json => json!({"code": code, "message": text}).to_string().into_bytes(),
+        Encoding::Protobuf => {
+            let mut body = Vec::new();
+            wire::number(&mut body, 1, u64::from(code));
+            wire::bytes(&mut body, 2, text.as_bytes());
+            body
+        }
+    };
+    (status, [(header::CONTENT_TYPE, encoding.content_type())], body).into_response()
+}
+
+impl Shared {
+    /// What the next hop answered.
+    async fn export(&self, encoding: Encoding, request: Request) -> Result<Bytes, receive::Refused> {
+        let Some(forward) = &self.hops.otlp else {
+            return Err((
+                StatusCode::NOT_FOUND,
+                "http.otlp_forward is not set: there is nowhere to send logs on to".to_owned(),
+            ));
+        };
+        let ending = || (StatusCode::SERVICE_UNAVAILABLE, Lost::Ending.to_string());
+        let _permit = self.permits.acquire().await.map_err(|_| ending())?;
+        add(&self.stats.requests_total, 1);
+        let refused = |_: &receive::Refused| add(&self.stats.requests_refused_total, 1);
+        let (_, bytes) = self.receive(request).await.inspect_err(refused)?;
+        let deadline = Instant::now() + self.request_timeout;
+        let payload = Payload { encoding, bytes, records: 0 };
+        let scored = match self.lanes.otlp(payload.clone()).await {
+            Ok(scored) => scored.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string())).inspect_err(refused)?,
+            Err(Lost::Ending) => return Err(ending()),
+            Err(Lost::Lane) => {
+                add(&self.stats.requests_unscored_total, 1);
+                payload
+            }
+        };
+        let answer = forward.post(encoding.content_type(), &scored.bytes, deadline, &self.stats).await;
+        let answer = answer.inspect_err(|(_, error)| {
+            add(&self.stats.forward_failures_total, 1);
+            tracing::warn!(error, "a request could not be passed on");
+        })?;
+        add(&self.stats.events_sent_total, scored.records);
+        // An empty message is `{}` in JSON, also from who sends no body.
+        Ok(if answer.is_empty() && encoding == Encoding::Json { Bytes::from_static(b"{}") } else { answer })
+    }
+}

@@ -1,0 +1,329 @@
+//! `oddline install` and `oddline uninstall`, from a release made up here into a root made up here.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod cli_support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use cli_support::{failed, json, ok, path, run, stderr};
+use oddline::plugin::manifest::Manifest;
+use serde_json::Value;
+
+const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+const MANIFESTS: &str = "share/oddline/plugin-manifests";
+const LUA: &str = "usr/lib/oddline/oddline.lua";
+
+/// A release and a root to install it into.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+fn write(file: &Path, text: &str) {
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, text).unwrap();
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { dir: tempfile::tempdir().unwrap() };
+        for name in ["vector-lua", "vector-sidecar", "vector-native"] {
+            let text = fs::read_to_string(format!("{REPOSITORY}/plugin-manifests/{name}.yaml")).unwrap();
+            place.add(name, &text);
+        }
+        // The same program for another agent.
+        let text = fs::read_to_string(place.manifest("vector-sidecar")).unwrap();
+        let text = text.replace("name: vector-sidecar", "name: bit").replace("name: vector\n", "name: fluent-bit\n");
+        place.add("bit", &text);
+        fs::create_dir(place.root()).unwrap();
+        place
+    }
+
+    /// Adds a manifest and what it names.
+    fn add(&self, name: &str, text: &str) {
+        write(&self.manifest(name), text);
+        let manifest = Manifest::parse(name, text).unwrap();
+        let Some(dir) = manifest.artefact.kind.install_dir() else { return };
+        for file in &manifest.artefact.files {
+            write(&self.release().join(dir).join(file), &format!("{file} 1"));
+        }
+        for file in &manifest.artefact.systemd {
+            write(&self.release().join("lib").join(file), "[Service]\n");
+        }
+        for example in &manifest.config.examples {
+            let target = example.strip_prefix("config-examples").unwrap();
+            let text = fs::read_to_string(Path::new(REPOSITORY).join(example)).unwrap();
+            write(&self.release().join(format!("share/doc/oddline/examples{target}")), &text);
+        }
+    }
+
+    fn release(&self) -> PathBuf {
+        self.dir.path().join("release")
+    }
+
+    fn manifest(&self, name: &str) -> PathBuf {
+        self.release().join(MANIFESTS).join(format!("{name}.yaml"))
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    fn install(&self, agent: &str, more: &[&str]) -> Output {
+        let (release, root) = (self.release(), self.root());
+        run(&[&["install", "--agent", agent, "--from", path(&release), "--root", path(&root)], more].concat(), "")
+    }
+
+    fn uninstall(&self, agent: &str, more: &[&str]) -> Output {
+        run(&[&["uninstall", "--agent", agent, "--root", path(&self.root())], more].concat(), "")
+    }
+
+    /// Every file below the root with its bytes, every directory with none.
+    fn contents(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+        let (mut found, mut pending) = (BTreeMap::new(), vec![self.root()]);
+        while let Some(dir) = pending.pop() {
+            for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+                let bytes = path.is_file().then(|| fs::read(&path).unwrap());
+                if path.is_dir() {
+                    pending.push(path.clone());
+                }
+                found.insert(path.strip_prefix(self.root()).unwrap().to_owned(), bytes);
+            }
+        }
+        found
+    }
+}
+
+fn actions(output: &Output) -> Vec<String> {
+    let report = json(ok(output));
+    report["steps"].as_array().unwrap().iter().map(|step| step["action"].as_str().unwrap().to_owned()).collect()
+}
+
+fn receipt(place: &Place) -> Value {
+    json(&fs::read_to_string(place.root().join("usr/lib/oddline/receipt.json")).unwrap())
+}
+
+#[test]
+fn what_is_installed_is_there_and_uninstall_leaves_what_was_there_before() {
+    let place = Place::new();
+    write(&place.root().join("etc/vector/vector.yaml"), "sources: {}\n");
+    fs::create_dir_all(place.root().join("usr/lib")).unwrap();
+    let before = place.contents();
+    let output = place.install("vector", &[]);
+    let said = ok(&output);
+    for expected in
+        ["put: /usr/bin/oddline", "put: /usr/lib/systemd/system/oddline.service", "type: lua", "[sinks.to_oddline]"]
+    {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert_eq!(fs::read_to_string(place.root().join(LUA)).unwrap(), "oddline.lua 1");
+    let mode = |file: &str| fs::metadata(place.root().join(file)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("usr/bin/oddline"), mode(LUA)), (0o755, 0o644));
+    assert_eq!(place.contents()[Path::new("etc/vector/vector.yaml")], before[Path::new("etc/vector/vector.yaml")]);
+    assert!(ok(&place.uninstall("vector", &[])).contains("removed: /usr/bin/oddline"));
+    assert_eq!(place.contents(), before);
+}
+
+#[test]
+fn a_dry_run_tells_the_same_and_changes_nothing() {
+    let place = Place::new();
+    let told = actions(&place.install("vector", &["--dry-run", "--format", "json"]));
+    assert!(place.contents().is_empty());
+    let done = actions(&place.install("vector", &["--format", "json"]));
+    assert_eq!(told, done);
+    assert!(told.iter().all(|action| action == "put"), "{told:?}");
+    let installed = place.contents();
+    assert!(
+        actions(&place.uninstall("vector", &["--dry-run", "--format", "json"])).iter().all(|action| action == "remove")
+    );
+    assert_eq!(place.contents(), installed);
+}
+
+#[test]
+fn a_second_run_changes_nothing_and_a_newer_release_replaces_what_is_ours() {
+    let place = Place::new();
+    ok(&place.install("vector", &[]));
+    let first = place.contents();
+    let again = json(ok(&place.install("vector", &["--format", "json"])));
+    assert_eq!(again["changed"], false);
+    assert_eq!(place.contents(), first);
+    write(&place.release().join("lib/oddline/oddline.lua"), "oddline.lua 2");
+    let newer = actions(&place.install("vector", &["--format", "json"]));
+    assert_eq!(newer.iter().filter(|action| *action == "replace").count(), 1);
+    assert_eq!(fs::read_to_string(place.root().join(LUA)).unwrap(), "oddline.lua 2");
+    assert_eq!(receipt(&place)["files"][LUA]["sha256"].as_array().unwrap().len(), 1);
+    ok(&place.uninstall("vector", &[]));
+    assert!(place.contents().is_empty(), "{:?}", place.contents().keys());
+}
+
+#[test]
+fn a_file_that_was_changed_is_neither_overwritten_nor_removed_and_is_named() {
+    let place = Place::new();
+    ok(&place.install("vector", &[]));
+    write(&place.root().join(LUA), "mine now");
+    write(&place.release().join("lib/oddline/oddline.lua"), "oddline.lua 2");
+    let refused = place.install("vector", &[]);
+    assert!(failed(&refused, 1).contains("oddline.lua (changed since it was installed)"));
+    let output = place.uninstall("vector", &[]);
+    assert!(ok(&output).contains(&format!("kept, changed since: /{LUA}")));
+    assert!(stderr(&output).contains(LUA));
+    let left = place.contents();
+    let files: Vec<_> = left.iter().filter(|(_, bytes)| bytes.is_some()).collect();
+    assert_eq!(files, [(&PathBuf::from(LUA), &Some(b"mine now".to_vec()))]);
+}
+
+#[test]
+fn what_is_in_the_way_ends_it_before_anything_is_written() {
+    let place = Place::new();
+    write(&place.root().join("usr/bin/oddline"), "somebody else's");
+    fs::create_dir_all(place.root().join(LUA)).unwrap();
+    let before = place.contents();
+    let refused = place.install("vector", &[]);
+    let said = failed(&refused, 1);
+    assert!(said.contains("usr/bin/oddline (another file)") && said.contains("oddline.lua (no file)"), "{said}");
+    assert_eq!(place.contents(), before);
+    failed(&place.uninstall("vector", &[]), 1);
+}
+
+#[test]
+fn what_somebody_else_put_there_stays_theirs() {
+    let place = Place::new();
+    write(&place.root().join("usr/bin/oddline"), "oddline 1");
+    assert!(ok(&place.install("vector", &[])).contains("already there: /usr/bin/oddline"));
+    ok(&place.uninstall("vector", &[]));
+    assert_eq!(fs::read_to_string(place.root().join("usr/bin/oddline")).unwrap(), "oddline 1");
+}
+
+#[test]
+fn what_two_agents_need_goes_with_the_last_of_them() {
+    let place = Place::new();
+    ok(&place.install("vector", &["--plugin", "vector-sidecar"]));
+    assert!(!place.root().join(LUA).exists());
+    ok(&place.install("fluent-bit", &[]));
+    assert!(ok(&place.uninstall("vector", &[])).contains("kept for another agent: /usr/bin/oddline"));
+    assert!(place.root().join("usr/bin/oddline").exists());
+    assert!(failed(&place.uninstall("vector", &[]), 1).contains("nothing is installed for vector"));
+    ok(&place.uninstall("fluent-bit", &[]));
+    assert!(place.contents().is_empty());
+}
+
+#[test]
+fn everything_that_is_missing_is_named() {
+    let place = Place::new();
+    fs::remove_file(place.release().join("lib/oddline/oddline_native.so")).unwrap();
+    fs::remove_file(place.release().join("lib/systemd/system/oddline.service")).unwrap();
+    let refused = place.install("vector", &[]);
+    let said = failed(&refused, 1);
+    for expected in ["lib/oddline/oddline_native.so (vector-lua)", "system/oddline.service (vector-sidecar)"] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(place.contents().is_empty());
+}
+
+#[test]
+fn a_release_that_is_none_or_lacks_a_way_says_what_it_has() {
+    let place = Place::new();
+    let missing = place.dir.path().join("nowhere");
+    let refused = run(&["install", "--agent", "vector", "--from", path(&missing)], "");
+    assert!(failed(&refused, 1).contains("expected the manifests of a release in"));
+    assert!(
+        failed(&place.install("vector", &["--plugin", "bit"]), 1).contains("vector-lua, vector-native, vector-sidecar")
+    );
+    assert!(
+        failed(&place.install("vector", &["--plugin", "vector-native"]), 1)
+            .contains("a crate that vector is built with")
+    );
+    failed(&place.install("nginx", &[]), 2);
+    fs::remove_dir(place.root()).unwrap();
+    assert!(failed(&place.install("vector", &[]), 1).contains("root"));
+}
+
+#[test]
+fn a_file_that_is_not_the_one_of_its_manifest_is_refused() {
+    let place = Place::new();
+    let text = fs::read_to_string(place.manifest("vector-lua")).unwrap();
+    let sums = |sum: &str| text.replace("sha256: {}", &format!("sha256: {{oddline.lua: {sum}}}"));
+    write(&place.manifest("vector-lua"), &sums(&"0".repeat(64)));
+    let refused = place.install("vector", &[]);
+    assert!(failed(&refused, 1).contains("the release is damaged"));
+    // printf 'oddline.lua 1' | sha256sum
+    write(&place.manifest("vector-lua"), &sums("bb70e7c2d55024a0d628d7765941c57a52f68df342e11451600d3055b50abf79"));
+    ok(&place.install("vector", &[]));
+}
+
+#[test]
+fn links_are_not_followed_out_of_the_root() {
+    let place = Place::new();
+    let outside = place.dir.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, place.root().join("usr")).unwrap();
+    assert!(failed(&place.install("vector", &[]), 1).contains("leads out of"));
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    fs::remove_file(place.root().join("usr")).unwrap();
+    // A link inside is a way like any other: /lib and /usr/lib are one on many systems.
+    fs::create_dir_all(place.root().join("real")).unwrap();
+    symlink("real", place.root().join("usr")).unwrap();
+    ok(&place.install("vector", &[]));
+    ok(&place.uninstall("vector", &[]));
+}
+
+#[test]
+fn a_receipt_that_was_tampered_with_removes_nothing() {
+    let place = Place::new();
+    ok(&place.install("vector", &[]));
+    let file = place.root().join("usr/lib/oddline/receipt.json");
+    let good = fs::read_to_string(&file).unwrap();
+    let installed = place.contents().len();
+    for (from, to, expected) in [
+        ("usr/lib/oddline/oddline.lua", "../victim", "below the root"),
+        ("usr/lib/oddline/oddline.lua", "/etc/passwd", "below the root"),
+        ("\"schema\": 1", "\"schema\": 2", "expected 1, found 2"),
+        ("\"dirs\"", "\"directories\"", "directories"),
+        ("{", "", "receipt.json"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        fs::write(&file, good.replacen(from, to, 1)).unwrap();
+        let refused = place.uninstall("vector", &[]);
+        assert!(failed(&refused, 1).contains(expected), "{to}: {}", stderr(&refused));
+        assert_eq!(place.contents().len(), installed);
+    }
+}
+
+#[test]
+fn an_installation_that_was_cut_off_is_ended_by_the_next_run_or_by_uninstall() {
+    let place = Place::new();
+    ok(&place.install("vector", &[]));
+    // Cut off while it was replaced: the receipt has both sums, the file is the old one; another is not there yet.
+    let file = place.root().join("usr/lib/oddline/receipt.json");
+    let old = receipt(&place)["files"][LUA]["sha256"][0].as_str().unwrap().to_owned();
+    let both = format!("\"{old}\",\"{}\"", "f".repeat(64));
+    fs::write(&file, fs::read_to_string(&file).unwrap().replace(&format!("\"{old}\""), &both)).unwrap();
+    fs::remove_file(place.root().join("usr/bin/oddline")).unwrap();
+    let again = actions(&place.install("vector", &["--format", "json"]));
+    assert_eq!(again.iter().filter(|action| *action == "put").count(), 1);
+    assert_eq!(receipt(&place)["files"][LUA]["sha256"].as_array().unwrap().len(), 1);
+    fs::remove_file(place.root().join("usr/bin/oddline")).unwrap();
+    assert!(ok(&place.uninstall("vector", &[])).contains("already gone: /usr/bin/oddline"));
+    assert!(place.contents().is_empty());
+}
+
+#[test]
+fn the_stanza_of_each_manifest_is_a_part_of_its_first_example() {
+    let mut seen = 0;
+    for entry in fs::read_dir(format!("{REPOSITORY}/plugin-manifests")).unwrap() {
+        let file = entry.unwrap().path();
+        let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        let manifest = Manifest::parse(&name, &fs::read_to_string(&file).unwrap()).unwrap();
+        let Some(stanza) = &manifest.config.stanza else { continue };
+        seen += 1;
+        let example = fs::read_to_string(Path::new(REPOSITORY).join(&manifest.config.examples[0])).unwrap();
+        // Blocks of the stanza, each as it stands there.
+        for block in stanza.trim_end().split("\n\n") {
+            assert!(example.contains(block), "{name}: {block}");
+        }
+    }
+    assert!(seen >= 2);
+}

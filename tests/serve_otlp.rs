@@ -1,0 +1,470 @@
+//! OpenTelemetry's logs through the sidecar: OTLP/HTTP in and out, in protobuf and JSON, over real sockets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod serve_support;
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::post;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use oddline::config::{Config, Format, OnExisting};
+use oddline::serve::Options;
+use oddline::serve::options::HttpOptions;
+use prost::Message;
+use serde_json::{Value as Json, json};
+use serve_support::{Sidecar, http_options};
+use tokio::net::TcpListener;
+
+const PROTOBUF: &str = "application/x-protobuf";
+const JSON: &str = "application/json";
+
+/// opentelemetry/proto/logs/v1, declared anew, with a field no version has (`future`) in each message.
+#[derive(Clone, PartialEq, Message)]
+struct ExportRequest {
+    #[prost(message, repeated, tag = "1")]
+    resource_logs: Vec<ResourceLogs>,
+    #[prost(string, tag = "99")]
+    future: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ResourceLogs {
+    #[prost(message, optional, tag = "1")]
+    resource: Option<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    scope_logs: Vec<ScopeLogs>,
+    #[prost(string, tag = "3")]
+    schema_url: String,
+    #[prost(string, tag = "99")]
+    future: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Resource {
+    #[prost(message, repeated, tag = "1")]
+    attributes: Vec<KeyValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ScopeLogs {
+    #[prost(message, repeated, tag = "2")]
+    log_records: Vec<LogRecord>,
+    #[prost(string, tag = "3")]
+    schema_url: String,
+    #[prost(string, tag = "99")]
+    future: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct LogRecord {
+    #[prost(fixed64, tag = "1")]
+    time_unix_nano: u64,
+    #[prost(int32, tag = "2")]
+    severity_number: i32,
+    #[prost(string, tag = "3")]
+    severity_text: String,
+    #[prost(message, optional, tag = "5")]
+    body: Option<AnyValue>,
+    #[prost(message, repeated, tag = "6")]
+    attributes: Vec<KeyValue>,
+    #[prost(fixed32, tag = "8")]
+    flags: u32,
+    #[prost(bytes = "vec", tag = "9")]
+    trace_id: Vec<u8>,
+    #[prost(string, tag = "99")]
+    future: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct KeyValue {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(message, optional, tag = "2")]
+    value: Option<AnyValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AnyValue {
+    #[prost(oneof = "Any", tags = "1, 2, 4, 5, 6")]
+    value: Option<Any>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Any {
+    #[prost(string, tag = "1")]
+    String(String),
+    #[prost(bool, tag = "2")]
+    Bool(bool),
+    #[prost(double, tag = "4")]
+    Double(f64),
+    #[prost(message, tag = "5")]
+    Array(Array),
+    #[prost(message, tag = "6")]
+    Map(Map),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Array {
+    #[prost(message, repeated, tag = "1")]
+    values: Vec<AnyValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Map {
+    #[prost(message, repeated, tag = "1")]
+    values: Vec<KeyValue>,
+}
+
+fn text(text: &str) -> Option<AnyValue> {
+    Some(AnyValue { value: Some(Any::String(text.to_owned())) })
+}
+
+fn attribute(key: &str, value: &str) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: text(value) }
+}
+
+fn record(n: usize) -> LogRecord {
+    LogRecord {
+        time_unix_nano: 1_700_000_000_000_000_000 + n as u64,
+        severity_number: 9,
+        severity_text: "INFO".to_owned(),
+        body: text(&format!("request {n} took {} ms", n % 97)),
+        attributes: vec![attribute("http.route", "/pay")],
+        flags: 1,
+        trace_id: vec![7; 16],
+        future: "kept".to_owned(),
+    }
+}
+
+fn export(records: Vec<LogRecord>) -> ExportRequest {
+    let scope = ScopeLogs { log_records: records, schema_url: "s".to_owned(), future: "kept".to_owned() };
+    let resource =
+        Resource { attributes: vec![attribute("service.name", "checkout"), attribute("host.name", "web-1")] };
+    let logs = ResourceLogs {
+        resource: Some(resource),
+        scope_logs: vec![scope.clone(), ScopeLogs::default()],
+        schema_url: "r".to_owned(),
+        future: "kept".to_owned(),
+    };
+    ExportRequest { resource_logs: vec![logs], future: "kept".to_owned() }
+}
+
+fn records(request: &ExportRequest) -> Vec<&LogRecord> {
+    request.resource_logs.iter().flat_map(|logs| &logs.scope_logs).flat_map(|scope| &scope.log_records).collect()
+}
+
+fn value<'r>(record: &'r LogRecord, key: &str) -> Option<&'r Any> {
+    let mut found = record.attributes.iter().filter(|attribute| attribute.key == key);
+    let first = found.next()?;
+    assert!(found.next().is_none(), "{key} is there twice");
+    first.value.as_ref()?.value.as_ref()
+}
+
+/// What the next hop says.
+type Said = (StatusCode, &'static [u8]);
+
+/// The next hop: what it got, and what it answers by turns.
+#[derive(Clone, Default)]
+struct Hop {
+    got: Arc<Mutex<Vec<(String, Bytes)>>>,
+    answers: Arc<Mutex<Vec<Said>>>,
+}
+
+impl Hop {
+    async fn start(answers: &[Said]) -> (Self, String) {
+        let hop = Self { answers: Arc::new(Mutex::new(answers.to_vec())), ..Self::default() };
+        let take = |State(hop): State<Self>, headers: HeaderMap, body: Bytes| async move {
+            hop.got.lock().unwrap().push((headers["content-type"].to_str().unwrap().to_owned(), body));
+            let mut answers = hop.answers.lock().unwrap();
+            if answers.is_empty() { (StatusCode::OK, &b""[..]) } else { answers.remove(0) }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}/v1/logs", listener.local_addr().unwrap());
+        let router = Router::new().route("/v1/logs", post(take)).with_state(hop.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        (hop, uri)
+    }
+
+    fn count(&self) -> usize {
+        self.got.lock().unwrap().len()
+    }
+
+    fn last(&self) -> Bytes {
+        self.got.lock().unwrap().last().unwrap().1.clone()
+    }
+}
+
+async fn sidecar(config: Config, forward: Option<String>) -> Sidecar {
+    let http = HttpOptions { otlp_forward: forward, request_timeout_secs: 1, ..http_options() };
+    Sidecar::start(config, Options { http: Some(http), ..Options::default() }).await
+}
+
+async fn send(sidecar: &Sidecar, headers: &[(&str, &str)], body: impl Into<Bytes>) -> (StatusCode, String, Bytes) {
+    let mut request = Request::post(format!("http://{}/v1/logs", sidecar.http.unwrap()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let answer = client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
+    let (status, content_type) = (answer.status(), answer.headers()["content-type"].to_str().unwrap().to_owned());
+    (status, content_type, answer.into_body().collect().await.unwrap().to_bytes())
+}
+
+async fn ok(sidecar: &Sidecar, content_type: &str, body: impl Into<Bytes>) -> Bytes {
+    let (status, answered, body) = send(sidecar, &[("content-type", content_type)], body).await;
+    assert_eq!((status, answered.as_str()), (StatusCode::OK, content_type), "{body:?}");
+    body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_get_attributes_and_keep_everything_else() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let sidecar = sidecar(Config::default(), Some(uri)).await;
+    let sent = export((0..20).map(record).collect());
+    assert_eq!(ok(&sidecar, PROTOBUF, sent.encode_to_vec()).await, Bytes::new());
+    let got = ExportRequest::decode(hop.last()).unwrap();
+    for scored in records(&got) {
+        assert!(matches!(value(scored, "anomaly.score"), Some(Any::Double(score)) if (0.0..=1.0).contains(score)));
+        assert_eq!(value(scored, "anomaly.is_anomaly"), Some(&Any::Bool(false)));
+        assert!(matches!(value(scored, "anomaly.reasons"), Some(Any::Array(_))));
+        assert_eq!(value(scored, "anomaly.state"), Some(&Any::String("learning".to_owned())));
+        let Some(Any::String(template)) = value(scored, "log.record.template") else { panic!("{scored:?}") };
+        assert_eq!(template, "request <*> took <*> ms");
+    }
+    let mut without = got;
+    for logs in &mut without.resource_logs {
+        for record in logs.scope_logs.iter_mut().flat_map(|scope| &mut scope.log_records) {
+            record.attributes.truncate(1);
+        }
+    }
+    assert_eq!(without, sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_odd_record_is_found_by_severity_and_stream() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let config = Config {
+        level_field: Some("severity_text".to_owned()),
+        partition_by: vec!["service".to_owned(), "http.route".to_owned()],
+        ..Config::default()
+    };
+    let sidecar = sidecar(config, Some(uri)).await;
+    for batch in 0..12 {
+        ok(&sidecar, PROTOBUF, export((batch * 1_000..(batch + 1) * 1_000).map(record).collect()).encode_to_vec())
+            .await;
+    }
+    let odd = LogRecord {
+        severity_text: "FATAL".to_owned(),
+        body: text("no database connection, pool exhausted"),
+        ..record(1)
+    };
+    ok(&sidecar, PROTOBUF, export(vec![odd]).encode_to_vec()).await;
+    let got = ExportRequest::decode(hop.last()).unwrap();
+    let scored = records(&got)[0];
+    assert_eq!(value(scored, "anomaly.is_anomaly"), Some(&Any::Bool(true)), "{scored:?}");
+    assert!(
+        matches!(value(scored, "anomaly.detectors.severity"), Some(Any::Double(nats)) if *nats > 0.0),
+        "{scored:?}"
+    );
+}
+
+/// What JSON looks like with one of our attributes taken out again.
+fn without_ours(json: &Json) -> Json {
+    let mut json = json.clone();
+    for record in json["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array_mut().unwrap() {
+        let Some(list) = record.get_mut("attributes").and_then(Json::as_array_mut) else { continue };
+        list.retain(|entry| {
+            let key = entry["key"].as_str().unwrap_or_default();
+            !key.starts_with("anomaly.") && key != "log.record.template"
+        });
+    }
+    json
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_spliced_into_and_keeps_every_other_byte() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let sidecar = sidecar(Config::default(), Some(uri)).await;
+    let body = r#" {"resourceLogs" : [ {"resource":{"attributes":[{"key":"host.name","value":{"stringValue":"web-1"}}]},"scopeLogs":[{"logRecords":[
+        {"timeUnixNano":"1700000000000000001","body":{"stringValue":"login \u00e9 17"},"attributes":[ {"key":"a","value":{"intValue":"9223372036854775807"}} ],"x":1e3},
+        {"body":{"kvlistValue":{"values":[{"key":"message","value":{"stringValue":"login x 18"}}]}}},
+        {"body":{"stringValue":"login y 19"},"attributes":[]},
+        {"body":{"stringValue":"login z 20"},"attributes":null},
+        {}
+    ]}]}],"future":12345678901234567890123} "#;
+    let answer = ok(&sidecar, JSON, body).await;
+    assert_eq!(answer, "{}");
+    let got = String::from_utf8(hop.last().to_vec()).unwrap();
+    for kept in [
+        r#""stringValue":"login \u00e9 17""#,
+        "9223372036854775807",
+        "12345678901234567890123",
+        r#" {"resourceLogs" : [ "#,
+    ] {
+        assert!(got.contains(kept.trim_start()), "{kept}: {got}");
+    }
+    let parsed: Json = serde_json::from_str(&got).unwrap();
+    let scored = parsed["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().unwrap();
+    let key = |record: &Json, key: &str| {
+        let list = record["attributes"].as_array().unwrap();
+        list.iter().find(|entry| entry["key"] == key).map(|entry| entry["value"].clone())
+    };
+    for record in &scored[..4] {
+        assert!(key(record, "anomaly.score").unwrap()["doubleValue"].is_number(), "{record}");
+        let template = key(record, "log.record.template").unwrap();
+        assert!(template["stringValue"].as_str().unwrap().starts_with("login"), "{template}");
+    }
+    assert_eq!(key(&scored[4], "anomaly.score").unwrap(), json!({"doubleValue": 0.0}), "a record without a body");
+    let mut before: Json = serde_json::from_str(body).unwrap();
+    for index in [1, 3, 4] {
+        before["resourceLogs"][0]["scopeLogs"][0]["logRecords"][index]["attributes"] = json!([]);
+    }
+    assert_eq!(without_ours(&parsed), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attributes_of_our_names_are_replaced_kept_or_renamed() {
+    let old = || LogRecord {
+        attributes: vec![attribute("anomaly.score", "old"), attribute("a", "b"), attribute("log.record.template", "t")],
+        ..record(1)
+    };
+    let old_json = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "a b"}, "attributes": [
+        {"key": "anomaly.score", "value": {"stringValue": "old"}}, {"key": "a", "value": {"stringValue": "b"}}]}]}]}]});
+    for on_existing in [OnExisting::Replace, OnExisting::Keep, OnExisting::Rename] {
+        let (hop, uri) = Hop::start(&[]).await;
+        let sidecar = sidecar(Config { on_existing, ..Config::default() }, Some(uri)).await;
+        ok(&sidecar, PROTOBUF, export(vec![old()]).encode_to_vec()).await;
+        let got = ExportRequest::decode(hop.last()).unwrap();
+        let got = records(&got)[0];
+        ok(&sidecar, JSON, old_json.to_string()).await;
+        let json: Json = serde_json::from_slice(&hop.last()).unwrap();
+        let list = json["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]["attributes"].as_array().unwrap();
+        let scores: Vec<_> = list.iter().filter(|entry| entry["key"] == "anomaly.score").collect();
+        assert_eq!((value(got, "a").is_some(), scores.len()), (true, 1), "{on_existing:?}");
+        let is_ours = matches!(value(got, "anomaly.score"), Some(Any::Double(_)));
+        assert_eq!(is_ours, on_existing != OnExisting::Keep);
+        assert_eq!(scores[0]["value"]["doubleValue"].is_number(), is_ours);
+        let moved = value(got, "anomaly.score_original");
+        assert_eq!(moved.is_some(), on_existing == OnExisting::Rename, "{got:?}");
+        assert_eq!(list.iter().any(|entry| entry["key"] == "anomaly.score_original"), moved.is_some());
+    }
+}
+
+/// What a small service says in a second: a heartbeat, as long as it has one, and a query.
+fn second(s: u64, has_heartbeat: bool) -> Vec<LogRecord> {
+    let at = |text_of: String, nanos| LogRecord {
+        time_unix_nano: (1_700_000_000 + s) * 1_000_000_000 + nanos,
+        body: text(&text_of),
+        ..LogRecord::default()
+    };
+    let heartbeat = has_heartbeat.then(|| at(format!("heartbeat {s} ok"), 0));
+    heartbeat.into_iter().chain([at(format!("query took {}ms", 10 + s * 7 % 20), 300_000_000)]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fell_silent_goes_on_as_a_record_of_oddlines_own() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let config = Config::from_str(r#"{"time": "event", "learning_events": 4000}"#, Format::Json, "test").unwrap();
+    let sidecar = sidecar(config, Some(uri)).await;
+    let seconds: Vec<_> = (0..5_100).map(|s| second(s, s < 5_000)).collect();
+    for batch in seconds.chunks(500) {
+        ok(&sidecar, PROTOBUF, export(batch.concat()).encode_to_vec()).await;
+    }
+    assert!(sidecar.end().await.drained);
+    let got = hop.got.lock().unwrap();
+    let requests: Vec<_> = got.iter().map(|(_, body)| ExportRequest::decode(body.clone()).unwrap()).collect();
+    let all: Vec<_> = requests.iter().flat_map(records).collect();
+    let own: Vec<_> =
+        all.iter().filter(|record| value(record, "anomaly.synthetic") == Some(&Any::Bool(true))).collect();
+    assert_eq!((own.len(), all.len()), (1, seconds.iter().map(Vec::len).sum::<usize>() + 1));
+    assert_eq!(own[0].body, text("oddline: expected and not seen: heartbeat <*> ok"));
+    assert!(own[0].time_unix_nano / 1_000_000_000 >= 1_700_005_000, "{own:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_requests_are_refused_with_a_status_and_teach_nothing() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let sidecar = sidecar(Config::default(), Some(uri)).await;
+    let whole = export((0..3).map(record).collect()).encode_to_vec();
+    let deep = format!(r#"{{"resourceLogs":{}{}}}"#, "[".repeat(1_000), "]".repeat(1_000));
+    for (content_type, body) in [
+        (PROTOBUF, Bytes::from_static(b"\xff\xff\xff\xff")),
+        (PROTOBUF, Bytes::from(whole[..whole.len() - 3].to_vec())),
+        (JSON, Bytes::from_static(b"")),
+        (JSON, Bytes::from_static(b"[1]")),
+        (JSON, Bytes::from_static(br#"{"resourceLogs":{}}"#)),
+        (JSON, Bytes::from_static(br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"a"}},{"attributes":[1]}]}]}]}"#)),
+        (JSON, Bytes::from_static(b"{\"resourceLogs\":[\xff]}")),
+        (JSON, Bytes::from(deep)),
+    ] {
+        let (status, answered, said) = send(&sidecar, &[("content-type", content_type)], body).await;
+        assert_eq!((status, answered.as_str()), (StatusCode::BAD_REQUEST, content_type), "{said:?}");
+        assert!(String::from_utf8_lossy(&said).contains("expected an ExportLogsServiceRequest"), "{said:?}");
+    }
+    let (status, ..) = send(&sidecar, &[("content-type", "text/plain")], "x").await;
+    assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(hop.count(), 0);
+    ok(&sidecar, PROTOBUF, export(vec![record(1)]).encode_to_vec()).await;
+    let got = ExportRequest::decode(hop.last()).unwrap();
+    let Some(Any::Array(reasons)) = value(records(&got)[0], "anomaly.reasons") else { panic!("no reasons") };
+    assert_eq!(reasons.values[0].value, Some(Any::String("new_template".to_owned())), "what was refused was learned");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_cut_of_a_request_is_refused_or_goes_on_and_the_sidecar_stays() {
+    let (_hop, uri) = Hop::start(&[]).await;
+    let sidecar = sidecar(Config::default(), Some(uri)).await;
+    let whole = export(vec![record(1)]).encode_to_vec();
+    for cut in 0..whole.len() {
+        let (status, ..) = send(&sidecar, &[("content-type", PROTOBUF)], whole[..cut].to_vec()).await;
+        assert!(status == StatusCode::OK || status == StatusCode::BAD_REQUEST, "{cut}: {status}");
+    }
+    ok(&sidecar, PROTOBUF, whole).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn packed_requests_are_unpacked_and_packed_nonsense_is_refused() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let sidecar = sidecar(Config::default(), Some(uri)).await;
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&export(vec![record(1)]).encode_to_vec()).unwrap();
+    let headers = [("content-type", PROTOBUF), ("content-encoding", "gzip")];
+    assert_eq!(send(&sidecar, &headers, packed.finish().unwrap()).await.0, StatusCode::OK);
+    assert_eq!(records(&ExportRequest::decode(hop.last()).unwrap()).len(), 1);
+    assert_eq!(send(&sidecar, &headers, "no gzip").await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_is_the_next_hops_and_comes_after_it() {
+    // partial_success { rejected_log_records: 1, error_message: "no" }
+    let partial = b"\x0a\x06\x08\x01\x12\x02no";
+    let answers: [Said; 3] =
+        [(StatusCode::SERVICE_UNAVAILABLE, b""), (StatusCode::OK, partial), (StatusCode::BAD_REQUEST, b"")];
+    let (hop, uri) = Hop::start(&answers).await;
+    let first = sidecar(Config::default(), Some(uri)).await;
+    let body = export(vec![record(1)]).encode_to_vec();
+    assert_eq!(ok(&first, PROTOBUF, body.clone()).await, &partial[..]);
+    assert_eq!(hop.count(), 2, "what was refused for now was tried again");
+    assert_eq!(send(&first, &[("content-type", PROTOBUF)], body.clone()).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(hop.count(), 3, "what is refused for good is not tried again");
+    // Nobody is there: the sender is told to come again.
+    let nobody = sidecar(Config::default(), Some("http://127.0.0.1:1/v1/logs".to_owned())).await;
+    let (status, _, said) = send(&nobody, &[("content-type", JSON)], r#"{"resourceLogs":[]}"#).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(serde_json::from_slice::<Json>(&said).unwrap()["code"], 14);
+    // Nowhere to go.
+    let without = sidecar(Config::default(), None).await;
+    assert_eq!(send(&without, &[("content-type", JSON)], "{}").await.0, StatusCode::NOT_FOUND);
+    let wrong = HttpOptions { otlp_forward: Some("127.0.0.1:4318".to_owned()), ..http_options() };
+    let refused = Sidecar::refused(Config::default(), Options { http: Some(wrong), ..Options::default() }).await;
+    assert!(refused.contains("http.otlp_forward: expected http://host:port/path"), "{refused}");
+}
