@@ -7,7 +7,7 @@
 //! | [`Lane`]: observe, tick, commit | `lane`; its log `log`; texts it was asked for `texts` | one thread each |
 //! | what lanes share | `core` | behind locks no known template takes |
 //! | counts folded from all lanes, and what each lane published | `picture` | one of these locks |
-//! | reading the history, beside an engine that runs | `history` | any |
+//! | reading the history, beside an engine that runs | `history`; by meaning [`search`] | any |
 //! | what the user said of templates | `feedback` | read by the writer |
 //! | L0: the newest events in memory, within a budget | `window`, `budget` | open ones with their lane, sealed ones for all |
 //! | what lanes tell the journal, and reading it | [`incidents`] | its own thread, bounded queue |
@@ -60,6 +60,7 @@ pub mod repair;
 mod ruling;
 mod sampler;
 mod sealer;
+pub mod search;
 mod sections;
 mod seed;
 mod stats;

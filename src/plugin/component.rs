@@ -486,29 +486,9 @@ impl Shared {
     }
 }
 
-/// The stream of an event: FNV-1a over its partition values, each behind a mark of whether it is there and before
-/// its length. It is stored, so it must never change.
+/// The stream of an event.
 fn stream(event: &impl Event, partitions: usize) -> StreamKey {
-    if partitions == 0 {
-        return StreamKey::default();
-    }
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add = |bytes: &[u8]| {
-        for byte in bytes {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    for index in 0..partitions {
-        match event.read(Input::Partition(index)).map(super::Scalar::into_text) {
-            Some(value) => {
-                add(&[1]);
-                add(&value);
-                add(&(value.len() as u64).to_le_bytes());
-            }
-            None => add(&[0]),
-        }
-    }
-    StreamKey(hash)
+    StreamKey::of_values((0..partitions).map(|index| event.read(Input::Partition(index)).map(super::Scalar::into_text)))
 }
 
 /// The stream of an event by the values it is told apart by.

@@ -6,6 +6,7 @@
 //! | `GET /metrics` | [`metrics`] | yes |
 //! | `GET /v1/stats` | the same figures and more, as JSON | yes |
 //! | `GET /v1/incidents` | [`incidents`] | yes |
+//! | `GET /v1/search` | [`search`] | yes |
 //! | `GET /health` | 200: the process answers | no |
 //! | `GET /ready` | 200: events are taken; 503: it is ending | no |
 //!
@@ -17,6 +18,7 @@ pub(super) mod forward;
 mod incidents;
 pub(super) mod metrics;
 mod receive;
+mod search;
 pub(super) mod timed;
 
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub(super) struct Shared {
     lanes: Lanes,
     forward: Option<HttpForward>,
     permits: Semaphore,
+    searches: Arc<Semaphore>,
     max_message_bytes: usize,
     receive_timeout: Duration,
     request_timeout: Duration,
@@ -65,6 +68,7 @@ impl Shared {
             lanes,
             forward,
             permits: Semaphore::new(options.concurrency),
+            searches: Arc::new(Semaphore::new(search::AT_ONCE)),
             max_message_bytes: options.max_message_bytes,
             receive_timeout: Duration::from_secs(options.receive_timeout_secs),
             request_timeout: Duration::from_secs(options.request_timeout_secs),
@@ -82,6 +86,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/score", post(score))
         .route("/v1/stats", get(stats))
         .route("/v1/incidents", get(incidents::incidents))
+        .route("/v1/search", get(search::search))
         .route("/metrics", get(figures))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), authorised))
         .route("/health", get(|| async { "ok\n" }))
