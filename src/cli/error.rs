@@ -8,6 +8,7 @@ use oddline::engine::EngineError;
 use oddline::engine::baseline::BaselineError;
 use oddline::engine::feedback::FeedbackError;
 use oddline::engine::incidents::JournalError;
+use oddline::engine::notes::NoteError;
 use oddline::engine::search::SearchError;
 use oddline::plugin::ComponentError;
 
@@ -92,6 +93,9 @@ pub(crate) enum CliError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A note cannot be kept.
+    #[error(transparent)]
+    Note(#[from] NoteError),
     /// A search cannot be made.
     #[error(transparent)]
     Search(#[from] SearchError),
@@ -157,6 +161,7 @@ impl CliError {
             | Self::NotAnId { .. }
             | Self::NotAnEventId { .. }
             | Self::NotATime { .. }
+            | Self::Note(NoteError::Length { .. })
             | Self::Search(SearchError::NoWords { .. } | SearchError::Stream { .. }) => 2,
             Self::Interrupted => super::signals::INTERRUPTED,
             _ => 1,

@@ -2,7 +2,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `search`, `feedback`, `baseline`, `incidents`, `show`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `search`, `feedback`, `baseline`, `incidents`, `note`, `show`, `config`, `manifest`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `dropped` | what `score --sample` leaves out |
@@ -31,6 +31,7 @@ mod input;
 mod lines;
 mod man;
 mod manifest;
+mod note;
 mod output;
 mod progress;
 mod random;
@@ -110,6 +111,8 @@ enum Command {
     Feedback(feedback::FeedbackArgs),
     /// List the incidents of a data dir.
     Incidents(incidents::IncidentsArgs),
+    /// Say what was behind an incident: told again with the next one like it.
+    Note(note::NoteArgs),
     /// Print the whole story of one event.
     Show(show::ShowArgs),
     /// Compact the journal of incidents.
@@ -164,6 +167,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Flag(args) => feedback::say(args, Opinion::Flag),
         Command::Feedback(args) => feedback::run(args),
         Command::Incidents(args) => incidents::run(args),
+        Command::Note(args) => note::run(args),
         Command::Show(args) => show::run(args),
         Command::Journal(args) => incidents::journal(args),
         Command::Baseline(args) => baseline::run(args),

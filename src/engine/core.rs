@@ -1,7 +1,7 @@
 //! What all lanes of an engine share.
 //!
 //! Locks, none of them taken for a known template: `store` (a new template), `picture` (a fold), `parked` (taking and giving back a
-//! lane). Order where two are needed: `store`, then `picture`; `parked` is never held together with another.
+//! lane), `recall` (an alert; never held together with another). Order where two are needed: `store`, then `picture`; `parked` is never held together with another.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::feedback::{self, Feedback};
 use super::log::Log;
+use super::notes;
 use super::open::Environment;
 use super::picture::Picture;
+use super::recall::{self, Recall};
 use super::ruling::TemplateRules;
 use super::window::Windows;
 use crate::config::{self, Config};
@@ -67,6 +69,7 @@ pub(super) struct Core {
     feedback_changes: AtomicU64,
     store: Mutex<TemplateStore>,
     picture: Mutex<Picture>,
+    recall: Mutex<Recall>,
     lanes: Mutex<Lanes>,
     pub(super) gauges: Gauges,
     /// The newest events.
@@ -97,6 +100,7 @@ impl Core {
             feedback_changes: AtomicU64::new(0),
             store: Mutex::new(store),
             picture: Mutex::new(picture),
+            recall: Mutex::default(),
             lanes: Mutex::new(lanes),
             gauges: Gauges::default(),
             windows,
@@ -112,6 +116,40 @@ impl Core {
 
     pub(super) fn picture(&self) -> MutexGuard<'_, Picture> {
         lock(&self.picture)
+    }
+
+    pub(super) fn recall(&self) -> MutexGuard<'_, Recall> {
+        lock(&self.recall)
+    }
+
+    /// Takes up what a checkpoint had of past incidents, with the weights of the templates as they are now.
+    pub(super) fn set_recall(&self, mut recall: Recall) {
+        recall.refit(recall::weights(&self.store()));
+        *self.recall() = recall;
+    }
+
+    /// Learns the weights of words anew when there are twice as many templates as they were learned from.
+    pub(super) fn refit_recall(&self) {
+        let learned_from = self.recall().documents() as usize;
+        if self.store().len() <= learned_from.saturating_mul(2) {
+            return;
+        }
+        let weights = recall::weights(&self.store());
+        self.recall().refit(weights);
+    }
+
+    /// Takes up what was noted of incidents since; `read` is what was read last. What cannot be read changes nothing.
+    pub(super) fn reread_notes(&self, data_dir: &Path, read: &mut Option<Vec<u8>>) {
+        let bytes = match notes::read_file(&*self.environment.fs, data_dir) {
+            Ok(Some(bytes)) if read.as_ref() != Some(&bytes) => bytes,
+            Ok(_) => return,
+            Err(error) => return self.note_failure(&error.to_string()),
+        };
+        match notes::decode(data_dir, &bytes) {
+            Ok(notes) => self.recall().set_notes(notes),
+            Err(error) => self.note_failure(&error.to_string()),
+        }
+        *read = Some(bytes);
     }
 
     /// What the user said.

@@ -11,6 +11,7 @@
 //! | what the user said of templates | `feedback` | read by the writer |
 //! | L0: the newest events in memory, within a budget | `window`, `budget` | open ones with their lane, sealed ones for all |
 //! | what lanes tell the journal, and reading it | [`incidents`] | its own thread, bounded queue |
+//! | what past incidents were like, for each alert; what was said of them | `recall`, [`notes`] | behind a lock that alerts alone take |
 //! | all that is known of one event, and the history around it | [`story`], `past` | |
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
@@ -52,9 +53,11 @@ pub mod lane;
 mod learned;
 mod likeness;
 mod log;
+pub mod notes;
 mod open;
 mod past;
 mod picture;
+mod recall;
 mod registry;
 pub mod repair;
 mod ruling;
@@ -73,6 +76,7 @@ mod writer;
 pub use error::EngineError;
 pub use lane::{Lane, Synthetic};
 pub use open::{Engine, Environment, RecoveryReport, template_options};
+pub use recall::SimilarIncident;
 pub use stats::{JournalStats, Stats, TemplateSummary};
 
 pub use crate::template::explain::Explanation;

@@ -15,6 +15,7 @@ use super::incidents::{self, Reporter};
 use super::lane::{FLAG_ANOMALY, FLAG_LIKE_INCIDENT, FLAG_MUTED, Lane};
 use super::learned::Learned;
 use super::picture::{Delta, FoldedEvents, LaneState, Picture};
+use super::recall::Recall;
 use super::registry::Closing;
 use super::ruling::TemplateRules;
 use super::stats::{Stats, TemplateSummary};
@@ -170,10 +171,12 @@ impl Engine {
         // Before anything is made: a baseline that is not accepted changes nothing.
         let baseline = baseline::for_new(&*environment.fs, config, Some(dir))?;
         let lock = DataDirLock::acquire(dir, environment.clock.now())?;
-        let Recovered { run, feedback, store, picture, lanes, start, report } =
+        let Recovered { run, feedback, recall, store, picture, lanes, start, report } =
             Recovery::run(dir, config, options, &*environment.fs, baseline)?;
         let core = Core::new(config.clone(), environment, run, rules, store, picture, lanes);
         core.set_feedback(feedback);
+        core.set_recall(recall);
+        core.reread_notes(dir, &mut None);
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
         core.gauges.history_bytes.store(disk_usage(&*core.environment.fs, &dir.join("chunks"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
@@ -316,6 +319,7 @@ pub fn template_options(config: &Config) -> Result<TemplateOptions, EngineError>
 struct Recovered {
     run: u32,
     feedback: Feedback,
+    recall: Recall,
     store: TemplateStore,
     picture: Picture,
     lanes: Lanes,
@@ -334,6 +338,7 @@ struct Recovery<'a> {
     /// Tails that were cut off when templates were learned.
     torn_tails: BTreeMap<u8, Vec<wal::TornTail>>,
     feedback: Feedback,
+    recall: Recall,
     report: RecoveryReport,
 }
 
@@ -347,6 +352,7 @@ impl<'a> Recovery<'a> {
             replayed: Vec::new(),
             torn_tails: BTreeMap::new(),
             feedback: Feedback::default(),
+            recall: Recall::default(),
             report: RecoveryReport::default(),
         }
     }
@@ -357,8 +363,17 @@ impl<'a> Recovery<'a> {
         self.plant_seeds();
         let lanes = self.park(0);
         let start = Start::default();
-        let feedback = Feedback::default();
-        Recovered { run: 0, feedback, store: self.store, picture: self.picture, lanes, start, report: self.report }
+        let (feedback, recall) = (Feedback::default(), self.recall);
+        Recovered {
+            run: 0,
+            feedback,
+            recall,
+            store: self.store,
+            picture: self.picture,
+            lanes,
+            start,
+            report: self.report,
+        }
     }
 
     /// Takes a baseline in, in place of nothing.
@@ -430,11 +445,12 @@ impl<'a> Recovery<'a> {
         recovery.picture.tidy(&recovery.store);
         let lanes = recovery.park(run);
         recovery.read_feedback(fs, dir);
-        let feedback = recovery.feedback;
+        let (feedback, recall) = (recovery.feedback, recovery.recall);
         let start = Start { next_checkpoint: read.next_sequence, covered, leftovers };
         Ok(Recovered {
             run,
             feedback,
+            recall,
             store: recovery.store,
             picture: recovery.picture,
             lanes,
@@ -452,6 +468,7 @@ impl<'a> Recovery<'a> {
                 self.store = restored.store;
                 self.picture = restored.picture;
                 self.feedback = restored.feedback;
+                self.recall = restored.recall;
                 self.states = restored.lanes.into_iter().map(|state| (state.number, state)).collect();
                 Some(restored.run)
             }

@@ -181,6 +181,8 @@ struct Worker {
     is_whole: bool,
     /// The file of what the user said, as it was read last.
     feedback: Option<Vec<u8>>,
+    /// The same of notes.
+    notes: Option<Vec<u8>>,
 }
 
 impl Worker {
@@ -206,6 +208,7 @@ impl Worker {
             unsealable: BTreeSet::new(),
             is_whole: false,
             feedback: None,
+            notes: None,
             dir,
             core,
         }
@@ -548,6 +551,8 @@ impl Worker {
 
     fn upkeep(&mut self) {
         self.core.reread_feedback(&self.dir, &mut self.feedback);
+        self.core.reread_notes(&self.dir, &mut self.notes);
+        self.core.refit_recall();
         match disk_usage(&*self.fs, &self.wal_dir()) {
             Ok(bytes) => {
                 self.resting_bytes = bytes.saturating_sub(self.open_bytes());

@@ -203,6 +203,7 @@ struct Scored {
     timestamp: Timestamp,
     stream: StreamKey,
     template: Option<Arc<str>>,
+    similar: Vec<Cow<'static, str>>,
     parameters: Option<Vec<Cow<'static, str>>>,
 }
 
@@ -306,11 +307,12 @@ impl Component {
             level: level.as_deref().and_then(|level| std::str::from_utf8(level).ok()),
             stream_name: (named.partitions > 0).then_some(&named),
         };
-        let Scored { verdict, template, parameters, .. } = scored.insert(Scored {
+        let Scored { verdict, template, similar, parameters, .. } = scored.insert(Scored {
             verdict: lane.observe_ruled(&observation, self.shared.rules.first_met(event)),
             timestamp,
             stream: observation.stream,
             template: None,
+            similar: Vec::new(),
             parameters: None,
         });
         let wants_template = layout.detail != Fields::Minimal || layout.template_field.is_some();
@@ -321,6 +323,9 @@ impl Component {
         if wants_parameters {
             *parameters =
                 Some(lane.parameters(&message).into_iter().map(|text| Cow::Owned(text.into_owned())).collect());
+        }
+        if verdict.is_anomaly {
+            *similar = lane.similar(verdict.event_id).iter().map(|incident| Cow::Owned(incident.line())).collect();
         }
     }
 
@@ -334,6 +339,7 @@ impl Component {
         };
         let enrichment = Enrichment::new(detail, &scored.verdict, scored.template.as_deref())
             .with_parameters(scored.parameters.as_deref())
+            .with_similar(&scored.similar)
             .with_rule(scored.verdict.ruling.and_then(|ruling| self.shared.ruled_by(ruling)));
         let (verdict, timestamp) = (Some(scored.verdict), Some(scored.timestamp));
         Outcome { verdict, timestamp, stream: scored.stream, written: event.write(&enrichment) }
