@@ -22,7 +22,8 @@ const MAY_USE: [(&str, &[&str]); 12] = [
 ];
 
 /// What only some files may name.
-const ONLY_IN: [(&str, &[&str]); 4] = [
+const ONLY_IN: [(&str, &[&str]); 5] = [
+    ("turbovec::", &["index/turbo.rs"]),
     ("std::fs", &["storage/", "cli/", "config/load.rs", "plugin/manifest.rs", "serve/files.rs"]),
     ("SystemTime::now", &["clock.rs"]),
     ("Utc::now", &[]),

@@ -12,7 +12,7 @@ use super::log::Log;
 use super::notes;
 use super::open::Environment;
 use super::picture::Picture;
-use super::recall::{self, Recall};
+use super::recall::Recall;
 use super::ruling::TemplateRules;
 use super::window::Windows;
 use crate::config::{self, Config};
@@ -122,20 +122,9 @@ impl Core {
         lock(&self.recall)
     }
 
-    /// Takes up what a checkpoint had of past incidents, with the weights of the templates as they are now.
-    pub(super) fn set_recall(&self, mut recall: Recall) {
-        recall.refit(recall::weights(&self.store()));
+    /// Takes up what was restored of past incidents.
+    pub(super) fn set_recall(&self, recall: Recall) {
         *self.recall() = recall;
-    }
-
-    /// Learns the weights of words anew when there are twice as many templates as they were learned from.
-    pub(super) fn refit_recall(&self) {
-        let learned_from = self.recall().documents() as usize;
-        if self.store().len() <= learned_from.saturating_mul(2) {
-            return;
-        }
-        let weights = recall::weights(&self.store());
-        self.recall().refit(weights);
     }
 
     /// Takes up what was noted of incidents since; `read` is what was read last. What cannot be read changes nothing.

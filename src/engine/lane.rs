@@ -27,7 +27,7 @@ use crate::event::{
     DetectorKind, EventId, Measure, Observation, REASONS, Reason, Ruling, State, StreamKey, TemplateId, Timestamp,
     Verdict,
 };
-use crate::storage::journal::{MessagePart, time_text};
+use crate::storage::journal::MessagePart;
 use crate::storage::wal::{Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent};
 use crate::template::explain::Explanation;
 use crate::template::{LaneMatcher, Match, Slot};
@@ -231,18 +231,15 @@ impl Lane {
     /// Looks for past incidents that were like this one, and remembers it. One that has a note is a reason.
     fn recall(&mut self, verdict: &mut Verdict, time: Timestamp) {
         let core = &self.inner.core;
-        let text = core.store().by_id(verdict.template).map(|template| Arc::clone(&template.text));
-        let Some(text) = text else { return };
-        let text = String::from_utf8_lossy(&text);
+        let incident = {
+            let store = core.store();
+            let template = store.by_id(verdict.template);
+            template.map(|template| Remembered::new(verdict.event_id, time, template))
+        };
+        let Some(incident) = incident else { return };
         let mut recall = core.recall();
-        let similar = recall.similar(verdict.template, &text);
-        recall.remember(Remembered {
-            event_id: verdict.event_id.to_string(),
-            time: time_text(time),
-            score: verdict.score,
-            template_id: verdict.template.to_string(),
-            template: text.into_owned(),
-        });
+        let similar = recall.similar(verdict.template, &incident.template);
+        recall.remember(incident);
         drop(recall);
         if similar.iter().any(|incident| incident.note.is_some()) {
             add_reason(&mut verdict.reasons, Reason::SimilarIncident);

@@ -96,7 +96,8 @@ pub enum NoteError {
     },
 }
 
-fn file_path(data_dir: &Path) -> PathBuf {
+/// Where the file is.
+pub(super) fn file_path(data_dir: &Path) -> PathBuf {
     data_dir.join(DIR).join(FILE)
 }
 

@@ -15,7 +15,7 @@ use super::incidents::{self, Reporter};
 use super::lane::{FLAG_ANOMALY, FLAG_LIKE_INCIDENT, FLAG_MUTED, Lane};
 use super::learned::Learned;
 use super::picture::{Delta, FoldedEvents, LaneState, Picture};
-use super::recall::Recall;
+use super::recall::{Recall, Remembered};
 use super::registry::Closing;
 use super::ruling::TemplateRules;
 use super::stats::{Stats, TemplateSummary};
@@ -27,6 +27,7 @@ use crate::config::{Config, Wildcards};
 use crate::detect::Input;
 use crate::detect::severity::Severity;
 use crate::detect::value::Values;
+use crate::event::EventId;
 use crate::storage::checkpoint::{self, Checkpoint};
 use crate::storage::wal::{self, Position, Record, SegmentSequence, WalEvent};
 use crate::storage::{DataDirLock, FileSystem, RealFs, Untouched, disk_usage};
@@ -508,9 +509,10 @@ impl<'a> Recovery<'a> {
         let mut unresolved = 0;
         let store = &mut self.store;
         let learned = &mut state.learned;
+        let recall = &mut self.recall;
         // Lanes replayed before may have moved templates.
         learned.sync(store);
-        let mut report = wal::recover_lane(fs, wal_dir, lane, state.position, &mut |_, record| match record {
+        let mut report = wal::recover_lane(fs, wal_dir, lane, state.position, &mut |at, record| match record {
             Record::Template { text, .. } => {
                 let found = store.learn_text(text);
                 learned.sync(store);
@@ -518,6 +520,9 @@ impl<'a> Recovery<'a> {
             }
             Record::Event(event) => {
                 unresolved += u64::from(!replay_event(store, learned, &event, &mut events));
+                if event.flags & FLAG_ANOMALY != 0 {
+                    remember(recall, store, lane, &at, &event);
+                }
             }
             Record::Decision { .. } => {}
         })?;
@@ -546,6 +551,14 @@ impl<'a> Recovery<'a> {
         }
         lanes
     }
+}
+
+/// As the lane did that raised the alert.
+fn remember(recall: &mut Recall, store: &TemplateStore, lane: u8, at: &wal::RecordAt, event: &WalEvent) {
+    let Some(template) = store.by_id(event.template) else { return };
+    let millis = u64::try_from(event.timestamp.as_millis()).unwrap_or(0);
+    let id = EventId { millis, run: at.position.run, lane, number: at.event_number };
+    recall.remember(Remembered::new(id, event.timestamp, template));
 }
 
 /// The same as [`Lane::observe`] does with what the log kept of an event; false when its template is gone.

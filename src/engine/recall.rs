@@ -4,9 +4,9 @@
 //! is remembered, in the lane that raised it, under a lock: some tens of microseconds for one event in a thousand, and nothing for the rest. Order of
 //! events alone decides what is found, so that a single lane stays reproducible.
 //!
-//! Incidents are kept in checkpoints (section `recall`, a JSON list of [`Incident`](Remembered)); vectors are not: a thousand are made anew in milliseconds.
-//! After a crash those since the last checkpoint are missing here; the journal has them. The weights of words are learned from the templates when the engine
-//! opens, and again by the storage thread when there are twice as many.
+//! Incidents are kept in checkpoints (section `recall`, a JSON list of [`Remembered`]), and a replay of the log remembers those it meets. Vectors are kept
+//! nowhere: a thousand are made anew in milliseconds. All words weigh the same: weights that grow with the templates would have an answer depend on when they were
+//! last learned, and a restart give another one.
 //!
 //! Limits: [`MOST`] templates, of which the one that alerted longest ago goes.
 
@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::notes::Note;
 use crate::embed::{Embedder, HashingEmbedder};
-use crate::event::TemplateId;
+use crate::event::{EventId, TemplateId, Timestamp};
 use crate::index::VectorIndex;
-use crate::template::TemplateStore;
+use crate::storage::journal::time_text;
+use crate::template::StoredTemplate;
 
 /// Name of the section of checkpoints.
 pub(super) const SECTION: &str = "recall";
@@ -38,11 +39,22 @@ pub(super) struct Remembered {
     pub(super) event_id: String,
     /// RFC 3339, UTC, microseconds.
     pub(super) time: String,
-    pub(super) score: f64,
     /// 16 hex digits.
     pub(super) template_id: String,
     /// Its text, variables `<*>`.
     pub(super) template: String,
+}
+
+impl Remembered {
+    /// An event of a template.
+    pub(super) fn new(id: EventId, time: Timestamp, template: &StoredTemplate) -> Self {
+        Self {
+            event_id: id.to_string(),
+            time: time_text(time),
+            template_id: template.id.to_string(),
+            template: String::from_utf8_lossy(&template.text).into_owned(),
+        }
+    }
 }
 
 /// A past incident that is like an alert.
@@ -52,8 +64,6 @@ pub struct SimilarIncident {
     pub event_id: String,
     /// When it happened: RFC 3339, UTC, microseconds.
     pub time: String,
-    /// Its score.
-    pub score: f64,
     /// 0 is the same template, or the same words; 1 is nothing in common.
     pub distance: f32,
     /// What was said of it.
@@ -90,12 +100,6 @@ fn template_of(text: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
 }
 
-/// Weights learned from the templates of a store.
-pub(super) fn weights(store: &TemplateStore) -> HashingEmbedder {
-    let texts: Vec<_> = store.templates().map(|template| String::from_utf8_lossy(&template.text)).collect();
-    HashingEmbedder::fit(texts.iter().map(AsRef::as_ref))
-}
-
 impl Recall {
     /// Of the bytes of a section.
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, serde_json::Error> {
@@ -112,25 +116,10 @@ impl Recall {
         (!all.is_empty()).then(|| serde_json::to_vec(&all).unwrap_or_default())
     }
 
-    /// Texts the weights were learned from.
-    pub(super) fn documents(&self) -> u32 {
-        self.embedder.frequencies().documents()
-    }
-
     /// Bytes held, about.
     pub(super) fn memory_bytes(&self) -> usize {
         let texts: usize = self.past.values().map(|past| past.template.len() + size_of::<Remembered>() + 80).sum();
         self.index.memory_bytes() + texts
-    }
-
-    /// With other weights: every vector is made anew.
-    pub(super) fn refit(&mut self, embedder: HashingEmbedder) {
-        self.embedder = embedder;
-        self.index = VectorIndex::new(self.embedder.dimensions());
-        let past = self.past.iter().map(|(template, past)| (*template, past.template.clone()));
-        let noted = self.noted.iter().map(|(template, note)| (*template, note.template.clone()));
-        let all: Vec<(u64, String)> = past.chain(noted).collect();
-        all.iter().for_each(|(template, text)| self.enter(*template, text));
     }
 
     fn enter(&mut self, template: u64, text: &str) {
@@ -143,9 +132,13 @@ impl Recall {
         }
     }
 
-    /// Takes an incident in, in place of the last one of its template.
+    /// Takes an incident in, in place of the last one of its template; one that is older than that is passed over.
     pub(super) fn remember(&mut self, incident: Remembered) {
         let Some(template) = template_of(&incident.template_id) else { return };
+        let age = |incident: &Remembered| (incident.time.clone(), incident.event_id.clone());
+        if self.past.get(&template).is_some_and(|last| age(last) > age(&incident)) {
+            return;
+        }
         if self.past.len() >= MOST && !self.past.contains_key(&template) {
             self.forget_oldest();
         }
@@ -197,11 +190,11 @@ impl Recall {
     }
 
     fn told(&self, template: u64, distance: f32) -> Option<SimilarIncident> {
-        if let Some(Note { event_id, time, score, note, .. }) = self.noted.get(&template).cloned() {
-            return Some(SimilarIncident { event_id, time, score, distance, note: Some(note) });
+        if let Some(Note { event_id, time, note, .. }) = self.noted.get(&template).cloned() {
+            return Some(SimilarIncident { event_id, time, distance, note: Some(note) });
         }
-        let Remembered { event_id, time, score, .. } = self.past.get(&template).cloned()?;
-        Some(SimilarIncident { event_id, time, score, distance, note: None })
+        let Remembered { event_id, time, .. } = self.past.get(&template).cloned()?;
+        Some(SimilarIncident { event_id, time, distance, note: None })
     }
 }
 
@@ -213,7 +206,6 @@ mod tests {
         Remembered {
             event_id: format!("event-{minute}"),
             time: format!("2025-03-14T10:{minute:02}:00.000000Z"),
-            score: 0.9,
             template_id: TemplateId(template).to_string(),
             template: text.to_owned(),
         }
@@ -251,7 +243,7 @@ mod tests {
         assert_eq!(ids(&found), ["event-4", "event-3"]);
         assert!(found[0].distance == 0.0 && found[1].distance > 0.0 && found[1].distance <= FARTHEST, "{found:?}");
         assert_eq!(found[0].line(), "event-4 2025-03-14T10:04:00.000000Z 0.00");
-        assert_eq!(ids(&recall().similar(TemplateId(9), "connection pool exhausted")), ["event-4", "event-3"]);
+        assert_eq!(ids(&recall().similar(TemplateId(9), "connection pool exhausted")), ["event-3", "event-4"]);
         assert!(recall().similar(TemplateId(9), "kernel panic").is_empty());
         assert!(recall().similar(TemplateId(9), "<*>").is_empty());
     }
@@ -279,11 +271,11 @@ mod tests {
     }
 
     #[test]
-    fn it_comes_back_from_its_bytes_and_other_weights_forget_nothing() {
+    fn it_comes_back_from_its_bytes_and_what_is_older_changes_nothing() {
         let mut restored = Recall::from_bytes(&recall().to_bytes().unwrap()).unwrap();
         assert_eq!(restored.similar(TemplateId(1), POOL), recall().similar(TemplateId(1), POOL));
-        restored.refit(HashingEmbedder::fit([POOL, "user <*> logged in from <*>"]));
-        assert_eq!((restored.documents(), ids(&restored.similar(TemplateId(1), POOL))[0]), (2, "event-4"));
+        restored.remember(past(1, POOL, 2));
+        assert_eq!(restored.similar(TemplateId(1), POOL), recall().similar(TemplateId(1), POOL));
         assert!(Recall::from_bytes(b"{").is_err() && Recall::from_bytes(b"[{}]").is_err());
     }
 

@@ -14,7 +14,7 @@ use super::feedback::newest_templates;
 use super::incidents::{self, JournalError};
 use super::notes::{self, Note};
 use super::past::{self, PastEvent, Seen};
-use super::recall::{self, FARTHEST};
+use super::recall::FARTHEST;
 use crate::config::Config;
 use crate::embed::{Embedder, HashingEmbedder};
 use crate::event::{EventId, TemplateId, Timestamp};
@@ -305,7 +305,7 @@ impl Others<'_> {
     /// Noted incidents first; then those of the same template, those near in meaning, the nearest first, and those with the same reasons in the same order. Of
     /// each kind the last first.
     fn similar(&self, incident: &Incident) -> Vec<Similar> {
-        let mut nearness = Nearness::new(self.store, &incident.template);
+        let mut nearness = Nearness::new(&incident.template);
         let own = self.template(incident);
         let is_before = |row: &Incident| (&row.time, &row.event_id) < (&incident.time, &incident.event_id);
         let noted = self.noted_alone();
@@ -369,8 +369,9 @@ struct Nearness {
 }
 
 impl Nearness {
-    fn new(store: Option<&TemplateStore>, own: &str) -> Self {
-        let embedder = store.map(recall::weights).unwrap_or_default();
+    /// Weighted as alerts are when they look for what they are like.
+    fn new(own: &str) -> Self {
+        let embedder = HashingEmbedder::default();
         Self { own: embedder.vector(own).unwrap_or_default(), embedder, known: HashMap::new() }
     }
 

@@ -552,7 +552,6 @@ impl Worker {
     fn upkeep(&mut self) {
         self.core.reread_feedback(&self.dir, &mut self.feedback);
         self.core.reread_notes(&self.dir, &mut self.notes);
-        self.core.refit_recall();
         match disk_usage(&*self.fs, &self.wal_dir()) {
             Ok(bytes) => {
                 self.resting_bytes = bytes.saturating_sub(self.open_bytes());

@@ -4,13 +4,15 @@
 //! |---|---|
 //! | [`VectorIndex`]: insert, remove, search | here |
 //! | all vectors side by side, and the exact scan | `table` |
-//! | candidates for a scan that need not be of all | `sketch` |
+//! | candidates for a scan that need not be of all | `sketch`; with the feature `turbovec`, `turbo` |
 //!
 //! Below [`CROSSOVER`] vectors a search looks at all of them. Above, at as many candidates as [`CANDIDATES`] says, taken by a coarse
-//! look, and with the vectors themselves: `benches/index.rs` holds the figures. Nothing here starts a thread or touches a file.
+//! look, and with the vectors themselves: `benches/index.rs` holds the figures. Nothing here touches a file, or starts a thread but for what `turbo` says.
 
 mod sketch;
 mod table;
+#[cfg(feature = "turbovec")]
+mod turbo;
 
 use hashbrown::HashMap;
 
@@ -22,6 +24,10 @@ pub const CROSSOVER: usize = 4_000;
 
 /// Candidates of a coarse look, and for each one wanted.
 pub const CANDIDATES: (usize, usize) = (400, 40);
+
+/// The same of `turbovec`, whose look is less coarse: for each one wanted.
+#[cfg(feature = "turbovec")]
+const TURBO_CANDIDATES: usize = 4;
 
 /// One that was found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,13 +63,21 @@ pub enum IndexError {
 pub struct VectorIndex {
     table: Table,
     sketches: Sketches,
+    #[cfg(feature = "turbovec")]
+    turbo: turbo::Turbo,
     rows: HashMap<u64, u32, foldhash::fast::FixedState>,
 }
 
 impl VectorIndex {
     /// For vectors of a length.
     pub fn new(dimensions: usize) -> Self {
-        Self { table: Table::new(dimensions), sketches: Sketches::new(dimensions), rows: HashMap::default() }
+        Self {
+            table: Table::new(dimensions),
+            sketches: Sketches::new(dimensions),
+            #[cfg(feature = "turbovec")]
+            turbo: turbo::Turbo::default(),
+            rows: HashMap::default(),
+        }
     }
 
     /// Length of a vector.
@@ -100,6 +114,8 @@ impl VectorIndex {
     /// When it is of another length or holds what is no number; the index is then as it was.
     pub fn insert(&mut self, id: u64, vector: &[f32]) -> Result<(), IndexError> {
         self.check(vector)?;
+        #[cfg(feature = "turbovec")]
+        self.turbo.insert(id, vector, self.rows.contains_key(&id));
         match self.rows.get(&id) {
             Some(row) => {
                 self.table.replace(*row as usize, vector);
@@ -117,6 +133,8 @@ impl VectorIndex {
     /// Forgets the vector of `id`; false when there is none.
     pub fn remove(&mut self, id: u64) -> bool {
         let Some(row) = self.rows.remove(&id) else { return false };
+        #[cfg(feature = "turbovec")]
+        self.turbo.remove(id);
         self.sketches.swap_remove(row as usize);
         if let Some(moved) = self.table.swap_remove(row as usize) {
             self.rows.insert(moved, row);
@@ -138,9 +156,19 @@ impl VectorIndex {
             return self.search_where(query, most, &|_| true);
         }
         self.check(query)?;
+        Ok(self.table.scan(self.candidates(query, most), query, most, &|_| true))
+    }
+
+    /// Rows worth a look.
+    fn candidates(&self, query: &[f32], most: usize) -> Vec<usize> {
+        #[cfg(feature = "turbovec")]
+        if let Some(ids) =
+            self.turbo.nearest(&self.table, query, most.saturating_mul(TURBO_CANDIDATES).max(TURBO_CANDIDATES))
+        {
+            return ids.iter().filter_map(|id| self.rows.get(id)).map(|row| *row as usize).collect();
+        }
         let (least, times) = CANDIDATES;
-        let candidates = self.sketches.nearest(query, least.max(most.saturating_mul(times)));
-        Ok(self.table.scan(candidates, query, most, &|_| true))
+        self.sketches.nearest(query, least.max(most.saturating_mul(times)))
     }
 
     /// The same among those that `is_wanted`. All are looked at, however many there are: what the rest is measured by.

@@ -30,6 +30,12 @@ impl Table {
         self.cells.capacity() * size_of::<f32>() + self.ids.capacity() * size_of::<u64>()
     }
 
+    /// Ids and vectors.
+    #[cfg(feature = "turbovec")]
+    pub(super) fn rows(&self) -> impl Iterator<Item = (u64, &[f32])> {
+        self.ids.iter().copied().zip(self.cells.chunks_exact(self.dimensions.max(1)))
+    }
+
     pub(super) fn row(&self, row: usize) -> Option<&[f32]> {
         self.cells.get(row * self.dimensions..(row + 1) * self.dimensions)
     }

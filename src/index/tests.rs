@@ -103,3 +103,17 @@ fn what_is_no_vector_of_its_length_is_refused_and_changes_nothing() {
         assert!(index.search(&vector(2), 50).unwrap().iter().all(|hit| hit.id != 2));
     }
 }
+
+#[cfg(feature = "turbovec")]
+#[test]
+fn no_thread_starts_before_a_search_among_many_asks_for_it() {
+    let mut index = index(CROSSOVER as u64 - 1);
+    index.search(&vector(5), 3).unwrap();
+    assert!(!index.turbo.is_built());
+    index.insert(1_000_000, &vector(1_000_000)).unwrap();
+    assert!(!index.turbo.is_built());
+    assert_eq!(index.search(&vector(1_000_000), 3).unwrap()[0].id, 1_000_000);
+    assert!(index.turbo.is_built() && !index.clone().turbo.is_built());
+    index.insert(7, &vector(2_000_000)).unwrap();
+    assert_eq!(index.search(&vector(2_000_000), 1).unwrap()[0].id, 7);
+}
