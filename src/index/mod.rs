@@ -20,7 +20,7 @@ use self::sketch::Sketches;
 use self::table::Table;
 
 /// From so many vectors on a coarse look comes first.
-pub const CROSSOVER: usize = 4_000;
+pub const CROSSOVER: usize = 2_000;
 
 /// Candidates of a coarse look, and for each one wanted.
 pub const CANDIDATES: (usize, usize) = (400, 40);
