@@ -41,6 +41,27 @@ impl fmt::Display for TemplateId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamKey(pub u64);
 
+impl StreamKey {
+    /// The stream of events with these values at `partition_by`: FNV-1a over them, each behind a mark of whether it is there and before
+    /// its length. It is stored, so it must never change.
+    pub fn of_values<V: AsRef<[u8]>>(values: impl ExactSizeIterator<Item = Option<V>>) -> Self {
+        if values.len() == 0 {
+            return Self::default();
+        }
+        let fold = |hash: u64, bytes: &[u8]| {
+            bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+        };
+        let one = |hash, value: Option<V>| match value {
+            Some(value) => {
+                let value = value.as_ref();
+                fold(fold(fold(hash, &[1]), value), &(value.len() as u64).to_le_bytes())
+            }
+            None => fold(hash, &[0]),
+        };
+        Self(values.fold(0xcbf2_9ce4_8422_2325, one))
+    }
+}
+
 /// Time-ordered id of an event, unique across restarts of one data dir.
 ///
 /// Text form: `tttttttttttt-rrrrrrll-nnnnnnnnnn` in hex: milliseconds since the epoch (48 bits), the

@@ -29,7 +29,7 @@
 //! ```
 //!
 //! # Map
-//! Imports point down only: `cli` → `serve` → [`plugin`] → [`engine`] → {[`template`], [`detect`], [`storage`]} →
+//! Imports point down only: `cli` → `serve` → [`plugin`] → [`engine`] → {[`template`], [`embed`], [`index`], [`detect`], [`storage`]} →
 //! {[`event`], [`clock`], [`config`]}.
 //!
 //! | module | is |
@@ -39,6 +39,8 @@
 //! | [`engine`] | open and recover, lanes, checkpoints: the wiring |
 //! | [`template`] | message → template and parameters |
 //! | [`detect`] | template → how odd: arithmetic only |
+//! | [`embed`] | text → vector: arithmetic only |
+//! | [`index`] | vectors, and the nearest to one |
 //! | [`storage`] | the only place that touches files of the data dir |
 //! | [`config`] | keys, defaults, bounds, schema |
 //! | [`event`], [`clock`] | observations and verdicts; time |
@@ -46,8 +48,10 @@
 pub mod clock;
 pub mod config;
 pub mod detect;
+pub mod embed;
 pub mod engine;
 pub mod event;
+pub mod index;
 pub mod plugin;
 #[cfg(feature = "serve")]
 pub mod serve;

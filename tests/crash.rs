@@ -56,6 +56,12 @@ fn answer(line: &str) -> Option<Value> {
     let anomaly = event["anomaly"].as_object_mut().unwrap();
     let is_own = anomaly.get("synthetic").is_some_and(|own| own == true);
     anomaly.remove("event_id");
+    // Without the ids, which name the run, of past incidents too.
+    if let Some(similar) = anomaly.get_mut("similar").and_then(Value::as_array_mut) {
+        for line in similar {
+            *line = line.as_str().unwrap().split_once(' ').unwrap().1.into();
+        }
+    }
     // How a template is shown depends on when a lane last asked for its text; which one it is does not.
     anomaly.remove("template");
     (!is_own).then_some(event)

@@ -184,15 +184,20 @@ async fn a_token_is_asked_for_where_there_is_one_and_health_needs_none() {
             (Method::GET, "/metrics"),
             (Method::GET, "/v1/stats"),
             (Method::GET, "/v1/incidents"),
+            (Method::GET, "/v1/search?q=disk"),
         ] {
             let answer = request(address, method, path, &headers, lines(1)).await;
             // Spaces around a header's value are no part of it.
-            let expected = if given == Some("Bearer s3cret ") { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            let expected = match given {
+                Some("Bearer s3cret ") if path.starts_with("/v1/search") => StatusCode::NOT_FOUND,
+                Some("Bearer s3cret ") => StatusCode::OK,
+                _ => StatusCode::UNAUTHORIZED,
+            };
             assert_eq!(answer.status, expected, "{given:?} {path}");
         }
     }
     let answer = request(address, Method::GET, "/metrics", &[("authorization", "Bearer s3cret")], Bytes::new()).await;
-    assert!(answer.body.contains("oddline_serve_requests_unauthorized_total 20\n"), "{}", answer.body);
+    assert!(answer.body.contains("oddline_serve_requests_unauthorized_total 25\n"), "{}", answer.body);
     assert_eq!(get(&sidecar, "/health").await.status, StatusCode::OK);
     assert_eq!(get(&sidecar, "/ready").await.status, StatusCode::OK);
 }
@@ -377,4 +382,65 @@ async fn no_more_than_two_requests_read_the_journal_at_once() {
         }
     };
     assert_eq!(answered.status, StatusCode::OK, "{}", answered.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_is_searched_in_words_and_wrong_questions_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config { data_dir: Some(dir.path().to_owned()), ..Config::default() };
+    let sidecar = Sidecar::start(config, Options { http: Some(http_options()), ..Options::default() }).await;
+    let odd = "{\"host\":\"db1\",\"message\":\"connection pool exhausted after 12 ms\"}\n";
+    score(&sidecar, NDJSON, lines(200) + odd).await;
+    // The log is handed over at a tick.
+    let found = loop {
+        let answer = get(&sidecar, "/v1/search?q=exhausted%20connections&since=1h&k=3").await;
+        assert_eq!(
+            (answer.status, answer.content_type.as_str()),
+            (StatusCode::OK, "application/json"),
+            "{}",
+            answer.body
+        );
+        let found: Json = serde_json::from_str(&answer.body).unwrap();
+        if found["templates"][0].is_object() {
+            break found;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let first = &found["templates"][0];
+    assert_eq!((&first["template"], &first["events"]), (&json!("connection pool exhausted after <*> ms"), &json!(1)));
+    assert_eq!(found["templates_searched"], 2);
+    let of_stream = get(&sidecar, "/v1/search?q=exhausted%20connections&stream=host%3Ddb2").await;
+    assert_eq!(serde_json::from_str::<Json>(&of_stream.body).unwrap()["templates"], json!([]));
+    for (wrong, said) in [
+        ("", "q"),
+        ("?q=", "words"),
+        ("?q=17", "words"),
+        ("?q=disk&k=0", "1 to 1000"),
+        ("?q=disk&k=x", "k"),
+        ("?q=disk&since=yesterday", "how long ago"),
+        ("?q=disk&stream=db1", "host=VALUE"),
+        ("?q=disk&limit=3", "limit"),
+    ] {
+        let answer = get(&sidecar, &format!("/v1/search{wrong}")).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
+        assert!(answer.body.contains(said), "{wrong}: {}", answer.body);
+    }
+    let many = searches_at_once(&sidecar, 40).await;
+    assert!(many.iter().all(|status| [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(status)), "{many:?}");
+    assert!(many.contains(&StatusCode::OK));
+    let in_memory = start(http_options()).await;
+    let answer = get(&in_memory, "/v1/search?q=disk").await;
+    assert!(answer.status == StatusCode::NOT_FOUND && answer.body.contains("data dir"), "{}", answer.body);
+}
+
+/// So many searches at once.
+async fn searches_at_once(sidecar: &Sidecar, searches: usize) -> Vec<StatusCode> {
+    let address = sidecar.http.unwrap();
+    let one = || tokio::spawn(request(address, Method::GET, "/v1/search?q=request%20took", &[], Bytes::new()));
+    let tasks: Vec<_> = (0..searches).map(|_| one()).collect();
+    let mut statuses = Vec::new();
+    for task in tasks {
+        statuses.push(task.await.unwrap().status);
+    }
+    statuses
 }

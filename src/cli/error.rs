@@ -8,6 +8,8 @@ use oddline::engine::EngineError;
 use oddline::engine::baseline::BaselineError;
 use oddline::engine::feedback::FeedbackError;
 use oddline::engine::incidents::JournalError;
+use oddline::engine::notes::NoteError;
+use oddline::engine::search::SearchError;
 use oddline::plugin::ComponentError;
 
 /// Why a command stopped.
@@ -91,6 +93,12 @@ pub(crate) enum CliError {
     /// The journal cannot be read.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A note cannot be kept.
+    #[error(transparent)]
+    Note(#[from] NoteError),
+    /// A search cannot be made.
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// A baseline cannot be made, read or used.
     #[error(transparent)]
     Baseline(#[from] BaselineError),
@@ -155,7 +163,9 @@ impl CliError {
             | Self::NeedsFields { .. }
             | Self::NotAnId { .. }
             | Self::NotAnEventId { .. }
-            | Self::NotATime { .. } => 2,
+            | Self::NotATime { .. }
+            | Self::Note(NoteError::Length { .. })
+            | Self::Search(SearchError::NoWords { .. } | SearchError::Stream { .. }) => 2,
             Self::Interrupted => super::signals::INTERRUPTED,
             _ => 1,
         }

@@ -117,7 +117,8 @@ fn query(args: &HistoryArgs, now: Timestamp) -> Query {
     Query {
         from: args.since.or(last).unwrap_or(Query::ALL.from),
         until: args.until.unwrap_or(Query::ALL.until),
-        template: args.template,
+        templates: args.template.into_iter().collect(),
+        stream: None,
     }
 }
 
@@ -223,7 +224,7 @@ impl ShownTemplate {
     }
 }
 
-fn event_lines(events: &[HistoryEvent]) -> String {
+pub(super) fn event_lines(events: &[HistoryEvent]) -> String {
     let line = |event: &HistoryEvent| {
         let mark = if event.is_anomaly { "ODD" } else { "   " };
         let (time, id, template) = (instant(Timestamp(event.time)), &event.event_id, &event.template_id);

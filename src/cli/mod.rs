@@ -2,7 +2,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `feedback`, `baseline`, `incidents`, `show`, `config`, `manifest`, `install/`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `search`, `feedback`, `baseline`, `incidents`, `note`, `show`, `config`, `manifest`, `install/`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `dropped` | what `score --sample` leaves out |
@@ -32,6 +32,7 @@ mod install;
 mod lines;
 mod man;
 mod manifest;
+mod note;
 mod output;
 mod progress;
 mod random;
@@ -41,6 +42,7 @@ mod report;
 mod report_text;
 mod scan;
 mod score;
+mod search;
 #[cfg(feature = "serve")]
 mod serve;
 mod settings;
@@ -100,6 +102,8 @@ enum Command {
     Stats(stats::StatsArgs),
     /// Print what was seen when: counts of templates over time, or the newest events.
     History(history::HistoryArgs),
+    /// Find templates in words: nearest in meaning, when they were seen and how often.
+    Search(search::SearchArgs),
     /// Say that a template is normal: its events are no anomalies any more.
     Accept(feedback::SayArgs),
     /// Say that a template is to be told every time.
@@ -108,6 +112,8 @@ enum Command {
     Feedback(feedback::FeedbackArgs),
     /// List the incidents of a data dir.
     Incidents(incidents::IncidentsArgs),
+    /// Say what was behind an incident: told again with the next one like it.
+    Note(note::NoteArgs),
     /// Print the whole story of one event.
     Show(show::ShowArgs),
     /// Compact the journal of incidents.
@@ -161,10 +167,12 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Templates(args) => templates::run(args),
         Command::Stats(args) => stats::run(args),
         Command::History(args) => history::run(args),
+        Command::Search(args) => search::run(args),
         Command::Accept(args) => feedback::say(args, Opinion::Accept),
         Command::Flag(args) => feedback::say(args, Opinion::Flag),
         Command::Feedback(args) => feedback::run(args),
         Command::Incidents(args) => incidents::run(args),
+        Command::Note(args) => note::run(args),
         Command::Show(args) => show::run(args),
         Command::Journal(args) => incidents::journal(args),
         Command::Baseline(args) => baseline::run(args),

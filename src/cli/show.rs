@@ -89,6 +89,9 @@ impl Text {
         let template = story.template.as_deref().unwrap_or("(its text is not in the newest checkpoint)");
         let marked = incident.map_or_else(|| template.to_owned(), |incident| self.marked(template, incident));
         add(text, format_args!("  {marked}\n  template {}\n", story.template_id));
+        if let Some(note) = &story.note {
+            add(text, format_args!("  note: {}\n", self.style("1", &cut(note))));
+        }
     }
 
     /// The template with the odd parameter in its place.
@@ -171,10 +174,17 @@ fn similar(text: &mut String, similar: &[Similar]) {
     }
     text.push_str("\npast incidents like it\n");
     for incident in similar {
-        let alike = if incident.alike_in == "template" { "same template" } else { "same reasons" };
+        let alike = match incident.alike_in {
+            "template" => "same template".to_owned(),
+            "meaning" => format!("distance {:.2}", incident.distance),
+            _ => "same reasons".to_owned(),
+        };
         let what = incident.message.as_deref().unwrap_or(&incident.template);
         let Similar { time, score, event_id, host, .. } = incident;
         add(text, format_args!("  {time}  {score:.2}  {event_id}  {}  {alike}\n    {}\n", cut(host), cut(what)));
+        if let Some(note) = &incident.note {
+            add(text, format_args!("    note: {}\n", cut(note)));
+        }
     }
 }
 
@@ -190,7 +200,9 @@ fn meaning(reason: &str) -> &'static str {
         "new_value" => "a value never seen in a place that held few",
         "unusual_order" => "lines of this stream usually come in another order",
         "severity" => "level words or error keywords",
-        "similar_incident" => "lines of this shape are much like some that were flagged",
+        "similar_incident" => {
+            "lines of this shape are much like some that were flagged, or like an incident with a note"
+        }
         "rule" => "a rule of yours, or feedback, says so",
         _ => "",
     }

@@ -1,7 +1,7 @@
 //! What all lanes of an engine share.
 //!
 //! Locks, none of them taken for a known template: `store` (a new template), `picture` (a fold), `parked` (taking and giving back a
-//! lane). Order where two are needed: `store`, then `picture`; `parked` is never held together with another.
+//! lane), `recall` (an alert; never held together with another). Order where two are needed: `store`, then `picture`; `parked` is never held together with another.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::feedback::{self, Feedback};
 use super::log::Log;
+use super::notes;
 use super::open::Environment;
 use super::picture::Picture;
+use super::recall::Recall;
 use super::ruling::TemplateRules;
 use super::unsynced::Unsynced;
 use super::window::Windows;
@@ -71,6 +73,7 @@ pub(super) struct Core {
     feedback_changes: AtomicU64,
     store: Mutex<TemplateStore>,
     picture: Mutex<Picture>,
+    recall: Mutex<Recall>,
     lanes: Mutex<Lanes>,
     pub(super) gauges: Gauges,
     /// Each checkpoint that was composed and is not written yet holds a clone.
@@ -125,6 +128,7 @@ impl Core {
             feedback_changes: AtomicU64::new(0),
             store: Mutex::new(store),
             picture: Mutex::new(picture),
+            recall: Mutex::default(),
             lanes: Mutex::new(lanes),
             gauges: Gauges::default(),
             composed: Arc::default(),
@@ -142,6 +146,29 @@ impl Core {
 
     pub(super) fn picture(&self) -> MutexGuard<'_, Picture> {
         lock(&self.picture)
+    }
+
+    pub(super) fn recall(&self) -> MutexGuard<'_, Recall> {
+        lock(&self.recall)
+    }
+
+    /// Takes up what was restored of past incidents.
+    pub(super) fn set_recall(&self, recall: Recall) {
+        *self.recall() = recall;
+    }
+
+    /// Takes up what was noted of incidents since; `read` is what was read last. What cannot be read changes nothing.
+    pub(super) fn reread_notes(&self, data_dir: &Path, read: &mut Option<Vec<u8>>) {
+        let bytes = match notes::read_file(&*self.environment.fs, data_dir) {
+            Ok(Some(bytes)) if read.as_ref() != Some(&bytes) => bytes,
+            Ok(_) => return,
+            Err(error) => return self.note_failure(&error.to_string()),
+        };
+        match notes::decode(data_dir, &bytes) {
+            Ok(notes) => self.recall().set_notes(notes),
+            Err(error) => self.note_failure(&error.to_string()),
+        }
+        *read = Some(bytes);
     }
 
     /// What the user said.

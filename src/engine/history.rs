@@ -17,12 +17,12 @@ use super::lane::FLAG_ANOMALY;
 use super::open::template_options;
 use super::{EngineError, sections};
 use crate::config::Config;
-use crate::event::{EventId, TemplateId, Timestamp};
+use crate::event::{EventId, StreamKey, TemplateId, Timestamp};
 use crate::storage::chunk::summary::GroupPlace;
 use crate::storage::chunk::{ChunkReader, Point};
 use crate::storage::wal::{self, Record, WalEvent};
 use crate::storage::{FileSystem, StorageError, checkpoint, chunk_dir};
-use crate::template::TemplateStore;
+use crate::template::{StoredTemplate, TemplateStore};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -31,16 +31,27 @@ pub struct Query {
     pub from: Timestamp,
     /// Events before this time.
     pub until: Timestamp,
-    /// Of this template alone.
-    pub template: Option<TemplateId>,
+    /// Of these templates alone; of all when there is none.
+    pub templates: Vec<TemplateId>,
+    /// Of this stream alone. Then every event is looked at: summaries tell no streams apart, and events dropped at `max_disk_bytes` are not counted.
+    pub stream: Option<StreamKey>,
 }
 
 impl Query {
     /// Everything there is.
-    pub const ALL: Self = Self { from: Timestamp(i64::MIN), until: Timestamp(i64::MAX), template: None };
+    pub const ALL: Self =
+        Self { from: Timestamp(i64::MIN), until: Timestamp(i64::MAX), templates: Vec::new(), stream: None };
 
     fn takes(&self, time: Timestamp) -> bool {
         self.from <= time && time < self.until
+    }
+
+    fn takes_event(&self, event: &WalEvent) -> bool {
+        self.takes(event.timestamp) && self.stream.is_none_or(|stream| stream == event.stream)
+    }
+
+    fn takes_place(&self, place: &GroupPlace) -> bool {
+        place.max_time >= self.from && place.min_time < self.until
     }
 }
 
@@ -98,24 +109,30 @@ pub struct HistoryEvent {
 /// # Errors
 /// When the data dir cannot be read, and on files of a newer version.
 pub fn read(fs: &dyn FileSystem, data_dir: &Path, config: &Config, query: &Query) -> Result<History, EngineError> {
+    Ok(read_named(fs, data_dir, config, query)?.0)
+}
+
+/// The same, and what templates are called.
+pub(super) fn read_named(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    config: &Config,
+    query: &Query,
+) -> Result<(History, Names), EngineError> {
     let names = Names::read(fs, data_dir, config)?;
-    let mut found = Found { names, query, history: History::default(), by_id: HashMap::new() };
-    let sealed = visit_files(fs, data_dir, &mut found.history.damaged, &mut |reader| {
-        found.by_id.reserve(reader.summary().templates.len());
-        found.history.files += 1;
-        found.history.unlisted_events += reader.summary().unlisted_events;
-        for counts in &reader.summary().templates {
-            let id = found.names.current(counts.id);
-            if query.template.is_none_or(|wanted| found.names.current(wanted) == id) {
-                let points = reader.summary().points(counts).filter(|point| query.takes(point.start));
-                add(&mut found.by_id, id, points);
-                note_text(&mut found.by_id, id, &counts.text);
-            }
-        }
+    let window = i64::try_from(config.window_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000).max(1);
+    let wanted = names.all_current(&query.templates);
+    let mut found = Found { names, wanted, query, window, history: History::default(), by_id: HashMap::new() };
+    let mut damaged = Vec::new();
+    let sealed = visit_files(fs, data_dir, &mut damaged, &mut |reader| {
+        found.file(fs, reader);
         Ok(())
     })?;
-    let window = i64::try_from(config.window_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000).max(1);
-    visit_log(fs, data_dir, &sealed, &mut |_, event| found.event(&event, window))?;
+    found.history.damaged.extend(damaged);
+    visit_log_records(fs, data_dir, &sealed, &mut |record| match record {
+        Logged::Event(_, event) => found.event(&event),
+        Logged::Template(id, text) => found.names.note(id, text),
+    })?;
     Ok(found.finish())
 }
 
@@ -131,10 +148,11 @@ pub fn newest_events(
     most: usize,
 ) -> Result<Vec<HistoryEvent>, EngineError> {
     let names = Names::read(fs, data_dir, config)?;
-    let wanted = query.template.map(|id| names.current(id));
+    let wanted = names.all_current(&query.templates);
+    let is_wanted = |id: TemplateId| wanted.is_empty() || wanted.contains(&names.current(id));
     let mut newest = Newest { most, heap: BinaryHeap::new() };
     let mut take = |id: EventId, event: &WalEvent| {
-        if query.takes(event.timestamp) && wanted.is_none_or(|wanted| names.current(event.template) == wanted) {
+        if query.takes_event(event) && is_wanted(event.template) {
             newest.offer(id, event);
         }
         newest.oldest()
@@ -142,9 +160,8 @@ pub fn newest_events(
     let mut damaged = Vec::new();
     let mut readers = Vec::new();
     let sealed = visit_files(fs, data_dir, &mut damaged, &mut |reader| {
-        let of_interest = |id: TemplateId| wanted.is_none_or(|wanted| names.current(id) == wanted);
         let is_thin = reader.summary().unlisted_events > 0;
-        if is_thin || reader.summary().templates.iter().any(|counts| of_interest(counts.id)) {
+        if is_thin || reader.summary().templates.iter().any(|counts| is_wanted(counts.id)) {
             readers.push(reader.clone());
         }
         Ok(())
@@ -154,7 +171,7 @@ pub fn newest_events(
     let mut places: Vec<(&ChunkReader, &GroupPlace)> = readers
         .iter()
         .flat_map(|reader| reader.summary().groups.iter().map(move |place| (reader, place)))
-        .filter(|(_, place)| place.max_time >= query.from && place.min_time < query.until)
+        .filter(|(_, place)| query.takes_place(place))
         .collect();
     places.sort_unstable_by_key(|(_, place)| Reverse(place.max_time));
     for (reader, place) in places {
@@ -194,6 +211,14 @@ pub(super) fn visit_files(
     Ok(sealed)
 }
 
+/// What the log has that matters to the history.
+pub(super) enum Logged<'a> {
+    /// A template was found.
+    Template(TemplateId, &'a [u8]),
+    /// An event happened.
+    Event(EventId, WalEvent),
+}
+
 /// Shows every event of the log that is not in a file of the history.
 pub(super) fn visit_log(
     fs: &dyn FileSystem,
@@ -201,16 +226,33 @@ pub(super) fn visit_log(
     sealed: &BTreeSet<(u8, u64)>,
     visitor: &mut dyn FnMut(EventId, WalEvent),
 ) -> Result<(), StorageError> {
+    visit_log_records(fs, data_dir, sealed, &mut |record| {
+        if let Logged::Event(id, event) = record {
+            visitor(id, event);
+        }
+    })
+}
+
+/// The same, templates among them.
+fn visit_log_records(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    sealed: &BTreeSet<(u8, u64)>,
+    visitor: &mut dyn FnMut(Logged<'_>),
+) -> Result<(), StorageError> {
     let wal_dir = data_dir.join("wal");
     for lane in wal::lanes(fs, &wal_dir)? {
         for sequence in wal::segments(fs, &wal_dir, lane)? {
             if sealed.contains(&(lane, sequence.0)) {
                 continue;
             }
-            let read = wal::read_segment(fs, &wal_dir, lane, sequence, &mut |at, record| {
-                if let Record::Event(event) = record {
-                    visitor(id_of(lane, at.position.run, at.event_number, event.timestamp), event);
+            let read = wal::read_segment(fs, &wal_dir, lane, sequence, &mut |at, record| match record {
+                Record::Event(event) => {
+                    let id = id_of(lane, at.position.run, at.event_number, event.timestamp);
+                    visitor(Logged::Event(id, event));
                 }
+                Record::Template { id, text, .. } => visitor(Logged::Template(id, text)),
+                Record::Decision { .. } => {}
             });
             match read {
                 // It became history meanwhile, or went.
@@ -222,30 +264,67 @@ pub(super) fn visit_log(
     Ok(())
 }
 
-/// The templates of the newest checkpoint.
-struct Names(Option<TemplateStore>);
+/// What templates are called: in the newest checkpoint, and in the log since.
+pub(super) struct Names {
+    store: Option<TemplateStore>,
+    logged: HashMap<TemplateId, Vec<u8>>,
+}
 
 impl Names {
     fn read(fs: &dyn FileSystem, data_dir: &Path, config: &Config) -> Result<Self, EngineError> {
         let newest = checkpoint::read_newest(fs, &data_dir.join("state"))?.checkpoint;
         let options = template_options(config)?;
         let section = newest.as_ref().and_then(|newest| newest.section(sections::TEMPLATES));
-        Ok(Self(section.and_then(|section| TemplateStore::restore(options, section).ok())))
+        let store = section.and_then(|section| TemplateStore::restore(options, section).ok());
+        Ok(Self { store, logged: HashMap::new() })
     }
 
-    fn current(&self, id: TemplateId) -> TemplateId {
-        self.0.as_ref().and_then(|store| store.by_id(id)).map_or(id, |template| template.id)
+    fn template(&self, id: TemplateId) -> Option<&StoredTemplate> {
+        self.store.as_ref()?.by_id(id)
     }
 
+    pub(super) fn current(&self, id: TemplateId) -> TemplateId {
+        self.template(id).map_or(id, |template| template.id)
+    }
+
+    fn all_current(&self, ids: &[TemplateId]) -> Vec<TemplateId> {
+        ids.iter().map(|id| self.current(*id)).collect()
+    }
+
+    /// The checkpoint may have made a template more general since.
+    fn note(&mut self, id: TemplateId, text: &[u8]) {
+        if self.template(id).is_none() {
+            self.logged.insert(id, text.to_vec());
+        }
+    }
+
+    /// The text as it is shown.
     fn text(&self, id: TemplateId) -> Option<String> {
-        let store = self.0.as_ref()?;
-        Some(store.shown(store.by_id(id)?))
+        match (self.store.as_ref(), self.template(id)) {
+            (Some(store), Some(template)) => Some(store.shown(template)),
+            _ => self.plain(id),
+        }
+    }
+
+    /// The text with every variable `<*>`.
+    pub(super) fn plain(&self, id: TemplateId) -> Option<String> {
+        let bytes = self.template(id).map(|template| &*template.text).or(self.logged.get(&id).map(Vec::as_slice));
+        bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    /// The texts of all templates of the checkpoint, every variable `<*>`.
+    pub(super) fn all(&self) -> impl Iterator<Item = (TemplateId, String)> + '_ {
+        let templates = self.store.iter().flat_map(TemplateStore::templates);
+        templates.map(|template| (template.id, String::from_utf8_lossy(&template.text).into_owned()))
     }
 }
 
 struct Found<'q> {
     names: Names,
+    /// Templates that are wanted, as they are called by now.
+    wanted: Vec<TemplateId>,
     query: &'q Query,
+    window: i64,
     history: History,
     by_id: HashMap<TemplateId, TemplateHistory>,
 }
@@ -274,17 +353,49 @@ fn note_text(by_id: &mut HashMap<TemplateId, TemplateHistory>, id: TemplateId, t
 }
 
 impl Found<'_> {
-    fn event(&mut self, event: &WalEvent, window_micros: i64) {
+    fn is_wanted(&self, id: TemplateId) -> bool {
+        self.wanted.is_empty() || self.wanted.contains(&id)
+    }
+
+    fn file(&mut self, fs: &dyn FileSystem, reader: &ChunkReader) {
+        let summary = reader.summary();
+        self.history.files += 1;
+        self.history.unlisted_events += summary.unlisted_events;
+        self.by_id.reserve(summary.templates.len());
+        if self.query.stream.is_some() {
+            self.events_of_file(fs, reader);
+        }
+        for counts in &summary.templates {
+            let id = self.names.current(counts.id);
+            if self.is_wanted(id) {
+                if self.query.stream.is_none() {
+                    let points = summary.points(counts).filter(|point| self.query.takes(point.start));
+                    add(&mut self.by_id, id, points);
+                }
+                note_text(&mut self.by_id, id, &counts.text);
+            }
+        }
+    }
+
+    fn events_of_file(&mut self, fs: &dyn FileSystem, reader: &ChunkReader) {
+        for place in reader.summary().groups.iter().filter(|place| self.query.takes_place(place)) {
+            match reader.group(fs, place) {
+                Ok(group) => group.events.iter().for_each(|event| self.event(event)),
+                Err(error) => self.history.damaged.push(error.to_string()),
+            }
+        }
+    }
+
+    fn event(&mut self, event: &WalEvent) {
         let id = self.names.current(event.template);
-        let is_wanted = self.query.template.is_none_or(|wanted| self.names.current(wanted) == id);
-        if is_wanted && self.query.takes(event.timestamp) {
-            let start = event.timestamp.0.div_euclid(window_micros).saturating_mul(window_micros);
+        if self.is_wanted(id) && self.query.takes_event(event) {
+            let start = event.timestamp.0.div_euclid(self.window).saturating_mul(self.window);
             let marked = u64::from(event.flags & FLAG_ANOMALY != 0);
             add(&mut self.by_id, id, std::iter::once(Point { start: Timestamp(start), events: 1, marked }));
         }
     }
 
-    fn finish(mut self) -> History {
+    fn finish(mut self) -> (History, Names) {
         let mut templates: Vec<TemplateHistory> = self.by_id.into_values().collect();
         for template in &mut templates {
             template.points.sort_unstable();
@@ -294,7 +405,7 @@ impl Found<'_> {
         }
         templates.sort_unstable_by_key(|template| (Reverse(template.events), template.id));
         self.history.templates = templates;
-        self.history
+        (self.history, self.names)
     }
 }
 

@@ -238,13 +238,16 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read.
     pub fn incidents(&self, reading: &Reading) -> Result<Found, EngineError> {
+        Ok(self.journal(reading)?)
+    }
+
+    pub(super) fn journal(&self, reading: &Reading) -> Result<Found, JournalError> {
         let (Some(reporter), Some(dir)) = (self.reporter(), &self.core().config.data_dir) else {
             return Ok(Found::default());
         };
         let pending = reporter.journal.pending();
         let fs = &self.core().environment.fs;
         let spool = dir.join(journal::SPOOL_DIR);
-        let found = journal::read(&*reporter.store, (fs, &spool), (&reporter.host, &pending), reading);
-        Ok(found.map_err(JournalError::from)?)
+        Ok(journal::read(&*reporter.store, (fs, &spool), (&reporter.host, &pending), reading)?)
     }
 }

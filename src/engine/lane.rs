@@ -11,6 +11,7 @@ use super::learned::Learned;
 use super::log::Log;
 use super::open::Inner;
 use super::picture::{Delta, FoldedEvents, LaneState, Unseen};
+use super::recall::{Remembered, SimilarIncident};
 use super::sampler::{RARE_NATS, Sampler};
 use super::sections;
 use super::texts::Texts;
@@ -119,6 +120,8 @@ pub struct Lane {
     sampler: Option<Sampler>,
     /// Changes of the feedback that this lane heeds.
     feedback_heeded: u64,
+    /// Past incidents like the last alert.
+    similar: (EventId, Vec<SimilarIncident>),
 }
 
 impl Lane {
@@ -148,6 +151,7 @@ impl Lane {
             sampler: inner.core.config.sampling.map(Sampler::new),
             has_rules: false,
             feedback_heeded: 0,
+            similar: (EventId::default(), Vec::new()),
             inner,
         };
         lane.heed();
@@ -228,9 +232,34 @@ impl Lane {
         if scored.is_anomaly { self.reported(observation, verdict, &scored) } else { verdict }
     }
 
-    /// Tells the journal of an incident.
+    /// Looks for past incidents that were like this one, and remembers it. One that has a note is a reason.
+    fn recall(&mut self, verdict: &mut Verdict, time: Timestamp) {
+        let core = &self.inner.core;
+        let incident = {
+            let store = core.store();
+            let template = store.by_id(verdict.template);
+            template.map(|template| Remembered::new(verdict.event_id, time, template))
+        };
+        let Some(incident) = incident else { return };
+        let mut recall = core.recall();
+        let similar = recall.similar(verdict.template, &incident.template);
+        recall.remember(incident);
+        drop(recall);
+        if similar.iter().any(|incident| incident.note.is_some()) {
+            add_reason(&mut verdict.reasons, Reason::SimilarIncident);
+        }
+        self.similar = (verdict.event_id, similar);
+    }
+
+    /// Past incidents like the last alert, noted ones first; none for another event.
+    pub fn similar(&self, event: EventId) -> &[SimilarIncident] {
+        if self.similar.0 == event { &self.similar.1 } else { &[] }
+    }
+
+    /// Looks what an incident is like, and tells the journal of it.
     #[cold]
-    fn reported(&mut self, observation: &Observation<'_>, verdict: Verdict, scored: &Scored) -> Verdict {
+    fn reported(&mut self, observation: &Observation<'_>, mut verdict: Verdict, scored: &Scored) -> Verdict {
+        self.recall(&mut verdict, observation.timestamp);
         let inner = Arc::clone(&self.inner);
         if let Some(reporter) = &inner.reporter {
             self.report(reporter, observation, &verdict, scored);
@@ -716,6 +745,14 @@ fn unit_after(message: &[u8], number: &[u8]) -> &'static str {
 
 /// Puts what the user said over what the score says.
 #[cold]
+/// Adds a reason as the weakest one; where there is no room it takes the weakest one's place.
+fn add_reason(reasons: &mut [Option<Reason>; REASONS], reason: Reason) {
+    if !reasons.contains(&Some(reason)) {
+        let place = reasons.iter().position(Option::is_none).unwrap_or(REASONS - 1);
+        reasons.get_mut(place).into_iter().for_each(|place| *place = Some(reason));
+    }
+}
+
 fn overrule(scored: &mut Scored, ruling: Ruling) {
     scored.suppressed = false;
     scored.is_anomaly = ruling.is_always();

@@ -7,10 +7,11 @@
 //! | [`Lane`]: observe, tick, commit | `lane`; its log `log`; texts it was asked for `texts` | one thread each |
 //! | what lanes share | `core` | behind locks no known template takes |
 //! | counts folded from all lanes, and what each lane published | `picture` | one of these locks |
-//! | reading the history, beside an engine that runs | `history` | any |
+//! | reading the history, beside an engine that runs | `history`; by meaning [`search`] | any |
 //! | what the user said of templates | `feedback` | read by the writer |
 //! | L0: the newest events in memory, within a budget | `window`, `budget` | open ones with their lane, sealed ones for all |
 //! | what lanes tell the journal, and reading it | [`incidents`] | its own thread, bounded queue |
+//! | what past incidents were like, for each alert; what was said of them | `recall`, [`notes`] | behind a lock that alerts alone take |
 //! | all that is known of one event, and the history around it | [`story`], `past` | |
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
@@ -54,14 +55,17 @@ pub mod lane;
 mod learned;
 mod likeness;
 mod log;
+pub mod notes;
 mod open;
 mod past;
 mod picture;
+mod recall;
 mod registry;
 pub mod repair;
 mod ruling;
 mod sampler;
 mod sealer;
+pub mod search;
 mod sections;
 mod seed;
 mod source;
@@ -77,6 +81,7 @@ mod writer;
 pub use error::EngineError;
 pub use lane::{Lane, Synthetic};
 pub use open::{Engine, Environment, RecoveryReport, template_options};
+pub use recall::SimilarIncident;
 pub use stats::{JournalStats, Stats, TemplateSummary};
 
 pub use crate::template::explain::Explanation;

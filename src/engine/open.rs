@@ -15,6 +15,7 @@ use super::incidents::{self, Reporter};
 use super::lane::{FLAG_ANOMALY, FLAG_LIKE_INCIDENT, FLAG_MUTED, Lane};
 use super::learned::Learned;
 use super::picture::{Delta, FoldedEvents, LaneState, Picture};
+use super::recall::{Recall, Remembered};
 use super::registry::Closing;
 use super::ruling::TemplateRules;
 use super::stats::{Stats, TemplateSummary};
@@ -26,6 +27,7 @@ use crate::config::{Config, Wildcards};
 use crate::detect::Input;
 use crate::detect::severity::Severity;
 use crate::detect::value::Values;
+use crate::event::EventId;
 use crate::storage::checkpoint::{self, Checkpoint};
 use crate::storage::wal::{self, Position, Record, SegmentSequence, WalEvent};
 use crate::storage::{DataDirLock, FileSystem, RealFs, Untouched, disk_usage};
@@ -189,10 +191,12 @@ impl Engine {
     ) -> Result<(Inner, Start), EngineError> {
         let rules = TemplateRules::new(config)?;
         let lock = DataDirLock::acquire(dir, environment.clock.now())?;
-        let Recovered { run, feedback, store, picture, lanes, start, report } =
+        let Recovered { run, feedback, recall, store, picture, lanes, start, report } =
             Recovery::run(dir, config, options, &*environment.fs, given)?;
         let core = Core::new(config.clone(), environment, run, rules, store, picture, lanes);
         core.set_feedback(feedback);
+        core.set_recall(recall);
+        core.reread_notes(dir, &mut None);
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
         core.gauges.history_bytes.store(disk_usage(&*core.environment.fs, &dir.join("chunks"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
@@ -338,6 +342,7 @@ pub fn template_options(config: &Config) -> Result<TemplateOptions, EngineError>
 struct Recovered {
     run: u32,
     feedback: Feedback,
+    recall: Recall,
     store: TemplateStore,
     picture: Picture,
     lanes: Lanes,
@@ -356,6 +361,7 @@ struct Recovery<'a> {
     /// Tails that were cut off when templates were learned.
     torn_tails: BTreeMap<u8, Vec<wal::TornTail>>,
     feedback: Feedback,
+    recall: Recall,
     report: RecoveryReport,
 }
 
@@ -369,6 +375,7 @@ impl<'a> Recovery<'a> {
             replayed: Vec::new(),
             torn_tails: BTreeMap::new(),
             feedback: Feedback::default(),
+            recall: Recall::default(),
             report: RecoveryReport::default(),
         }
     }
@@ -382,6 +389,7 @@ impl<'a> Recovery<'a> {
         Recovered {
             run: 0,
             feedback: self.feedback,
+            recall: self.recall,
             store: self.store,
             picture: self.picture,
             lanes,
@@ -461,11 +469,12 @@ impl<'a> Recovery<'a> {
         recovery.picture.tidy(&recovery.store);
         let lanes = recovery.park(run);
         recovery.read_feedback(fs, dir);
-        let feedback = recovery.feedback;
+        let (feedback, recall) = (recovery.feedback, recovery.recall);
         let start = Start { next_checkpoint: read.next_sequence, covered, leftovers };
         Ok(Recovered {
             run,
             feedback,
+            recall,
             store: recovery.store,
             picture: recovery.picture,
             lanes,
@@ -483,6 +492,7 @@ impl<'a> Recovery<'a> {
                 self.store = restored.store;
                 self.picture = restored.picture;
                 self.feedback = restored.feedback;
+                self.recall = restored.recall;
                 self.states = restored.lanes.into_iter().map(|state| (state.number, state)).collect();
                 Some(restored.run)
             }
@@ -520,9 +530,10 @@ impl<'a> Recovery<'a> {
         let mut unresolved = 0;
         let store = &mut self.store;
         let learned = &mut state.learned;
+        let recall = &mut self.recall;
         // Lanes replayed before may have moved templates.
         learned.sync(store);
-        let mut report = wal::recover_lane(fs, wal_dir, lane, state.position, &mut |_, record| match record {
+        let mut report = wal::recover_lane(fs, wal_dir, lane, state.position, &mut |at, record| match record {
             Record::Template { text, .. } => {
                 let found = store.learn_text(text);
                 learned.sync(store);
@@ -530,6 +541,9 @@ impl<'a> Recovery<'a> {
             }
             Record::Event(event) => {
                 unresolved += u64::from(!replay_event(store, learned, &event, &mut events));
+                if event.flags & FLAG_ANOMALY != 0 {
+                    remember(recall, store, lane, &at, &event);
+                }
             }
             Record::Decision { .. } => {}
         })?;
@@ -558,6 +572,14 @@ impl<'a> Recovery<'a> {
         }
         lanes
     }
+}
+
+/// As the lane did that raised the alert.
+fn remember(recall: &mut Recall, store: &TemplateStore, lane: u8, at: &wal::RecordAt, event: &WalEvent) {
+    let Some(template) = store.by_id(event.template) else { return };
+    let millis = u64::try_from(event.timestamp.as_millis()).unwrap_or(0);
+    let id = EventId { millis, run: at.position.run, lane, number: at.event_number };
+    recall.remember(Remembered::new(id, event.timestamp, template));
 }
 
 /// The same as [`Lane::observe`] does with what the log kept of an event; false when its template is gone.

@@ -16,9 +16,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::error::EngineError;
-use super::feedback;
 use super::lane::FLAG_ANOMALY;
 use super::open::{Engine, Environment};
+use super::{feedback, notes};
 use crate::config::Config;
 use crate::event::Timestamp;
 use crate::storage::chunk::{self, ChunkOptions, Level};
@@ -53,6 +53,9 @@ pub fn damaged_files(fs: &dyn FileSystem, data_dir: &Path) -> Result<Vec<Damaged
         && let Err(error) = feedback::decode_file(data_dir, &bytes)
     {
         found.push(damaged(feedback::file_path(data_dir), error.to_string()));
+    }
+    if let Err(error) = notes::read(fs, data_dir) {
+        found.push(damaged(notes::file_path(data_dir), error.to_string()));
     }
     Ok(found)
 }

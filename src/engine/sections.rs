@@ -6,6 +6,7 @@
 //! | `templates` | see [`TemplateStore::checkpoint`] |
 //! | `picture` | events `u64`, incidents `u64`, then `counts` |
 //! | `feedback` | what the user said, see [`feedback`](super::feedback); only when there is any |
+//! | `recall` | past incidents, see [`recall`](super::recall); only when there are any |
 //! | `lane-<hex>` | position (12 bytes), next segment `u64`, then [`Model::checkpoint`](crate::detect::Model::checkpoint) |
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::counts;
 use super::feedback::{self, Feedback};
 use super::learned::Learned;
 use super::picture::{LaneState, Picture};
+use super::recall::{self, Recall};
 use crate::config::Config;
 use crate::detect::{StateError, StateReader};
 use crate::event::State;
@@ -39,7 +41,9 @@ pub(super) enum SectionError {
     #[error("section {TEMPLATES}: {0}")]
     Templates(#[from] ImageError),
     #[error("section feedback: {0}")]
-    Feedback(#[from] serde_json::Error),
+    Feedback(serde_json::Error),
+    #[error("section recall: {0}")]
+    Recall(serde_json::Error),
 }
 
 /// A checkpoint to be written: named sections, and the positions it covers.
@@ -60,6 +64,7 @@ pub(super) struct Restored {
     pub(super) picture: Picture,
     pub(super) lanes: Vec<LaneState>,
     pub(super) feedback: Feedback,
+    pub(super) recall: Recall,
 }
 
 /// Everything of `core` as it is now; of the lanes, what they last published.
@@ -81,6 +86,9 @@ pub(super) fn compose(core: &Core) -> Sections {
     let said = core.feedback();
     if !said.is_empty() {
         named.push((feedback::SECTION.to_owned(), said.to_bytes()));
+    }
+    if let Some(recall) = core.recall().to_bytes() {
+        named.push((recall::SECTION.to_owned(), recall));
     }
     let mut model_bytes = 0;
     for lane in &lanes {
@@ -134,8 +142,11 @@ pub(super) fn restore(
             lanes.push(read_lane(number, bytes, config, &store).map_err(state(name))?);
         }
     }
-    let feedback = checkpoint.section(feedback::SECTION).map(Feedback::from_bytes).transpose()?.unwrap_or_default();
-    Ok(Restored { run, store, picture, lanes, feedback })
+    let feedback = checkpoint.section(feedback::SECTION).map(Feedback::from_bytes).transpose();
+    let recall = checkpoint.section(recall::SECTION).map(Recall::from_bytes).transpose();
+    let feedback = feedback.map_err(SectionError::Feedback)?.unwrap_or_default();
+    let recall = recall.map_err(SectionError::Recall)?.unwrap_or_default();
+    Ok(Restored { run, store, picture, lanes, feedback, recall })
 }
 
 fn read_lane(number: u8, bytes: &[u8], config: &Config, store: &TemplateStore) -> Result<LaneState, StateError> {

@@ -126,7 +126,11 @@ impl Core {
             wal_unsynced_bytes: gauge(&self.gauges.wal_unsynced_bytes),
             wal_sync_lag_seconds: self.sync_lag().as_secs_f64(),
             disk_bytes: gauge(&self.gauges.disk_bytes),
-            memory_bytes: store_bytes + picture_bytes + windows.bytes + gauge(&self.gauges.lane_bytes),
+            memory_bytes: store_bytes
+                + picture_bytes
+                + windows.bytes
+                + gauge(&self.gauges.lane_bytes)
+                + self.recall().memory_bytes() as u64,
             checkpoints_total: gauge(&self.gauges.checkpoints_total),
             chunks_total: gauge(&self.gauges.chunks_total),
             merges_total: gauge(&self.gauges.merges_total),

@@ -4,7 +4,7 @@
 //! history holds no messages) and the newest checkpoint (texts). Each can be missing: an event that was no incident is in the history alone, one older than
 //! the history in the journal alone. Nothing needs a lock: it works beside a process that runs, for what that has written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,8 +12,11 @@ use serde::Serialize;
 
 use super::feedback::newest_templates;
 use super::incidents::{self, JournalError};
+use super::notes::{self, Note};
 use super::past::{self, PastEvent, Seen};
+use super::recall::FARTHEST;
 use crate::config::Config;
+use crate::embed::{Embedder, HashingEmbedder};
 use crate::event::{EventId, TemplateId, Timestamp};
 use crate::storage::FileSystem;
 use crate::storage::journal::{Incident, Reading, parse_time, time_text};
@@ -53,6 +56,8 @@ pub struct Story {
     pub time: String,
     /// Its template.
     pub template_id: String,
+    /// What was said of it.
+    pub note: Option<String>,
     /// The template's text: when it happened, or else as it is now.
     pub template: Option<String>,
     /// What its template did before and after.
@@ -98,8 +103,12 @@ pub struct Neighbour {
 /// A past incident that is like the one that is told of.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Similar {
-    /// `template`: of the same template; `reasons`: odd for the same reasons.
+    /// `template`: of the same template; `meaning`: of one that is near in meaning; `reasons`: odd for the same reasons.
     pub alike_in: &'static str,
+    /// How far apart the templates are in meaning: 0 is the same, 1 is nothing in common.
+    pub distance: f32,
+    /// What was said of it.
+    pub note: Option<String>,
     /// Its host.
     pub host: String,
     /// Its id.
@@ -140,7 +149,12 @@ pub fn tell(config: &Config, fs: &Arc<dyn FileSystem>, event: EventId) -> Result
     if found.is_none() && past.event.is_none() {
         return Ok(None);
     }
-    Ok(Some(past.story(id, near, found, &incidents, store.as_ref())))
+    let notes = notes::read(&**fs, dir).unwrap_or_else(|error| {
+        tracing::warn!(%error, "notes");
+        Vec::new()
+    });
+    let others = Others { incidents: &incidents, notes: &notes, store: store.as_ref() };
+    Ok(Some(past.story(id, near, found, &others)))
 }
 
 /// The template an id leads to by now.
@@ -251,13 +265,14 @@ impl Past {
         event_id: String,
         near: Timestamp,
         found: Option<(String, Incident)>,
-        others: &[(String, Incident)],
-        store: Option<&TemplateStore>,
+        others: &Others<'_>,
     ) -> Story {
+        let store = others.store;
         let (host, incident) = found.map_or((None, None), |(host, incident)| (Some(host), Some(incident)));
         let then = incident.as_ref().map(|incident| incident.template.clone()).filter(|text| !text.is_empty());
-        let similar = incident.as_ref().map(|incident| similar(incident, others, store)).unwrap_or_default();
+        let similar = incident.as_ref().map(|incident| others.similar(incident)).unwrap_or_default();
         Story {
+            note: others.note(&event_id),
             event_id,
             host,
             time: incident.as_ref().map_or_else(|| time_text(near), |incident| incident.time.clone()),
@@ -271,33 +286,103 @@ impl Past {
     }
 }
 
-/// Past incidents of the same template, the last first; then those with the same reasons in the same order.
-fn similar(incident: &Incident, others: &[(String, Incident)], store: Option<&TemplateStore>) -> Vec<Similar> {
-    let template = |row: &Incident| u64::from_str_radix(&row.template_id, 16).ok().map(TemplateId);
-    let now = |row: &Incident| template(row).map(|id| current(store, id));
-    let own = now(incident);
-    let is_before = |row: &Incident| (&row.time, &row.event_id) < (&incident.time, &incident.event_id);
-    let past = others.iter().rev().filter(|(_, row)| is_before(row));
-    let alike = |(host, row): &(String, Incident)| {
-        let alike_in = match () {
-            () if own.is_some() && now(row) == own => "template",
-            () if !row.reasons.is_empty() && row.reasons == incident.reasons => "reasons",
-            () => return None,
+/// What an incident may be like.
+struct Others<'o> {
+    incidents: &'o [(String, Incident)],
+    notes: &'o [Note],
+    store: Option<&'o TemplateStore>,
+}
+
+impl Others<'_> {
+    fn note(&self, event_id: &str) -> Option<String> {
+        self.notes.iter().find(|note| note.event_id == event_id).map(|note| note.note.clone())
+    }
+
+    fn template(&self, row: &Incident) -> Option<TemplateId> {
+        u64::from_str_radix(&row.template_id, 16).ok().map(|id| current(self.store, TemplateId(id)))
+    }
+
+    /// Noted incidents first; then those of the same template, those near in meaning, the nearest first, and those with the same reasons in the same order. Of
+    /// each kind the last first.
+    fn similar(&self, incident: &Incident) -> Vec<Similar> {
+        let mut nearness = Nearness::new(&incident.template);
+        let own = self.template(incident);
+        let is_before = |row: &Incident| (&row.time, &row.event_id) < (&incident.time, &incident.event_id);
+        let noted = self.noted_alone();
+        let past = self.incidents.iter().chain(&noted).filter(|(_, row)| is_before(row));
+        let mut found: Vec<Similar> = Vec::new();
+        for (host, row) in past {
+            let is_same = own.is_some() && self.template(row) == own;
+            let distance = if is_same { 0.0 } else { nearness.distance(&row.template) };
+            let alike_in = match () {
+                () if is_same => "template",
+                () if distance <= FARTHEST => "meaning",
+                () if !row.reasons.is_empty() && row.reasons == incident.reasons => "reasons",
+                () => continue,
+            };
+            found.push(Similar {
+                alike_in,
+                distance,
+                note: self.note(&row.event_id),
+                host: host.clone(),
+                event_id: row.event_id.clone(),
+                time: row.time.clone(),
+                score: row.score,
+                reasons: row.reasons.clone(),
+                template: row.template.clone(),
+                message: row.message.clone(),
+            });
+        }
+        let kind =
+            |similar: &Similar| ["template", "meaning", "reasons"].iter().position(|kind| *kind == similar.alike_in);
+        // What has only its reasons in common is no nearer for its words.
+        let distance = |similar: &Similar| if similar.alike_in == "reasons" { 0.0 } else { similar.distance };
+        found.sort_by(|a, b| {
+            let nearer = a.note.is_none().cmp(&b.note.is_none()).then(kind(a).cmp(&kind(b)));
+            nearer.then(distance(a).total_cmp(&distance(b))).then(b.time.cmp(&a.time))
+        });
+        found.truncate(MOST_SIMILAR);
+        found
+    }
+
+    /// Incidents that only their notes know of by now.
+    fn noted_alone(&self) -> Vec<(String, Incident)> {
+        let known: HashSet<&str> = self.incidents.iter().map(|(_, row)| row.event_id.as_str()).collect();
+        let alone = self.notes.iter().filter(|note| !known.contains(note.event_id.as_str()));
+        let row = |note: &Note| Incident {
+            event_id: note.event_id.clone(),
+            time: note.time.clone(),
+            score: note.score,
+            template_id: note.template_id.clone(),
+            template: note.template.clone(),
+            ..Incident::default()
         };
-        Some(Similar {
-            alike_in,
-            host: host.clone(),
-            event_id: row.event_id.clone(),
-            time: row.time.clone(),
-            score: row.score,
-            reasons: row.reasons.clone(),
-            template: row.template.clone(),
-            message: row.message.clone(),
-        })
-    };
-    let mut found: Vec<Similar> = past.filter_map(alike).collect();
-    // Stable: of each kind the last first.
-    found.sort_by_key(|similar| similar.alike_in != "template");
-    found.truncate(MOST_SIMILAR);
-    found
+        alone.map(|note| (String::new(), row(note))).collect()
+    }
+}
+
+/// How far templates are from one; each text is looked at once.
+struct Nearness {
+    embedder: HashingEmbedder,
+    own: Vec<f32>,
+    known: HashMap<String, f32>,
+}
+
+impl Nearness {
+    /// Weighted as alerts are when they look for what they are like.
+    fn new(own: &str) -> Self {
+        let embedder = HashingEmbedder::default();
+        Self { own: embedder.vector(own).unwrap_or_default(), embedder, known: HashMap::new() }
+    }
+
+    fn distance(&mut self, text: &str) -> f32 {
+        if let Some(distance) = self.known.get(text) {
+            return *distance;
+        }
+        let other = self.embedder.vector(text).unwrap_or_default();
+        let likeness: f32 = self.own.iter().zip(&other).map(|(a, b)| a * b).sum();
+        let distance = (1.0 - likeness).clamp(0.0, 2.0);
+        self.known.insert(text.to_owned(), distance);
+        distance
+    }
 }

@@ -193,6 +193,8 @@ struct Worker {
     is_whole: bool,
     /// The file of what the user said, as it was read last.
     feedback: Option<Vec<u8>>,
+    /// The same of notes.
+    notes: Option<Vec<u8>>,
 }
 
 impl Worker {
@@ -220,6 +222,7 @@ impl Worker {
             unsealable: BTreeSet::new(),
             is_whole: false,
             feedback: None,
+            notes: None,
             dir,
             core,
         }
@@ -626,6 +629,7 @@ impl Worker {
 
     fn upkeep(&mut self) {
         self.core.reread_feedback(&self.dir, &mut self.feedback);
+        self.core.reread_notes(&self.dir, &mut self.notes);
         match disk_usage(&*self.fs, &self.wal_dir()) {
             Ok(bytes) => {
                 self.resting_bytes = bytes.saturating_sub(self.open_bytes());

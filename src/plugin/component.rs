@@ -203,6 +203,7 @@ struct Scored {
     timestamp: Timestamp,
     stream: StreamKey,
     template: Option<Arc<str>>,
+    similar: Vec<Cow<'static, str>>,
     parameters: Option<Vec<Cow<'static, str>>>,
 }
 
@@ -320,11 +321,12 @@ impl Component {
             level: level.as_deref().and_then(|level| std::str::from_utf8(level).ok()),
             stream_name: (named.partitions > 0).then_some(&named),
         };
-        let Scored { verdict, template, parameters, .. } = scored.insert(Scored {
+        let Scored { verdict, template, similar, parameters, .. } = scored.insert(Scored {
             verdict: lane.observe_ruled(&observation, self.shared.rules.first_met(event)),
             timestamp,
             stream: observation.stream,
             template: None,
+            similar: Vec::new(),
             parameters: None,
         });
         let wants_template = layout.detail != Fields::Minimal || layout.template_field.is_some();
@@ -335,6 +337,9 @@ impl Component {
         if wants_parameters {
             *parameters =
                 Some(lane.parameters(&message).into_iter().map(|text| Cow::Owned(text.into_owned())).collect());
+        }
+        if verdict.is_anomaly {
+            *similar = lane.similar(verdict.event_id).iter().map(|incident| Cow::Owned(incident.line())).collect();
         }
     }
 
@@ -348,6 +353,7 @@ impl Component {
         };
         let enrichment = Enrichment::new(detail, &scored.verdict, scored.template.as_deref())
             .with_parameters(scored.parameters.as_deref())
+            .with_similar(&scored.similar)
             .with_rule(scored.verdict.ruling.and_then(|ruling| self.shared.ruled_by(ruling)));
         let (verdict, timestamp) = (Some(scored.verdict), Some(scored.timestamp));
         Outcome { verdict, timestamp, stream: scored.stream, written: event.write(&enrichment) }
@@ -500,29 +506,9 @@ impl Shared {
     }
 }
 
-/// The stream of an event: FNV-1a over its partition values, each behind a mark of whether it is there and before
-/// its length. It is stored, so it must never change.
+/// The stream of an event.
 fn stream(event: &impl Event, partitions: usize) -> StreamKey {
-    if partitions == 0 {
-        return StreamKey::default();
-    }
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add = |bytes: &[u8]| {
-        for byte in bytes {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    for index in 0..partitions {
-        match event.read(Input::Partition(index)).map(super::Scalar::into_text) {
-            Some(value) => {
-                add(&[1]);
-                add(&value);
-                add(&(value.len() as u64).to_le_bytes());
-            }
-            None => add(&[0]),
-        }
-    }
-    StreamKey(hash)
+    StreamKey::of_values((0..partitions).map(|index| event.read(Input::Partition(index)).map(super::Scalar::into_text)))
 }
 
 /// The stream of an event by the values it is told apart by.

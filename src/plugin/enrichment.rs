@@ -44,6 +44,7 @@ pub struct Enrichment<'a> {
     parameters: Option<&'a [Cow<'a, str>]>,
     rule: Option<&'a str>,
     sample_ratio: Option<f64>,
+    similar: &'a [Cow<'a, str>],
 }
 
 fn rounded(number: f64) -> f64 {
@@ -75,6 +76,7 @@ impl<'a> Enrichment<'a> {
             parameters: None,
             rule: None,
             sample_ratio: None,
+            similar: &[],
         }
     }
 
@@ -104,6 +106,12 @@ impl<'a> Enrichment<'a> {
     #[must_use]
     pub fn with_rule(self, rule: Option<&'a str>) -> Self {
         Self { rule, ..self }
+    }
+
+    /// Adds past incidents like this one.
+    #[must_use]
+    pub fn with_similar(self, similar: &'a [Cow<'a, str>]) -> Self {
+        Self { similar, ..self }
     }
 
     /// With the ratio of an event that was not scored: all of them are worth keeping.
@@ -180,6 +188,11 @@ impl<'a> Enrichment<'a> {
                 if let Some(ratio) = self.sample_ratio {
                     // Rounded up: a ratio of 0 would drop what is to be seen now and then.
                     write(Value::Number(rounded(ratio).max(1.0 / SCALE)));
+                }
+            }
+            FieldId::Similar => {
+                if !self.similar.is_empty() {
+                    write(Value::Texts(self.similar));
                 }
             }
             FieldId::EventId => {

@@ -40,6 +40,8 @@ pub enum FieldId {
     Rule,
     /// How much is worth keeping.
     SampleRatio,
+    /// What it is like.
+    Similar,
 }
 
 /// Type of a field.
@@ -92,7 +94,7 @@ const fn field(id: FieldId, name: &'static str, kind: Kind, when: When, meaning:
 }
 
 /// Every field, in the order they are written.
-pub static FIELDS: [Field; 15] = [
+pub static FIELDS: [Field; 16] = [
     field(
         FieldId::Score,
         "score",
@@ -199,6 +201,16 @@ pub static FIELDS: [Field; 15] = [
             Kind::Share,
             When::Minimal,
             "the share of events like this one that is worth keeping, above 0; Vector's `sample` transform takes it as `ratio_field`",
+        )
+    },
+    Field {
+        condition: "where there are any",
+        ..field(
+            FieldId::Similar,
+            "similar",
+            Kind::Texts,
+            When::Notable,
+            "past incidents like an alert, at most three, noted ones first, then the nearest: event id, time, distance (0 to 1) and what `oddline note` said of it, with a blank between them",
         )
     },
 ];

@@ -7,6 +7,7 @@
 //! | `GET /metrics` | [`metrics`] | yes |
 //! | `GET /v1/stats` | the same figures and more, as JSON | yes |
 //! | `GET /v1/incidents` | [`incidents`] | yes |
+//! | `GET /v1/search` | [`search`] | yes |
 //! | `GET /health` | 200: the process answers | no |
 //! | `GET /ready` | 200: events are taken; 503: it is ending | no |
 //!
@@ -19,6 +20,7 @@ mod incidents;
 pub(super) mod metrics;
 mod otlp;
 mod receive;
+mod search;
 pub(super) mod timed;
 
 use std::sync::Arc;
@@ -49,6 +51,7 @@ pub(super) struct Shared {
     permits: Semaphore,
     /// For those who read the journal.
     readers: Arc<Semaphore>,
+    searches: Arc<Semaphore>,
     max_message_bytes: usize,
     receive_timeout: Duration,
     request_timeout: Duration,
@@ -77,6 +80,7 @@ impl Shared {
             hops,
             permits: Semaphore::new(options.concurrency),
             readers: Arc::new(Semaphore::new(incidents::AT_ONCE)),
+            searches: Arc::new(Semaphore::new(search::AT_ONCE)),
             max_message_bytes: options.max_message_bytes,
             receive_timeout: Duration::from_secs(options.receive_timeout_secs),
             request_timeout: Duration::from_secs(options.request_timeout_secs),
@@ -95,6 +99,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/logs", post(otlp::logs))
         .route("/v1/stats", get(stats))
         .route("/v1/incidents", get(incidents::incidents))
+        .route("/v1/search", get(search::search))
         .route("/metrics", get(figures))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), authorised))
         .route("/health", get(|| async { "ok\n" }))

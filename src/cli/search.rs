@@ -1,0 +1,130 @@
+//! `oddline search`: templates nearest in meaning to some words, from the files of a data dir, beside an engine that may be running on it.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use oddline::clock::{Clock, SystemClock, moment};
+use oddline::engine::history::Query;
+use oddline::engine::search::{self, Found, Hit, Search};
+use oddline::event::Timestamp;
+use serde::Serialize;
+
+use super::error::CliError;
+use super::history::event_lines;
+use super::incidents::{config, fs};
+use super::output::{self, Output, OutputFormat};
+use super::report_text::{cut, grouped};
+use super::settings::EngineArgs;
+
+/// Flags of `oddline search`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct SearchArgs {
+    /// What to search for, in words; digits and signs are not searched.
+    #[arg(value_name = "WORDS")]
+    words: String,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Only what happened at this time or later: a time (RFC 3339) or how long ago (90s, 15m, 2h, 7d).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only what happened before this: as --since.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only events of this stream: values of partition_by, as host=db1 or host=db1,service=shop.
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<String>,
+    /// How many templates are found at most.
+    #[arg(long, value_name = "K", default_value_t = 10)]
+    k: usize,
+    /// List the newest events of the templates found instead, at most N.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "50", require_equals = true)]
+    events: Option<usize>,
+    /// How to print it; with json one object a line.
+    #[arg(long, value_enum, default_value_t)]
+    format: OutputFormat,
+}
+
+const EXAMPLES: &str = "\
+Finds the templates of the history (chunks on disk, and the log that is not a chunk yet) that are nearest to the words: by whole words, how seldom each is among \
+the templates, pairs of words, and the letters in them, so that \"exhausted connections\" finds `connection pool exhausted`. Other words for the same thing are not \
+known to be the same. Messages are not kept: an example is the last message the journal of incidents has of a template. Works while an agent uses the data dir, for \
+what that has written (seconds). With --stream every event of the time asked for is read.
+
+Examples:
+  oddline search \"connection pool exhausted\" --data-dir /var/lib/oddline --since 24h
+  oddline search \"disk full\" --data-dir /var/lib/oddline --stream host=db1 --k 3 --events
+  oddline search \"login failed\" --data-dir /var/lib/oddline --format json | jq .template";
+
+/// Runs the command.
+pub(crate) fn run(args: &SearchArgs) -> Result<(), CliError> {
+    let config = config(&args.engine)?;
+    let fs = fs();
+    let now = SystemClock.now();
+    let time = |text: &Option<String>, otherwise: Timestamp| match text {
+        Some(text) => moment(text, now).ok_or_else(|| CliError::NotATime { text: text.to_owned() }),
+        None => Ok(otherwise),
+    };
+    let search = Search {
+        words: args.words.clone(),
+        from: time(&args.since, Query::ALL.from)?,
+        until: time(&args.until, Query::ALL.until)?,
+        stream: args.stream.as_deref().map(|text| search::stream_key(&config, text)).transpose()?,
+        most: args.k,
+    };
+    let found = search::search(&config, &fs, &search)?;
+    found.damaged.iter().for_each(|damage| output::warn(format_args!("passed over: {damage}")));
+    let Some(most) = args.events else {
+        return match args.format {
+            OutputFormat::Json => print_lines(&found.templates),
+            OutputFormat::Text => output::print(&text(&found)),
+        };
+    };
+    let events = search::newest_events(&config, &fs, &search, &found, most)?;
+    match args.format {
+        OutputFormat::Json => print_lines(&events),
+        OutputFormat::Text if events.is_empty() => output::print("no events"),
+        OutputFormat::Text => output::print(&event_lines(&events)),
+    }
+}
+
+fn print_lines<T: Serialize>(rows: &[T]) -> Result<(), CliError> {
+    let mut out = Output::stdout();
+    for row in rows {
+        let written = serde_json::to_writer(&mut *out.buffer(), row);
+        written.map_err(|error| CliError::Output { what: "JSON".into(), source: error.into() })?;
+        out.buffer().push(b'\n');
+        out.appended()?;
+    }
+    out.flush()
+}
+
+fn text(found: &Found) -> String {
+    let mut text = String::new();
+    found.templates.iter().for_each(|hit| add(&mut text, hit));
+    let searched = grouped(found.templates_searched as u64);
+    let _infallible = match found.templates.len() {
+        0 => writeln!(text, "nothing like it among {searched} templates"),
+        _ => writeln!(text, "\nof {searched} templates"),
+    };
+    if found.unlisted_events > 0 {
+        let _infallible = writeln!(text, "{} events of templates too many to list", grouped(found.unlisted_events));
+    }
+    text
+}
+
+fn add(text: &mut String, hit: &Hit) {
+    let Hit { similarity, template_id, first_seen, last_seen, .. } = hit;
+    let (template, events, anomalies) = (cut(&hit.template), grouped(hit.events), grouped(hit.anomalies));
+    let mut line = format!("{similarity:.2}  {template}\n      {template_id}  {events} events, {anomalies} anomalies");
+    if first_seen == last_seen {
+        line += &format!("  {first_seen}");
+    } else {
+        line += &format!("  {first_seen} to {last_seen}");
+    }
+    if let Some(example) = &hit.example {
+        line += &format!("\n      as in: {}", cut(example));
+    }
+    text.push_str(&line);
+    text.push('\n');
+}

@@ -1,0 +1,299 @@
+//! What past incidents were like: for each alert the nearest of those before it.
+//!
+//! Of each template that alerted the last incident is remembered, or the last one that has a [note](super::notes), with the template's vector. An alert asks, and
+//! is remembered, in the lane that raised it, under a lock: some tens of microseconds for one event in a thousand, and nothing for the rest. Order of
+//! events alone decides what is found, so that a single lane stays reproducible.
+//!
+//! Incidents are kept in checkpoints (section `recall`, a JSON list of [`Remembered`]), and a replay of the log remembers those it meets. Vectors are kept
+//! nowhere: a thousand are made anew in milliseconds. All words weigh the same: weights that grow with the templates would have an answer depend on when they were
+//! last learned, and a restart give another one.
+//!
+//! Limits: [`MOST`] templates, of which the one that alerted longest ago goes.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::notes::Note;
+use crate::embed::{Embedder, HashingEmbedder};
+use crate::event::{EventId, TemplateId, Timestamp};
+use crate::index::VectorIndex;
+use crate::storage::journal::time_text;
+use crate::template::StoredTemplate;
+
+/// Name of the section of checkpoints.
+pub(super) const SECTION: &str = "recall";
+
+/// Templates remembered.
+const MOST: usize = 1_000;
+
+/// Past incidents told of an alert.
+const MOST_SIMILAR: usize = 3;
+
+/// One less the cosine: what is farther is not alike.
+pub(super) const FARTHEST: f32 = 0.4;
+
+/// A past incident.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Remembered {
+    pub(super) event_id: String,
+    /// RFC 3339, UTC, microseconds.
+    pub(super) time: String,
+    /// 16 hex digits.
+    pub(super) template_id: String,
+    /// Its text, variables `<*>`.
+    pub(super) template: String,
+}
+
+impl Remembered {
+    /// An event of a template.
+    pub(super) fn new(id: EventId, time: Timestamp, template: &StoredTemplate) -> Self {
+        Self {
+            event_id: id.to_string(),
+            time: time_text(time),
+            template_id: template.id.to_string(),
+            template: String::from_utf8_lossy(&template.text).into_owned(),
+        }
+    }
+}
+
+/// A past incident that is like an alert.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SimilarIncident {
+    /// Its id.
+    pub event_id: String,
+    /// When it happened: RFC 3339, UTC, microseconds.
+    pub time: String,
+    /// 0 is the same template, or the same words; 1 is nothing in common.
+    pub distance: f32,
+    /// What was said of it.
+    pub note: Option<String>,
+}
+
+impl SimilarIncident {
+    /// In a line: id, time, distance and, where there is one, the note.
+    pub fn line(&self) -> String {
+        let Self { event_id, time, distance, .. } = self;
+        let note = self.note.as_deref().map(|note| format!(" {note}")).unwrap_or_default();
+        format!("{event_id} {time} {distance:.2}{note}")
+    }
+}
+
+/// Past incidents by template.
+#[derive(Debug)]
+pub(super) struct Recall {
+    embedder: HashingEmbedder,
+    index: VectorIndex,
+    past: HashMap<u64, Remembered>,
+    noted: HashMap<u64, Note>,
+}
+
+impl Default for Recall {
+    fn default() -> Self {
+        let embedder = HashingEmbedder::default();
+        let index = VectorIndex::new(embedder.dimensions());
+        Self { embedder, index, past: HashMap::new(), noted: HashMap::new() }
+    }
+}
+
+fn template_of(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
+}
+
+impl Recall {
+    /// Of the bytes of a section.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut recall = Self::default();
+        serde_json::from_slice::<Vec<Remembered>>(bytes)?.into_iter().for_each(|past| recall.remember(past));
+        Ok(recall)
+    }
+
+    /// The bytes of a section; `None` when nothing is remembered.
+    pub(super) fn to_bytes(&self) -> Option<Vec<u8>> {
+        let mut all: Vec<&Remembered> = self.past.values().collect();
+        all.sort_by(|a, b| (&a.time, &a.event_id).cmp(&(&b.time, &b.event_id)));
+        // Texts, numbers and lists of them cannot fail to be written.
+        (!all.is_empty()).then(|| serde_json::to_vec(&all).unwrap_or_default())
+    }
+
+    /// Bytes held, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let texts: usize = self.past.values().map(|past| past.template.len() + size_of::<Remembered>() + 80).sum();
+        self.index.memory_bytes() + texts
+    }
+
+    fn enter(&mut self, template: u64, text: &str) {
+        let vector = self.embedder.vector(text);
+        // Of its own length and finite, as every embedder's are.
+        if let Ok(vector) = vector
+            && let Err(error) = self.index.insert(template, &vector)
+        {
+            tracing::error!(%error, "a template's vector is not kept");
+        }
+    }
+
+    /// Takes an incident in, in place of the last one of its template; one that is older than that is passed over.
+    pub(super) fn remember(&mut self, incident: Remembered) {
+        let Some(template) = template_of(&incident.template_id) else { return };
+        let age = |incident: &Remembered| (incident.time.clone(), incident.event_id.clone());
+        if self.past.get(&template).is_some_and(|last| age(last) > age(&incident)) {
+            return;
+        }
+        if self.past.len() >= MOST && !self.past.contains_key(&template) {
+            self.forget_oldest();
+        }
+        self.enter(template, &incident.template);
+        self.past.insert(template, incident);
+    }
+
+    fn forget_oldest(&mut self) {
+        let oldest = self.past.iter().min_by(|a, b| a.1.time.cmp(&b.1.time).then(a.0.cmp(b.0)));
+        let Some(template) = oldest.map(|(template, _)| *template) else { return };
+        self.past.remove(&template);
+        if !self.noted.contains_key(&template) {
+            self.index.remove(template);
+        }
+    }
+
+    /// What was said of incidents; of each template the last word.
+    pub(super) fn set_notes(&mut self, notes: Vec<Note>) {
+        for template in std::mem::take(&mut self.noted).into_keys() {
+            if !self.past.contains_key(&template) {
+                self.index.remove(template);
+            }
+        }
+        for note in notes {
+            let Some(template) = template_of(&note.template_id) else { continue };
+            self.enter(template, &note.template);
+            self.noted.insert(template, note);
+        }
+    }
+
+    /// Past incidents like an event of this template, noted ones first, then the nearest.
+    pub(super) fn similar(&self, template: TemplateId, text: &str) -> Vec<SimilarIncident> {
+        let Ok(query) = self.embedder.vector(text) else { return Vec::new() };
+        let found = self.index.search(&query, MOST_SIMILAR * 4).unwrap_or_default();
+        let distance =
+            |id: u64, similarity: f32| if id == template.0 { 0.0 } else { (1.0 - similarity).clamp(0.0, 2.0) };
+        let mut near: Vec<SimilarIncident> = found
+            .into_iter()
+            .filter(|hit| 1.0 - hit.similarity <= FARTHEST)
+            .filter_map(|hit| self.told(hit.id, distance(hit.id, hit.similarity)))
+            .collect();
+        // A text without words has no vector.
+        if !self.index.get(template.0).is_some_and(|vector| vector.iter().any(|cell| *cell != 0.0)) {
+            near.extend(self.told(template.0, 0.0));
+        }
+        near.sort_by(|a, b| a.note.is_none().cmp(&b.note.is_none()).then(a.distance.total_cmp(&b.distance)));
+        near.truncate(MOST_SIMILAR);
+        near
+    }
+
+    fn told(&self, template: u64, distance: f32) -> Option<SimilarIncident> {
+        if let Some(Note { event_id, time, note, .. }) = self.noted.get(&template).cloned() {
+            return Some(SimilarIncident { event_id, time, distance, note: Some(note) });
+        }
+        let Remembered { event_id, time, .. } = self.past.get(&template).cloned()?;
+        Some(SimilarIncident { event_id, time, distance, note: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn past(template: u64, text: &str, minute: u32) -> Remembered {
+        Remembered {
+            event_id: format!("event-{minute}"),
+            time: format!("2025-03-14T10:{minute:02}:00.000000Z"),
+            template_id: TemplateId(template).to_string(),
+            template: text.to_owned(),
+        }
+    }
+
+    fn note(past: &Remembered, note: &str) -> Note {
+        Note {
+            event_id: past.event_id.clone(),
+            note: note.to_owned(),
+            time: past.time.clone(),
+            template_id: past.template_id.clone(),
+            template: past.template.clone(),
+            ..Note::default()
+        }
+    }
+
+    fn ids(similar: &[SimilarIncident]) -> Vec<&str> {
+        similar.iter().map(|incident| incident.event_id.as_str()).collect()
+    }
+
+    const POOL: &str = "connection pool exhausted after <*> ms";
+
+    fn recall() -> Recall {
+        let mut recall = Recall::default();
+        recall.remember(past(1, POOL, 1));
+        recall.remember(past(2, "user <*> logged in from <*>", 2));
+        recall.remember(past(3, "ERROR connection pool exhausted: <*>", 3));
+        recall.remember(past(1, POOL, 4));
+        recall
+    }
+
+    #[test]
+    fn the_last_incident_of_each_template_that_is_alike_is_told_nearest_first() {
+        let found = recall().similar(TemplateId(1), POOL);
+        assert_eq!(ids(&found), ["event-4", "event-3"]);
+        assert!(found[0].distance == 0.0 && found[1].distance > 0.0 && found[1].distance <= FARTHEST, "{found:?}");
+        assert_eq!(found[0].line(), "event-4 2025-03-14T10:04:00.000000Z 0.00");
+        assert_eq!(ids(&recall().similar(TemplateId(9), "connection pool exhausted")), ["event-3", "event-4"]);
+        assert!(recall().similar(TemplateId(9), "kernel panic").is_empty());
+        assert!(recall().similar(TemplateId(9), "<*>").is_empty());
+    }
+
+    #[test]
+    fn what_was_noted_comes_first_and_stays_when_newer_ones_come() {
+        let mut recall = recall();
+        recall.set_notes(vec![note(&past(3, "ERROR connection pool exhausted: <*>", 3), "root cause: leak")]);
+        recall.remember(past(3, "ERROR connection pool exhausted: <*>", 5));
+        let found = recall.similar(TemplateId(1), POOL);
+        assert_eq!(ids(&found), ["event-3", "event-4"]);
+        assert_eq!(found[0].note.as_deref(), Some("root cause: leak"));
+        assert!(found[0].line().ends_with(" root cause: leak"));
+        recall.set_notes(Vec::new());
+        assert_eq!(ids(&recall.similar(TemplateId(1), POOL)), ["event-4", "event-5"]);
+    }
+
+    #[test]
+    fn a_note_without_its_incident_is_told_too() {
+        let mut recall = Recall::default();
+        recall.set_notes(vec![note(&past(1, POOL, 1), "leak")]);
+        assert_eq!(ids(&recall.similar(TemplateId(1), POOL)), ["event-1"]);
+        recall.set_notes(Vec::new());
+        assert!(recall.similar(TemplateId(1), POOL).is_empty() && recall.to_bytes().is_none());
+    }
+
+    #[test]
+    fn it_comes_back_from_its_bytes_and_what_is_older_changes_nothing() {
+        let mut restored = Recall::from_bytes(&recall().to_bytes().unwrap()).unwrap();
+        assert_eq!(restored.similar(TemplateId(1), POOL), recall().similar(TemplateId(1), POOL));
+        restored.remember(past(1, POOL, 2));
+        assert_eq!(restored.similar(TemplateId(1), POOL), recall().similar(TemplateId(1), POOL));
+        assert!(Recall::from_bytes(b"{").is_err() && Recall::from_bytes(b"[{}]").is_err());
+    }
+
+    #[test]
+    fn no_more_than_so_many_templates_are_remembered_and_the_oldest_goes() {
+        let mut recall = Recall::default();
+        for n in 0..MOST as u64 + 5 {
+            let time = format!("2025-03-14T10:00:00.{n:06}Z");
+            recall.remember(Remembered { time, ..past(n, &format!("kind {}", "x".repeat(n as usize % 40)), 1) });
+        }
+        assert_eq!((recall.past.len(), recall.index.len()), (MOST, MOST));
+        assert!(!recall.past.contains_key(&4) && recall.past.contains_key(&5));
+    }
+
+    #[test]
+    fn a_template_without_words_is_known_again_by_its_id() {
+        let mut recall = Recall::default();
+        recall.remember(past(7, "<*>", 1));
+        assert_eq!(ids(&recall.similar(TemplateId(7), "<*>")), ["event-1"]);
+    }
+}

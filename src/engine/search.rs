@@ -1,0 +1,304 @@
+//! Finding templates in words: what in the history of a data dir is nearest in meaning to a query, when it was seen and how often.
+//!
+//! Like [`history`] it reads files alone, beside an engine that may be running on them: every template that was seen in the time
+//! asked for, in the chunks on disk and in the log that is not a chunk yet. The vectors are made anew each time: a few microseconds a template, less than reading them
+//! back would cost, and never of another model or older than the text. Nothing of it stays in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::EngineError;
+use super::history::{self, History, HistoryEvent, Names, Query};
+use super::incidents::{self, Incident, JournalError, Reading};
+use super::open::Engine;
+use crate::config::Config;
+use crate::embed::{EmbedError, Embedder, HashingEmbedder};
+use crate::event::{StreamKey, TemplateId, Timestamp};
+use crate::storage::FileSystem;
+use crate::storage::journal::time_text;
+
+/// Incidents that examples are looked for in: the newest.
+const MOST_INCIDENTS: usize = 10_000;
+
+/// What is less like the query was found by chance: two and a half standard deviations of the cosine of two unlike texts.
+pub const LEAST_LIKE: f32 = 0.125;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// In words.
+    pub words: String,
+    /// Seen at this time or later.
+    pub from: Timestamp,
+    /// Seen before this time.
+    pub until: Timestamp,
+    /// On this stream alone.
+    pub stream: Option<StreamKey>,
+    /// Templates at most.
+    pub most: usize,
+}
+
+/// A template that was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hit {
+    /// How like it is to the query: 1 is the same words.
+    pub similarity: f32,
+    /// The template, 16 hex digits.
+    pub template_id: String,
+    /// Its text.
+    pub template: String,
+    /// Its events in the time asked for.
+    pub events: u64,
+    /// Of these, anomalies.
+    pub anomalies: u64,
+    /// Start of the first window it was seen in: RFC 3339, UTC.
+    pub first_seen: String,
+    /// The same of the last.
+    pub last_seen: String,
+    /// A line of it: the message of its last incident in that time, where the journal keeps messages. Other lines are not kept.
+    pub example: Option<String>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Found {
+    /// The nearest first.
+    pub templates: Vec<Hit>,
+    /// Templates seen in the time asked for.
+    pub templates_searched: usize,
+    /// What made the vectors.
+    pub model: String,
+    /// Events of templates that are not listed, since there were too many in an hour; of all times.
+    pub unlisted_events: u64,
+    /// What was passed over.
+    pub damaged: Vec<String>,
+}
+
+/// A search cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SearchError {
+    /// There is no word in the query.
+    #[error("expected words to search for, found {found:?}: digits and signs are not searched")]
+    NoWords {
+        /// The query, cut.
+        found: String,
+    },
+    /// The stream is not named as streams are told apart.
+    #[error("expected a stream as {}, found {found:?}", streams(partition_by))]
+    Stream {
+        /// What tells streams apart.
+        partition_by: Vec<String>,
+        /// What was given.
+        found: String,
+    },
+    /// There is no history to search.
+    #[error("there is no history without a data dir")]
+    NoDataDir,
+    /// The history cannot be read.
+    #[error(transparent)]
+    History(#[from] EngineError),
+    /// A vector cannot be made.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+}
+
+fn streams(partition_by: &[String]) -> String {
+    if partition_by.is_empty() {
+        return "nothing (partition_by is empty)".to_owned();
+    }
+    partition_by.iter().map(|field| format!("{field}=VALUE")).collect::<Vec<_>>().join(",")
+}
+
+/// The stream that `text` names as `host=db1,service=shop`: values of `partition_by`; a field that is left out is one the events do not have.
+///
+/// # Errors
+/// When a part is no pair, names what is not in `partition_by`, or names it twice.
+pub fn stream_key(config: &Config, text: &str) -> Result<StreamKey, SearchError> {
+    let fields = &config.partition_by;
+    let error = || SearchError::Stream { partition_by: fields.clone(), found: text.chars().take(200).collect() };
+    let mut values: Vec<Option<&str>> = vec![None; fields.len()];
+    for part in text.split(',') {
+        let (field, value) = part.split_once('=').ok_or_else(error)?;
+        let place = fields.iter().position(|name| name == field).ok_or_else(error)?;
+        let place = values.get_mut(place).filter(|place| place.is_none()).ok_or_else(error)?;
+        *place = Some(value);
+    }
+    Ok(StreamKey::of_values(values.into_iter()))
+}
+
+/// The templates of `config.data_dir` that are nearest to the words of `search`.
+///
+/// # Errors
+/// When there is no word in them, or the history cannot be read. A journal that cannot be read costs the examples alone.
+pub fn search(config: &Config, fs: &Arc<dyn FileSystem>, search: &Search) -> Result<Found, SearchError> {
+    search_with(config, fs, search, &|reading| incidents::read(config, fs, reading))
+}
+
+type ReadIncidents<'r> = dyn Fn(&Reading) -> Result<incidents::Found, JournalError> + 'r;
+
+fn search_with(
+    config: &Config,
+    fs: &Arc<dyn FileSystem>,
+    search: &Search,
+    read_incidents: &ReadIncidents<'_>,
+) -> Result<Found, SearchError> {
+    if !search.words.chars().any(char::is_alphabetic) {
+        return Err(SearchError::NoWords { found: search.words.chars().take(200).collect() });
+    }
+    let dir = config.data_dir.as_deref().ok_or(SearchError::NoDataDir)?;
+    let query = Query { from: search.from, until: search.until, templates: Vec::new(), stream: search.stream };
+    let (history, names) = history::read_named(&**fs, dir, config, &query)?;
+    let meant = Meant::new(&history, &names);
+    let nearest = meant.nearest(&search.words, search.most)?;
+    let mut templates: Vec<Hit> = nearest.into_iter().filter_map(|found| hit(&history, found)).collect();
+    if config.journal.enabled && !templates.is_empty() {
+        let reading = Reading {
+            since: Some(search.from),
+            until: Some(search.until),
+            limit: Some(MOST_INCIDENTS),
+            ..Reading::default()
+        };
+        match read_incidents(&reading) {
+            Ok(found) => add_examples(&mut templates, &found.incidents, &names),
+            Err(error) => tracing::warn!(%error, "a search has no examples"),
+        }
+    }
+    Ok(Found {
+        templates,
+        templates_searched: history.templates.len(),
+        model: meant.embedder.model(),
+        unlisted_events: history.unlisted_events,
+        damaged: history.damaged,
+    })
+}
+
+/// The newest events of the templates found, latest first, at most `most`.
+///
+/// # Errors
+/// When the history cannot be read.
+pub fn newest_events(
+    config: &Config,
+    fs: &Arc<dyn FileSystem>,
+    search: &Search,
+    found: &Found,
+    most: usize,
+) -> Result<Vec<HistoryEvent>, SearchError> {
+    let dir = config.data_dir.as_deref().ok_or(SearchError::NoDataDir)?;
+    let ids = found.templates.iter().filter_map(|hit| u64::from_str_radix(&hit.template_id, 16).ok());
+    let templates: Vec<TemplateId> = ids.map(TemplateId).collect();
+    if templates.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = Query { from: search.from, until: search.until, templates, stream: search.stream };
+    Ok(history::newest_events(&**fs, dir, config, &query, most)?)
+}
+
+/// The texts of a history, and what makes vectors of them.
+struct Meant {
+    embedder: HashingEmbedder,
+    /// In the order of the history.
+    texts: Vec<String>,
+}
+
+impl Meant {
+    /// Words weigh what they say among all templates known, seen in the time asked for or not.
+    fn new(history: &History, names: &Names) -> Self {
+        let text =
+            |template: &history::TemplateHistory| names.plain(template.id).unwrap_or_else(|| template.text.clone());
+        let texts: Vec<String> = history.templates.iter().map(text).collect();
+        let mut all: HashMap<TemplateId, String> = names.all().collect();
+        history.templates.iter().for_each(|template| _ = all.remove(&template.id));
+        let embedder = HashingEmbedder::fit(texts.iter().chain(all.values()).map(String::as_str));
+        Self { embedder, texts }
+    }
+
+    /// Places in the history and likeness, the nearest first.
+    fn nearest(&self, words: &str, most: usize) -> Result<Vec<(usize, f32)>, EmbedError> {
+        let query = self.embedder.vector(words)?;
+        let mut vector = vec![0.0; query.len()];
+        let mut found = Vec::new();
+        for (place, text) in self.texts.iter().enumerate() {
+            self.embedder.embed(text, &mut vector)?;
+            let similarity: f32 = vector.iter().zip(&query).map(|(a, b)| a * b).sum();
+            if similarity >= LEAST_LIKE {
+                found.push((place, similarity));
+            }
+        }
+        found.sort_by(|a, b| b.1.total_cmp(&a.1));
+        found.truncate(most);
+        Ok(found)
+    }
+}
+
+fn hit(history: &History, (place, similarity): (usize, f32)) -> Option<Hit> {
+    let template = history.templates.get(place)?;
+    Some(Hit {
+        similarity,
+        template_id: template.id.to_string(),
+        template: template.text.clone(),
+        events: template.events,
+        anomalies: template.anomalies,
+        first_seen: time_text(template.first_seen),
+        last_seen: time_text(template.last_seen),
+        example: None,
+    })
+}
+
+/// The last message of each template.
+fn add_examples(hits: &mut [Hit], incidents: &[(String, Incident)], names: &Names) {
+    for (_, incident) in incidents {
+        let (Some(message), Ok(id)) = (&incident.message, u64::from_str_radix(&incident.template_id, 16)) else {
+            continue;
+        };
+        let id = names.current(TemplateId(id)).to_string();
+        for hit in hits.iter_mut().filter(|hit| hit.template_id == id) {
+            hit.example = Some(message.clone());
+        }
+    }
+}
+
+impl Engine {
+    /// As [`search`], examples from incidents in memory among them.
+    ///
+    /// # Errors
+    /// As [`search`].
+    pub fn search(&self, search: &Search) -> Result<Found, SearchError> {
+        let core = self.core();
+        let read = |reading: &Reading| self.journal(reading);
+        search_with(&core.config, &core.environment.fs, search, &read)
+    }
+
+    /// The stream that a text names, see [`stream_key`].
+    ///
+    /// # Errors
+    /// As [`stream_key`].
+    pub fn stream_key(&self, text: &str) -> Result<StreamKey, SearchError> {
+        stream_key(&self.core().config, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_named_by_the_values_it_is_told_apart_by() {
+        let of = |fields: &[&str]| Config {
+            partition_by: fields.iter().map(|field| (*field).to_owned()).collect(),
+            ..Config::default()
+        };
+        let key = |values: &[Option<&str>]| StreamKey::of_values(values.to_vec().into_iter());
+        let two = of(&["host", "service"]);
+        assert_eq!(stream_key(&two, "host=db1,service=a=b").unwrap(), key(&[Some("db1"), Some("a=b")]));
+        assert_eq!(stream_key(&two, "service=shop").unwrap(), key(&[None, Some("shop")]));
+        assert_eq!(stream_key(&two, "host=").unwrap(), key(&[Some(""), None]));
+        for bad in ["", "db1", "host", "pod=x", "host=a,host=b", "host=a,"] {
+            let error = stream_key(&two, bad).unwrap_err().to_string();
+            assert!(error.contains("host=VALUE,service=VALUE"), "{error}");
+        }
+        assert!(stream_key(&of(&[]), "host=db1").unwrap_err().to_string().contains("partition_by is empty"));
+    }
+}

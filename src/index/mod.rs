@@ -1,0 +1,190 @@
+//! Vectors by id, and the nearest to one.
+//!
+//! | part | file |
+//! |---|---|
+//! | [`VectorIndex`]: insert, remove, search | here |
+//! | all vectors side by side, and the exact scan | `table` |
+//! | candidates for a scan that need not be of all | `sketch`; with the feature `turbovec`, `turbo` |
+//!
+//! Below [`CROSSOVER`] vectors a search looks at all of them. Above, at as many candidates as [`CANDIDATES`] says, taken by a coarse
+//! look, and with the vectors themselves: `benches/index.rs` holds the figures. Nothing here touches a file, or starts a thread but for what `turbo` says.
+
+mod sketch;
+mod table;
+#[cfg(feature = "turbovec")]
+mod turbo;
+
+use hashbrown::HashMap;
+
+use self::sketch::Sketches;
+use self::table::Table;
+
+/// From so many vectors on a coarse look comes first.
+pub const CROSSOVER: usize = 2_000;
+
+/// Candidates of a coarse look, and for each one wanted.
+pub const CANDIDATES: (usize, usize) = (400, 40);
+
+/// The same of `turbovec`, whose look is less coarse: for each one wanted.
+#[cfg(feature = "turbovec")]
+const TURBO_CANDIDATES: usize = 4;
+
+/// One that was found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    /// Whose vector it is.
+    pub id: u64,
+    /// Cosine, −1 to 1: 1 is the same.
+    pub similarity: f32,
+}
+
+/// A vector is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// Of another length.
+    #[error("expected a vector of {expected} numbers, found {found}")]
+    Length {
+        /// Of every vector of the index.
+        expected: usize,
+        /// Of this one.
+        found: usize,
+    },
+    /// One of its numbers is none.
+    #[error("expected finite numbers, found another at place {place} of a vector")]
+    NotFinite {
+        /// Where.
+        place: usize,
+    },
+}
+
+/// Vectors of unit length by id; a zero vector is near to nothing and is never found.
+#[derive(Debug, Clone)]
+pub struct VectorIndex {
+    table: Table,
+    sketches: Sketches,
+    #[cfg(feature = "turbovec")]
+    turbo: turbo::Turbo,
+    rows: HashMap<u64, u32, foldhash::fast::FixedState>,
+}
+
+impl VectorIndex {
+    /// For vectors of a length.
+    pub fn new(dimensions: usize) -> Self {
+        Self {
+            table: Table::new(dimensions),
+            sketches: Sketches::new(dimensions),
+            #[cfg(feature = "turbovec")]
+            turbo: turbo::Turbo::default(),
+            rows: HashMap::default(),
+        }
+    }
+
+    /// Length of a vector.
+    pub fn dimensions(&self) -> usize {
+        self.table.dimensions()
+    }
+
+    /// Vectors there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// There are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes held, about.
+    pub fn memory_bytes(&self) -> usize {
+        self.table.memory_bytes() + self.sketches.memory_bytes() + self.rows.capacity() * 13
+    }
+
+    fn check(&self, vector: &[f32]) -> Result<(), IndexError> {
+        let (expected, found) = (self.dimensions(), vector.len());
+        if expected != found {
+            return Err(IndexError::Length { expected, found });
+        }
+        vector.iter().position(|cell| !cell.is_finite()).map_or(Ok(()), |place| Err(IndexError::NotFinite { place }))
+    }
+
+    /// Keeps the vector of `id`, in place of one it had. It is taken to be of unit length, or zero.
+    ///
+    /// # Errors
+    /// When it is of another length or holds what is no number; the index is then as it was.
+    pub fn insert(&mut self, id: u64, vector: &[f32]) -> Result<(), IndexError> {
+        self.check(vector)?;
+        #[cfg(feature = "turbovec")]
+        self.turbo.insert(id, vector, self.rows.contains_key(&id));
+        match self.rows.get(&id) {
+            Some(row) => {
+                self.table.replace(*row as usize, vector);
+                self.sketches.replace(*row as usize, vector);
+            }
+            None => {
+                self.rows.insert(id, self.table.len() as u32);
+                self.table.push(id, vector);
+                self.sketches.push(vector);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the vector of `id`; false when there is none.
+    pub fn remove(&mut self, id: u64) -> bool {
+        let Some(row) = self.rows.remove(&id) else { return false };
+        #[cfg(feature = "turbovec")]
+        self.turbo.remove(id);
+        self.sketches.swap_remove(row as usize);
+        if let Some(moved) = self.table.swap_remove(row as usize) {
+            self.rows.insert(moved, row);
+        }
+        true
+    }
+
+    /// The vector of `id`.
+    pub fn get(&self, id: u64) -> Option<&[f32]> {
+        self.rows.get(&id).and_then(|row| self.table.row(*row as usize))
+    }
+
+    /// The `most` nearest to `query`, the nearest first, those of one similarity by id.
+    ///
+    /// # Errors
+    /// When the query is of another length or holds what is no number.
+    pub fn search(&self, query: &[f32], most: usize) -> Result<Vec<Hit>, IndexError> {
+        if self.len() < CROSSOVER {
+            return self.search_where(query, most, &|_| true);
+        }
+        self.check(query)?;
+        Ok(self.table.scan(self.candidates(query, most), query, most, &|_| true))
+    }
+
+    /// Rows worth a look.
+    fn candidates(&self, query: &[f32], most: usize) -> Vec<usize> {
+        #[cfg(feature = "turbovec")]
+        if let Some(ids) =
+            self.turbo.nearest(&self.table, query, most.saturating_mul(TURBO_CANDIDATES).max(TURBO_CANDIDATES))
+        {
+            return ids.iter().filter_map(|id| self.rows.get(id)).map(|row| *row as usize).collect();
+        }
+        let (least, times) = CANDIDATES;
+        self.sketches.nearest(query, least.max(most.saturating_mul(times)))
+    }
+
+    /// The same among those that `is_wanted`. All are looked at, however many there are: what the rest is measured by.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    pub fn search_where(
+        &self,
+        query: &[f32],
+        most: usize,
+        is_wanted: &dyn Fn(u64) -> bool,
+    ) -> Result<Vec<Hit>, IndexError> {
+        self.check(query)?;
+        Ok(self.table.scan(0..self.table.len(), query, most, is_wanted))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! `oddline search`: the history of a data dir, asked in words.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod cli_support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+
+use cli_support::{failed, json_lines, ok, path, run, start, stderr};
+use serde_json::{Value, json};
+
+const ROUTINE: [&str; 6] = [
+    "request N served in N ms",
+    "session N opened for customer N",
+    "cache hit for key N",
+    "backup of volume N finished",
+    "payment N accepted after N attempts",
+    "replica N is N bytes behind",
+];
+
+const POOL: &str = "connection pool exhausted: waited N ms for a connection to orders";
+
+/// One event a second from 2026-01-31 07:00:00 on, by turns of two hosts.
+fn a_log(events: std::ops::Range<usize>) -> String {
+    let line = |n: usize| {
+        let text = if n % 300 == 299 { POOL } else { ROUTINE[n % ROUTINE.len()] };
+        let host = if n % 2 == 0 { "db1" } else { "db2" };
+        let message = text.replace('N', &(n * 7 % 1_000).to_string());
+        format!("{}\n", json!({"timestamp": 1_769_842_800 + n, "host": host, "message": message}))
+    };
+    events.map(line).collect()
+}
+
+fn config(dir: &Path) -> String {
+    let file = dir.join("oddline.yaml");
+    let data = dir.join("data");
+    std::fs::write(
+        &file,
+        format!("data_dir: {}\ntime: event\nlearning_events: 1000\ndurability: always\n", data.display()),
+    )
+    .unwrap();
+    path(&file).to_owned()
+}
+
+fn score(config: &str, events: &str) {
+    ok(&run(&["score", "--input", "json", "--config", config], events));
+}
+
+fn search(config: &str, words: &str, more: &[&str]) -> Vec<Value> {
+    let args = [&["search", words, "--config", config, "--format", "json"], more].concat();
+    json_lines(ok(&run(&args, "")))
+}
+
+#[test]
+fn templates_come_nearest_first_with_counts_times_and_an_example() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    // Two runs: what the first one saw is in the history, what the second one saw in the log.
+    score(&config, &a_log(0..1_800));
+    score(&config, &a_log(1_800..3_000));
+    let found = search(&config, "exhausted connections", &[]);
+    let pool = &found[0];
+    assert_eq!(pool["template"], "connection pool exhausted: waited <*> ms for a connection to orders");
+    assert_eq!(pool["events"], 10);
+    assert_eq!(pool["first_seen"], "2026-01-31T07:04:50.000000Z");
+    assert_eq!(pool["last_seen"], "2026-01-31T07:49:50.000000Z");
+    assert!(
+        pool["similarity"].as_f64().unwrap() > 0.25
+            && found.is_sorted_by(|a, b| a["similarity"].as_f64() >= b["similarity"].as_f64())
+    );
+    let alerts = pool["anomalies"].as_u64().unwrap();
+    assert!(alerts > 0, "rare as it is it must have alerted: {pool}");
+    assert!(pool["example"].as_str().unwrap().starts_with("connection pool exhausted: waited "), "{pool}");
+    let text = run(&["search", "pool of connections", "--config", &config], "");
+    assert!(ok(&text).contains("10 events") && ok(&text).contains("as in: connection pool"), "{}", ok(&text));
+    assert_eq!(search(&config, "backups", &[])[0]["template"], "backup of volume <*> finished");
+    assert_eq!(search(&config, "backups of a volume", &["--k", "1"]).len(), 1);
+    assert_eq!(search(&config, "backups of a volume", &["--k", "0"]).len(), 0);
+}
+
+#[test]
+fn only_the_time_and_the_stream_asked_for_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    score(&config, &a_log(0..1_800));
+    score(&config, &a_log(1_800..3_000));
+    let events = |more: &[&str]| {
+        search(&config, "request served", more).first().map_or(Value::Null, |hit| hit["events"].clone())
+    };
+    let all = search(&config, "request served", &[])[0]["events"].as_u64().unwrap();
+    assert_eq!(events(&["--since", "2026-01-31T07:10:00Z", "--until", "2026-01-31T07:20:00Z"]), 100);
+    assert_eq!(events(&["--until", "2026-01-31T07:00:00Z"]), Value::Null);
+    assert_eq!(events(&["--since", "1s"]), Value::Null);
+    // `ROUTINE` has it at even numbers, which are db1's.
+    assert_eq!(events(&["--stream", "host=db1"]), all);
+    assert_eq!(events(&["--stream", "host=db2"]), Value::Null);
+    assert_eq!(
+        search(&config, "session opened", &["--stream", "host=db2", "--since", "2026-01-31T07:30:00Z"])[0]["events"],
+        200
+    );
+}
+
+#[test]
+fn the_events_of_what_was_found_are_listed_latest_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    score(&config, &a_log(0..1_800));
+    score(&config, &a_log(1_800..3_000));
+    let pool = &search(&config, "connection pool exhausted", &["--k", "1"])[0];
+    let events = search(&config, "connection pool exhausted", &["--k", "1", "--events"]);
+    assert_eq!(events.len(), 10);
+    assert!(events.iter().all(|event| event["template_id"] == pool["template_id"]));
+    assert!(events.is_sorted_by_key(|event| -event["time"].as_i64().unwrap()));
+    let few = search(&config, "connection pool exhausted", &["--k", "1", "--events=3", "--stream", "host=db2"]);
+    assert_eq!(few, events[..3]);
+    let text = run(&["search", "zyzzyva", "--config", &config, "--events"], "");
+    assert_eq!(ok(&text), "no events\n");
+}
+
+#[test]
+fn it_reads_beside_a_run_that_goes_on_templates_of_this_second_among_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let mut child = start(&["score", "--input", "json", "--config", &config]);
+    let mut answers = BufReader::new(child.stdout.take().unwrap());
+    child.stdin.as_ref().unwrap().write_all(a_log(250..300).as_bytes()).unwrap();
+    for _ in 0..50 {
+        answers.read_line(&mut String::new()).unwrap();
+    }
+    let found = search(&config, "connection pool exhausted", &[]);
+    assert_eq!((&found[0]["events"], &found[0]["template"]), (&json!(1), &json!(POOL.replace('N', "<*>"))));
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn what_is_asked_wrongly_is_said_and_long_and_foreign_words_are_searched() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    score(&config, &a_log(0..400));
+    let ask = |words: &str, more: &[&str]| run(&[&["search", words, "--config", &config], more].concat(), "");
+    for words in ["", "  ", "17 :: <*> -- 404"] {
+        assert!(failed(&ask(words, &[]), 2).contains("expected words to search for"), "{words:?}");
+    }
+    assert!(failed(&ask("disk", &["--stream", "db1"]), 2).contains("host=VALUE"));
+    assert!(failed(&ask("disk", &["--since", "yesterday"]), 2).contains("how long ago"));
+    assert!(failed(&ask("disk", &["--k", "many"]), 2).contains("--k"));
+    failed(&run(&["search", "disk", "--data-dir", "/does/not/exist"], ""), 1);
+    let empty = dir.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert!(
+        ok(&run(&["search", "disk", "--data-dir", path(&empty)], "")).contains("nothing like it among 0 templates")
+    );
+    for words in ["磁盘已满", "диск переполнен", "القرص ممتلئ", "🔥 x"] {
+        assert!(ok(&ask(words, &[])).contains("templates"), "{words}");
+    }
+    let long = format!("backup volume {}", "finished ".repeat(11_000));
+    assert!(ok(&ask(&long, &[])).contains("backup of volume <*> finished"));
+}
+
+#[test]
+fn a_damaged_file_of_the_history_is_told_and_the_rest_is_searched() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    score(&config, &a_log(0..600));
+    score(&config, &a_log(600..1_200));
+    let hour = std::fs::read_dir(dir.path().join("data/chunks")).unwrap().next().unwrap().unwrap().path();
+    let chunk = std::fs::read_dir(hour).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&chunk).unwrap();
+    bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
+    std::fs::write(&chunk, bytes).unwrap();
+    let found = run(&["search", "backup finished", "--config", &config], "");
+    assert!(stderr(&found).contains("passed over: "), "{}", stderr(&found));
+    ok(&found);
+}
