@@ -42,7 +42,7 @@ fn finds_what_is_nearest_first_and_itself_above_all() {
 fn above_the_crossover_nearly_the_same_is_found_as_by_looking_at_all() {
     let index = index(CROSSOVER as u64 + 500);
     let mut shared = 0;
-    for n in (0..50).map(|n| n * 89) {
+    for n in (0..50).map(|n| n * 49) {
         let mut query = vector(n);
         query.iter_mut().zip(vector(n + 7)).for_each(|(cell, other)| *cell = 0.8 * *cell + 0.2 * other);
         let exact = index.search_where(&query, 10, &|_| true).unwrap();
