@@ -24,7 +24,7 @@ const POOL: &str = "connection pool exhausted: waited N ms for a connection to o
 fn a_log(events: std::ops::Range<usize>) -> String {
     let line = |n: usize| {
         let text = if n % 300 == 299 { POOL } else { ROUTINE[n % ROUTINE.len()] };
-        let host = if n % 2 == 0 { "db1" } else { "db2" };
+        let host = if n.is_multiple_of(2) { "db1" } else { "db2" };
         let message = text.replace('N', &(n * 7 % 1_000).to_string());
         format!("{}\n", json!({"timestamp": 1_769_842_800 + n, "host": host, "message": message}))
     };

@@ -290,7 +290,7 @@ mod tests {
             partition_by: fields.iter().map(|field| (*field).to_owned()).collect(),
             ..Config::default()
         };
-        let key = |values: &[Option<&str>]| StreamKey::of_values(values.to_vec().into_iter());
+        let key = |values: &[Option<&str>]| StreamKey::of_values(values.iter().copied());
         let two = of(&["host", "service"]);
         assert_eq!(stream_key(&two, "host=db1,service=a=b").unwrap(), key(&[Some("db1"), Some("a=b")]));
         assert_eq!(stream_key(&two, "service=shop").unwrap(), key(&[None, Some("shop")]));

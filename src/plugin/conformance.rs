@@ -252,6 +252,8 @@ fn applies(field: &Field, case: &Case) -> bool {
         FieldId::SampleRatio => !case.config["sampling"].is_null(),
         // The rules of cases are met.
         FieldId::Rule => case.scored && !case.config["rules"].is_null(),
+        // No case has a past.
+        FieldId::Similar => false,
         FieldId::Parameters => case.scored && case.config["parameters"] == json!(true),
         _ => true,
     }
