@@ -49,7 +49,8 @@ impl Built {
             cells.extend_from_slice(vector);
             if ids.len() == BATCH {
                 built.add(&ids, &cells)?;
-                (ids.clear(), cells.clear());
+                ids.clear();
+                cells.clear();
             }
         }
         if !ids.is_empty() {
