@@ -4,13 +4,16 @@
 
 mod engine_support;
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use engine_support::{Bed, SECOND, say};
 use oddline::config::Config;
 use oddline::engine::history::{self, History, Query};
 use oddline::event::{Observation, StreamKey, Timestamp};
-use oddline::storage::mem_fs::Faults;
+use oddline::storage::fs::{DirEntry, FileSystem, OpenMode, WriteFile};
+use oddline::storage::mem_fs::{Faults, MemFs};
 use oddline::storage::{chunk_dir, disk_usage};
 use oddline::{Engine, Lane};
 
@@ -121,8 +124,10 @@ fn hours_that_have_ended_are_merged_and_nothing_in_them_changes() {
     let dir = bed.dir().join("chunks");
     let hours = chunk_dir::hours(&bed.fs, &dir).unwrap();
     // The earlier ones were merged by earlier runs, or are so now.
+    let in_files = || bed.chunks().iter().map(|group| group.events.len()).sum::<usize>();
     while chunk_dir::l2_of(&bed.fs, &dir, hours[2]).unwrap().is_none()
         || !chunk_dir::chunks_of(&bed.fs, &dir, hours[2]).unwrap().is_empty()
+        || in_files() < 3_010
     {
         assert!(Instant::now() < deadline, "{:?}", engine.stats());
         std::thread::yield_now();
@@ -134,7 +139,90 @@ fn hours_that_have_ended_are_merged_and_nothing_in_them_changes() {
     let after = read(&bed);
     assert_eq!(events(&after), 3_010);
     assert_eq!(after.templates[0].points, before.templates[0].points);
-    assert_eq!(bed.chunks().iter().map(|group| group.events.len()).sum::<usize>() as u64, 3_010);
+    assert_eq!(in_files(), 3_010);
+}
+
+/// What was there `before` until somebody who looked at the files of the history looks at the log; then what was there `after`.
+#[derive(Debug)]
+struct Moving {
+    before: MemFs,
+    after: MemFs,
+    files_listed: AtomicBool,
+    moved: AtomicBool,
+}
+
+impl Moving {
+    fn now(&self) -> &MemFs {
+        if self.moved.load(Ordering::Relaxed) { &self.after } else { &self.before }
+    }
+}
+
+impl FileSystem for Moving {
+    fn list(&self, dir: &Path) -> std::io::Result<Vec<DirEntry>> {
+        if dir.ends_with("chunks") {
+            self.files_listed.store(true, Ordering::Relaxed);
+        } else if dir.ends_with("wal") && self.files_listed.load(Ordering::Relaxed) {
+            self.moved.store(true, Ordering::Relaxed);
+        }
+        self.now().list(dir)
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> std::io::Result<Box<dyn WriteFile>> {
+        self.now().open(path, mode)
+    }
+
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        self.now().read(path)
+    }
+
+    fn len(&self, path: &Path) -> std::io::Result<u64> {
+        self.now().len(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.now().rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> std::io::Result<()> {
+        self.now().remove(path)
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> std::io::Result<()> {
+        self.now().remove_dir_all(dir)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> std::io::Result<()> {
+        self.now().create_dir_all(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
+        self.now().sync_dir(dir)
+    }
+}
+
+#[test]
+fn who_reads_while_the_log_becomes_history_misses_nothing() {
+    let bed = Bed::with(Config { retention_hours: 1_000, ..Config::default() });
+    an_hour(&bed, 1_000);
+    let before = bed.fs.live_copy();
+    later(&bed, 3_600);
+    let engine = bed.open();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while bed.chunks().iter().map(|group| group.events.len()).sum::<usize>() < 1_000 {
+        assert!(Instant::now() < deadline, "{:?}", engine.stats());
+        std::thread::yield_now();
+    }
+    engine.close().unwrap();
+    let moving = |after: &MemFs| Moving {
+        before: before.live_copy(),
+        after: after.live_copy(),
+        files_listed: AtomicBool::default(),
+        moved: AtomicBool::default(),
+    };
+    let fs = moving(&bed.fs);
+    assert_eq!(events(&history::read(&fs, bed.dir(), &bed.config, &Query::ALL).unwrap()), 1_000);
+    let fs = moving(&bed.fs);
+    assert_eq!(history::newest_events(&fs, bed.dir(), &bed.config, &Query::ALL, 5_000).unwrap().len(), 1_000);
 }
 
 #[test]

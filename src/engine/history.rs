@@ -8,13 +8,14 @@
 //! in [`History::damaged`].
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap};
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::lane::FLAG_ANOMALY;
 use super::open::template_options;
+use super::whole::{Segments, whole};
 use super::{EngineError, sections};
 use crate::config::Config;
 use crate::event::{EventId, StreamKey, TemplateId, Timestamp};
@@ -119,6 +120,15 @@ pub(super) fn read_named(
     config: &Config,
     query: &Query,
 ) -> Result<(History, Names), EngineError> {
+    whole(fs, data_dir, || look(fs, data_dir, config, query))
+}
+
+fn look(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    config: &Config,
+    query: &Query,
+) -> Result<((History, Names), Segments), EngineError> {
     let names = Names::read(fs, data_dir, config)?;
     let window = i64::try_from(config.window_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000).max(1);
     let wanted = names.all_current(&query.templates);
@@ -129,11 +139,11 @@ pub(super) fn read_named(
         Ok(())
     })?;
     found.history.damaged.extend(damaged);
-    visit_log_records(fs, data_dir, &sealed, &mut |record| match record {
+    let met = visit_log_records(fs, data_dir, sealed, &mut |record| match record {
         Logged::Event(_, event) => found.event(&event),
         Logged::Template(id, text) => found.names.note(id, text),
     })?;
-    Ok(found.finish())
+    Ok((found.finish(), met))
 }
 
 /// The newest events, latest first, at most `most`.
@@ -147,6 +157,16 @@ pub fn newest_events(
     query: &Query,
     most: usize,
 ) -> Result<Vec<HistoryEvent>, EngineError> {
+    whole(fs, data_dir, || look_at_events(fs, data_dir, config, query, most))
+}
+
+fn look_at_events(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    config: &Config,
+    query: &Query,
+    most: usize,
+) -> Result<(Vec<HistoryEvent>, Segments), EngineError> {
     let names = Names::read(fs, data_dir, config)?;
     let wanted = names.all_current(&query.templates);
     let is_wanted = |id: TemplateId| wanted.is_empty() || wanted.contains(&names.current(id));
@@ -167,7 +187,7 @@ pub fn newest_events(
         Ok(())
     })?;
     let mut oldest = None;
-    visit_log(fs, data_dir, &sealed, &mut |id, event| oldest = take(id, &event))?;
+    let met = visit_log(fs, data_dir, sealed, &mut |id, event| oldest = take(id, &event))?;
     let mut places: Vec<(&ChunkReader, &GroupPlace)> = readers
         .iter()
         .flat_map(|reader| reader.summary().groups.iter().map(move |place| (reader, place)))
@@ -184,7 +204,7 @@ pub fn newest_events(
             oldest = take(id_of(group.id.lane, group.id.run, number, event.timestamp), event);
         }
     }
-    Ok(newest.sorted(&names))
+    Ok((newest.sorted(&names), met))
 }
 
 fn id_of(lane: u8, run: u32, number: u64, time: Timestamp) -> EventId {
@@ -197,9 +217,9 @@ pub(super) fn visit_files(
     data_dir: &Path,
     damaged: &mut Vec<String>,
     visitor: &mut dyn FnMut(&ChunkReader) -> Result<(), StorageError>,
-) -> Result<BTreeSet<(u8, u64)>, StorageError> {
+) -> Result<Segments, StorageError> {
     let chunks = data_dir.join("chunks");
-    let mut sealed = BTreeSet::new();
+    let mut sealed = Segments::new();
     for hour in chunk_dir::hours(fs, &chunks)? {
         let files = chunk_dir::open_hour(fs, &chunks, hour)?;
         damaged.extend(files.damaged.iter().map(ToString::to_string));
@@ -219,13 +239,13 @@ pub(super) enum Logged<'a> {
     Event(EventId, WalEvent),
 }
 
-/// Shows every event of the log that is not in a file of the history.
+/// Shows every event of the log that is not in a file of the history; returns the segments that were met, here or there.
 pub(super) fn visit_log(
     fs: &dyn FileSystem,
     data_dir: &Path,
-    sealed: &BTreeSet<(u8, u64)>,
+    sealed: Segments,
     visitor: &mut dyn FnMut(EventId, WalEvent),
-) -> Result<(), StorageError> {
+) -> Result<Segments, StorageError> {
     visit_log_records(fs, data_dir, sealed, &mut |record| {
         if let Logged::Event(id, event) = record {
             visitor(id, event);
@@ -237,13 +257,14 @@ pub(super) fn visit_log(
 fn visit_log_records(
     fs: &dyn FileSystem,
     data_dir: &Path,
-    sealed: &BTreeSet<(u8, u64)>,
+    sealed: Segments,
     visitor: &mut dyn FnMut(Logged<'_>),
-) -> Result<(), StorageError> {
+) -> Result<Segments, StorageError> {
+    let mut met = sealed;
     let wal_dir = data_dir.join("wal");
     for lane in wal::lanes(fs, &wal_dir)? {
         for sequence in wal::segments(fs, &wal_dir, lane)? {
-            if sealed.contains(&(lane, sequence.0)) {
+            if met.contains(&(lane, sequence.0)) {
                 continue;
             }
             let read = wal::read_segment(fs, &wal_dir, lane, sequence, &mut |at, record| match record {
@@ -257,11 +278,14 @@ fn visit_log_records(
             match read {
                 // It became history meanwhile, or went.
                 Err(StorageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-                read => drop(read?),
+                read => {
+                    read?;
+                    met.insert((lane, sequence.0));
+                }
             }
         }
     }
-    Ok(())
+    Ok(met)
 }
 
 /// What templates are called: in the newest checkpoint, and in the log since.

@@ -75,6 +75,7 @@ mod syncer;
 mod texts;
 mod timer;
 mod unsynced;
+mod whole;
 pub mod window;
 mod writer;
 

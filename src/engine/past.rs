@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::history;
 use super::lane::FLAG_ANOMALY;
+use super::whole::{Segments, whole};
 use crate::event::{EventId, StreamKey, TemplateId, Timestamp};
 use crate::storage::chunk::ChunkReader;
 use crate::storage::chunk::summary::GroupPlace;
@@ -67,7 +68,8 @@ pub(super) fn visit(
             Err(error) => tracing::warn!(%error, "a part of the history is passed over"),
         }
     }
-    history::visit_log(fs, data_dir, &sealed, &mut |id, event| tell(past(id.lane, id.run, id.number, &event)))
+    history::visit_log(fs, data_dir, sealed, &mut |id, event| tell(past(id.lane, id.run, id.number, &event)))?;
+    Ok(())
 }
 
 /// What was seen of some templates within a stretch of time.
@@ -97,6 +99,15 @@ pub(super) fn seen(
     (from, until): (Timestamp, Timestamp),
     is_wanted: &dyn Fn(TemplateId) -> bool,
 ) -> Result<Seen, StorageError> {
+    whole(fs, data_dir, || look(fs, data_dir, (from, until), is_wanted))
+}
+
+fn look(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    (from, until): (Timestamp, Timestamp),
+    is_wanted: &dyn Fn(TemplateId) -> bool,
+) -> Result<(Seen, Segments), StorageError> {
     let mut seen = Seen::default();
     let is_within = |time: Timestamp| from <= time && time <= until;
     let mut damaged = Vec::new();
@@ -112,7 +123,7 @@ pub(super) fn seen(
         Ok(())
     })?;
     damaged.iter().for_each(|error| tracing::warn!(%error, "a file of the history is passed over"));
-    history::visit_log(fs, data_dir, &sealed, &mut |_, event| {
+    let met = history::visit_log(fs, data_dir, sealed, &mut |_, event| {
         if is_within(event.timestamp) {
             seen.reach(event.timestamp, event.timestamp);
             if is_wanted(event.template) {
@@ -120,7 +131,7 @@ pub(super) fn seen(
             }
         }
     })?;
-    Ok(seen)
+    Ok((seen, met))
 }
 
 /// Microseconds between a time and the nearest event of a group.
