@@ -305,7 +305,14 @@ impl Lane {
     }
 
     /// What a rate or numeric reason rests on, in the line's own units; the stronger one.
+    #[inline]
     fn measure(&self, message: &[u8], scored: &Scored) -> Option<Measure> {
+        // Of most events there is nothing to tell.
+        if scored.excess.is_none() && scored.outlier.is_none() { None } else { self.measured(message, scored) }
+    }
+
+    #[cold]
+    fn measured(&self, message: &[u8], scored: &Scored) -> Option<Measure> {
         let amount = || {
             let outlier = scored.outlier?;
             let text = self.matcher.skeleton().variables(message).nth(outlier.place)?;
