@@ -1,10 +1,10 @@
 //! Vectors from words alone: no model, no files.
 //!
 //! Each word, each pair of words that follow each other, and the parts of each word (three letters of ASCII words, two of others, its ends among them) are
-//! hashed to a dimension and a sign (Weinberger et al., "Feature Hashing", ICML 2009); a word to [`SPREAD`] of them, so that two words of short texts
+//! hashed to a dimension and a sign (Weinberger et al., "Feature Hashing", ICML 2009); a word to `SPREAD` of them, so that two words of short texts
 //! that meet in one do not look alike. A word weighs what
-//! [`frequency`](super::frequency) says; its parts together weigh [`PARTS`] of it, so that `timeout` and `timeouts` are near; a pair
-//! [`PAIR`] of both. What has the same words is the same; what has other words for the same thing is not seen to be: that takes a model.
+//! [`frequency`](super::frequency) says; its parts together weigh `PARTS` of it, so that `timeout` and `timeouts` are near; a pair
+//! `PAIR` of both. What has the same words is the same; what has other words for the same thing is not seen to be: that takes a model.
 
 use super::frequency::{Frequencies, hash_of, mix};
 use super::words::{self, MOST_LETTERS};

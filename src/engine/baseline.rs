@@ -9,7 +9,7 @@
 //! | `templates` | see [`TemplateStore::portable`] |
 //! | `counts` | count `u32`, then of each template, by id: id `u64`, count `u64`, first and last seen `i64` |
 //! | `model` | one lane's [`Model::checkpoint`](crate::detect::Model::checkpoint), by the slots of `templates` |
-//! | `feedback` | what users said of templates, see [`feedback`](super::feedback); only when there is any |
+//! | `feedback` | what users said of templates, see [`feedback`]; only when there is any |
 //!
 //! # What is kept, what is not
 //! Templates with ids and aliases, events by template, what the detectors learned ([`joining`](crate::detect::joining)), the calibrations, the hours
@@ -463,7 +463,7 @@ impl Baseline {
         Ok(Self { manifest, store, counts, model, feedback })
     }
 
-    /// Reads a file, or what a URL names ([`source`](super::source)).
+    /// Reads a file, or what a URL names (`source`).
     ///
     /// # Errors
     /// As [`Self::from_bytes`], when it cannot be read, and when this build does not read such a URL.
