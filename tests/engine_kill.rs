@@ -36,8 +36,10 @@ impl std::fmt::Debug for Recorder {
 
 impl Recorder {
     fn record<T>(&self, done: io::Result<T>) -> io::Result<T> {
-        let moment = Moment { killed: self.fs.live_copy(), powerless: self.fs.durable_copy() };
-        self.moments.lock().unwrap().push(moment);
+        // Copied under the lock: the log's threads change files, too, and no copy may be older than one kept before it.
+        let mut moments = self.moments.lock().unwrap();
+        moments.push(Moment { killed: self.fs.live_copy(), powerless: self.fs.durable_copy() });
+        drop(moments);
         done
     }
 }
