@@ -88,6 +88,13 @@ pub struct Synthetic {
     pub template_text: Arc<str>,
 }
 
+/// What is told of an event besides what the detectors made of it.
+struct Told {
+    measure: Option<Measure>,
+    ruling: Option<Ruling>,
+    sample_ratio: Option<f64>,
+}
+
 /// Scores the events of one thread. Dropping it gives its knowledge back to the engine.
 #[derive(Debug)]
 pub struct Lane {
@@ -227,7 +234,8 @@ impl Lane {
         }
         let measure = self.measure(observation.message, &scored);
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
-        let verdict = Verdict { measure, ruling, sample_ratio, ..self.verdict(&scored, found.id, event_id) };
+        let told = Told { measure, ruling, sample_ratio };
+        let verdict = self.verdict(&scored, told, found.id, event_id);
         // Nothing is done with most verdicts after they were made: they are made where they are returned.
         if scored.is_anomaly { self.reported(observation, verdict, &scored) } else { verdict }
     }
@@ -349,7 +357,9 @@ impl Lane {
             Measure::Gap { observed_secs: f64::from(silent.elapsed), expected_secs: f64::from(silent.longest) };
         self.unfolded.incidents += 1;
         if self.synthetic.len() < MOST_SYNTHETIC {
-            let verdict = Verdict { measure: Some(measure), ..self.verdict(&scored, template, event_id) };
+            let sample_ratio = self.sampler.as_ref().map(|_| 1.0);
+            let told = Told { measure: Some(measure), ruling: None, sample_ratio };
+            let verdict = self.verdict(&scored, told, template, event_id);
             let stream = silent.stream.unwrap_or_default();
             if let Some(sampler) = &mut self.sampler {
                 sampler.alert(stream, now);
@@ -396,7 +406,9 @@ impl Lane {
         }
     }
 
-    fn verdict(&self, scored: &Scored, template: TemplateId, event_id: EventId) -> Verdict {
+    #[inline]
+    fn verdict(&self, scored: &Scored, told: Told, template: TemplateId, event_id: EventId) -> Verdict {
+        let Told { measure, ruling, sample_ratio } = told;
         let state = if self.inner.core.is_degraded() { State::Degraded } else { scored.state };
         Verdict {
             // Adding zero takes the sign from the minus zero of p = 1.
@@ -407,9 +419,9 @@ impl Lane {
             state,
             evidence: scored.evidence,
             reasons: scored.reasons,
-            measure: None,
-            ruling: None,
-            sample_ratio: self.sampler.as_ref().map(|_| 1.0),
+            measure,
+            ruling,
+            sample_ratio,
             template,
             event_id,
         }
@@ -750,8 +762,6 @@ fn unit_after(message: &[u8], number: &[u8]) -> &'static str {
     rest.and_then(Unit::next_word).map_or("", |unit| unit.name)
 }
 
-/// Puts what the user said over what the score says.
-#[cold]
 /// Adds a reason as the weakest one; where there is no room it takes the weakest one's place.
 fn add_reason(reasons: &mut [Option<Reason>; REASONS], reason: Reason) {
     if !reasons.contains(&Some(reason)) {
@@ -760,6 +770,8 @@ fn add_reason(reasons: &mut [Option<Reason>; REASONS], reason: Reason) {
     }
 }
 
+/// Puts what the user said over what the score says.
+#[cold]
 fn overrule(scored: &mut Scored, ruling: Ruling) {
     scored.suppressed = false;
     scored.is_anomaly = ruling.is_always();

@@ -1,7 +1,7 @@
 //! What past incidents were like: for each alert the nearest of those before it.
 //!
 //! Of each template that alerted the last incident is remembered, or the last one that has a [note](super::notes), with the template's vector. An alert asks, and
-//! is remembered, in the lane that raised it, under a lock: some tens of microseconds for one event in a thousand, and nothing for the rest. Order of
+//! is remembered, in the lane that raised it, under a lock: some microseconds for one event in a thousand, some tens when its template never alerted before, and nothing for the rest. Order of
 //! events alone decides what is found, so that a single lane stays reproducible.
 //!
 //! Incidents are kept in checkpoints (section `recall`, a JSON list of [`Remembered`]), and a replay of the log remembers those it meets. Vectors are kept
@@ -11,13 +11,14 @@
 //! Limits: [`MOST`] templates, of which the one that alerted longest ago goes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::notes::Note;
 use crate::embed::{Embedder, HashingEmbedder};
 use crate::event::{EventId, TemplateId, Timestamp};
-use crate::index::VectorIndex;
+use crate::index::{Hit, VectorIndex};
 use crate::storage::journal::time_text;
 use crate::template::StoredTemplate;
 
@@ -86,13 +87,18 @@ pub(super) struct Recall {
     index: VectorIndex,
     past: HashMap<u64, Remembered>,
     noted: HashMap<u64, Note>,
+    /// The text each vector is of.
+    texts: HashMap<u64, String>,
+    /// What was found last for a template of such a text; empty once any vector is another.
+    found: HashMap<u64, (String, Arc<[Hit]>)>,
 }
 
 impl Default for Recall {
     fn default() -> Self {
         let embedder = HashingEmbedder::default();
         let index = VectorIndex::new(embedder.dimensions());
-        Self { embedder, index, past: HashMap::new(), noted: HashMap::new() }
+        let (past, noted, texts, found) = Default::default();
+        Self { embedder, index, past, noted, texts, found }
     }
 }
 
@@ -118,11 +124,18 @@ impl Recall {
 
     /// Bytes held, about.
     pub(super) fn memory_bytes(&self) -> usize {
-        let texts: usize = self.past.values().map(|past| past.template.len() + size_of::<Remembered>() + 80).sum();
-        self.index.memory_bytes() + texts
+        let past: usize = self.past.values().map(|past| past.template.len() + size_of::<Remembered>() + 80).sum();
+        let texts: usize = self.texts.values().map(|text| text.len() + size_of::<String>() + 16).sum();
+        let of = |(text, hits): &(String, Arc<[Hit]>)| text.len() + size_of_val(&**hits) + size_of::<String>() + 40;
+        self.index.memory_bytes() + past + texts + self.found.values().map(of).sum::<usize>()
     }
 
     fn enter(&mut self, template: u64, text: &str) {
+        if self.texts.get(&template).is_some_and(|known| known == text) {
+            return;
+        }
+        self.found.clear();
+        self.texts.insert(template, text.to_owned());
         let vector = self.embedder.vector(text);
         // Of its own length and finite, as every embedder's are.
         if let Ok(vector) = vector
@@ -130,6 +143,12 @@ impl Recall {
         {
             tracing::error!(%error, "a template's vector is not kept");
         }
+    }
+
+    fn leave(&mut self, template: u64) {
+        self.found.clear();
+        self.texts.remove(&template);
+        self.index.remove(template);
     }
 
     /// Takes an incident in, in place of the last one of its template; one that is older than that is passed over.
@@ -151,7 +170,7 @@ impl Recall {
         let Some(template) = oldest.map(|(template, _)| *template) else { return };
         self.past.remove(&template);
         if !self.noted.contains_key(&template) {
-            self.index.remove(template);
+            self.leave(template);
         }
     }
 
@@ -159,7 +178,7 @@ impl Recall {
     pub(super) fn set_notes(&mut self, notes: Vec<Note>) {
         for template in std::mem::take(&mut self.noted).into_keys() {
             if !self.past.contains_key(&template) {
-                self.index.remove(template);
+                self.leave(template);
             }
         }
         for note in notes {
@@ -170,13 +189,12 @@ impl Recall {
     }
 
     /// Past incidents like an event of this template, noted ones first, then the nearest.
-    pub(super) fn similar(&self, template: TemplateId, text: &str) -> Vec<SimilarIncident> {
-        let Ok(query) = self.embedder.vector(text) else { return Vec::new() };
-        let found = self.index.search(&query, MOST_SIMILAR * 4).unwrap_or_default();
+    pub(super) fn similar(&mut self, template: TemplateId, text: &str) -> Vec<SimilarIncident> {
+        let found = self.nearest(template, text);
         let distance =
             |id: u64, similarity: f32| if id == template.0 { 0.0 } else { (1.0 - similarity).clamp(0.0, 2.0) };
         let mut near: Vec<SimilarIncident> = found
-            .into_iter()
+            .iter()
             .filter(|hit| 1.0 - hit.similarity <= FARTHEST)
             .filter_map(|hit| self.told(hit.id, distance(hit.id, hit.similarity)))
             .collect();
@@ -187,6 +205,20 @@ impl Recall {
         near.sort_by(|a, b| a.note.is_none().cmp(&b.note.is_none()).then(a.distance.total_cmp(&b.distance)));
         near.truncate(MOST_SIMILAR);
         near
+    }
+
+    /// The nearest vectors to that of a template's text. Most alerts are of a template that alerted before, as did all the others: they are found without a search.
+    fn nearest(&mut self, template: TemplateId, text: &str) -> Arc<[Hit]> {
+        if let Some((_, found)) = self.found.get(&template.0).filter(|(asked, _)| asked == text) {
+            return Arc::clone(found);
+        }
+        let query = self.embedder.vector(text).unwrap_or_default();
+        let found: Arc<[Hit]> = self.index.search(&query, MOST_SIMILAR * 4).unwrap_or_default().into();
+        if self.found.len() >= MOST {
+            self.found.clear();
+        }
+        self.found.insert(template.0, (text.to_owned(), Arc::clone(&found)));
+        found
     }
 
     fn told(&self, template: u64, distance: f32) -> Option<SimilarIncident> {

@@ -25,6 +25,9 @@ const WINDOWS_PART: u64 = 8;
 /// What an open window begins with; it doubles as it needs to.
 const FIRST_EVENTS: usize = 4_096;
 
+/// An open window that was refused room drops so many events before it asks again.
+const RETRY_EVENTS: u64 = 1_024;
+
 /// Bytes of an event in a window.
 const EVENT_BYTES: u64 = size_of::<WindowEvent>() as u64;
 
@@ -154,18 +157,20 @@ pub(super) struct OpenWindow {
     lane: u8,
     events: Vec<WindowEvent>,
     dropped: u64,
+    /// How many may be dropped before there is another try for room.
+    retry_at: u64,
     seals: Every,
 }
 
 impl OpenWindow {
     pub(super) fn new(windows: Arc<Windows>, lane: u8) -> Self {
-        Self { windows, lane, events: Vec::new(), dropped: 0, seals: Every::default() }
+        Self { windows, lane, events: Vec::new(), dropped: 0, retry_at: 0, seals: Every::default() }
     }
 
     /// Takes an event in, or counts it as dropped.
     #[inline]
     pub(super) fn push(&mut self, event: WindowEvent) {
-        if self.events.len() == self.events.capacity() && !self.grow() {
+        if self.events.len() == self.events.capacity() && (self.dropped < self.retry_at || !self.grow()) {
             self.dropped += 1;
             return;
         }
@@ -184,6 +189,8 @@ impl OpenWindow {
             if extra > 0 && !self.windows.open.claim(extra) {
                 self.events.shrink_to(before + more);
             }
+        } else {
+            self.retry_at = self.dropped + RETRY_EVENTS;
         }
         may
     }
@@ -202,6 +209,7 @@ impl OpenWindow {
         let mut events = std::mem::take(&mut self.events);
         self.windows.open.give_back(events.capacity() as u64 * EVENT_BYTES);
         events.shrink_to_fit();
+        self.retry_at = 0;
         let dropped = std::mem::take(&mut self.dropped);
         self.windows.count_dropped(dropped);
         self.windows.publish(SealedWindow { lane: self.lane, sealed_at: now, events, dropped });

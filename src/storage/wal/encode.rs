@@ -61,6 +61,8 @@ pub(crate) const HAS_VALUES: u8 = 1 << 7;
 
 /// Most bytes one event takes.
 const MAX_EVENT_BYTES: usize = 1 + varint::MAX_BYTES + 8 + 8 + 2 + 4 + varint::MAX_BYTES + VALUES;
+/// Events are encoded so many at a time: one after the other they take half the time that they take between looking up and scoring others.
+const MOST_WAITING: usize = 64;
 /// A frame of events is closed once it holds this many bytes.
 const FRAME_BYTES: usize = 32 << 10;
 /// A block is closed once it holds this many bytes.
@@ -87,6 +89,8 @@ struct Slot {
 pub struct WalEncoder {
     header: SegmentHeader,
     seed: u32,
+    /// Events that are not encoded yet, with their slots.
+    waiting: Vec<(u32, WalEvent)>,
     buffer: Vec<u8>,
     /// Start of the open frame of events.
     open: Option<usize>,
@@ -108,6 +112,7 @@ impl WalEncoder {
         Self {
             header,
             seed: header.seed(),
+            waiting: Vec::with_capacity(MOST_WAITING),
             buffer: Vec::new(),
             open: None,
             next: Position { run: header.run, record: 0 },
@@ -137,6 +142,10 @@ impl WalEncoder {
     /// Starts afresh, as needed after frames could not be appended: what follows decodes without them.
     pub fn begin_block(&mut self) {
         self.close_frame();
+        self.reset_block();
+    }
+
+    fn reset_block(&mut self) {
         self.block_bytes = 0;
         self.block_is_new = true;
         self.templates = 0;
@@ -156,17 +165,17 @@ impl WalEncoder {
 
     /// Position of the next record: a checkpoint that holds everything so far keeps it.
     pub const fn position(&self) -> Position {
-        self.next
+        Position { run: self.next.run, record: self.next.record + self.waiting.len() as u64 }
     }
 
     /// Number of the next event in this lane and run.
     pub const fn next_event(&self) -> u64 {
-        self.next_event
+        self.next_event + self.waiting.len() as u64
     }
 
-    /// Bytes waiting for [`Self::take`].
+    /// Bytes waiting for [`Self::take`]; events that are not encoded yet count as one each.
     pub fn pending_bytes(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() + self.waiting.len()
     }
 
     /// All frames since the last time. `spare` becomes the next buffer; hand back one that was appended, and nothing is allocated.
@@ -179,6 +188,7 @@ impl WalEncoder {
     /// Records a template: its text or skeleton, as replay wants it back. Fails, and records nothing, beyond [`MAX_CONTENT_BYTES`].
     pub fn define_template(&mut self, id: TemplateId, text: &[u8], first_seen: Timestamp) -> Result<(), StorageError> {
         check_size("the text of a template", text)?;
+        self.close_frame();
         let start = self.begin_frame(KIND_TEMPLATE);
         self.buffer.extend_from_slice(&id.0.to_le_bytes());
         varint::put_signed(&mut self.buffer, first_seen.0);
@@ -190,6 +200,7 @@ impl WalEncoder {
     /// Records something replay cannot work out again. Fails, and records nothing, beyond [`MAX_CONTENT_BYTES`].
     pub fn decision(&mut self, kind: u8, payload: &[u8]) -> Result<(), StorageError> {
         check_size("a decision", payload)?;
+        self.close_frame();
         let start = self.begin_frame(KIND_DECISION);
         self.buffer.push(kind);
         self.buffer.extend_from_slice(payload);
@@ -200,6 +211,22 @@ impl WalEncoder {
     /// Records an event. `slot` is the caller's small, dense number for the template; it may be given to another template later.
     #[inline]
     pub fn event(&mut self, slot: u32, event: &WalEvent) {
+        self.waiting.push((slot, *event));
+        if self.waiting.len() == MOST_WAITING {
+            self.encode_waiting();
+        }
+    }
+
+    #[inline(never)]
+    fn encode_waiting(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.iter().for_each(|(slot, event)| self.encode(*slot, event));
+        waiting.clear();
+        self.waiting = waiting;
+    }
+
+    #[inline]
+    fn encode(&mut self, slot: u32, event: &WalEvent) {
         if self.open.is_none() {
             self.open_events();
         }
@@ -209,12 +236,11 @@ impl WalEncoder {
         self.next_event += 1;
         self.block_bytes += self.buffer.len() - before;
         if self.open.is_some_and(|start| self.buffer.len() - start >= FRAME_BYTES) {
-            self.close_frame();
+            self.finish_events();
         }
     }
 
     fn begin_frame(&mut self, kind: u8) -> usize {
-        self.close_frame();
         let start = frame::begin(&mut self.buffer, kind);
         varint::put(&mut self.buffer, self.next.record);
         varint::put(&mut self.buffer, self.next_event);
@@ -229,7 +255,7 @@ impl WalEncoder {
     #[cold]
     fn open_events(&mut self) {
         if self.block_bytes >= BLOCK_BYTES {
-            self.begin_block();
+            self.reset_block();
         }
         let start = self.begin_frame(KIND_EVENTS);
         self.buffer.push(if self.block_is_new { BLOCK_STARTS } else { BLOCK_CONTINUES });
@@ -237,7 +263,13 @@ impl WalEncoder {
         self.open = Some(start);
     }
 
+    /// Encodes what waits, and closes the frame it went to.
     fn close_frame(&mut self) {
+        self.encode_waiting();
+        self.finish_events();
+    }
+
+    fn finish_events(&mut self) {
         if let Some(start) = self.open.take() {
             frame::finish(&mut self.buffer, self.seed, start);
         }
@@ -356,27 +388,38 @@ fn statistic_code(xor: u32) -> (u8, Range<usize>) {
     }
 }
 
+/// Without a branch that depends on the values: which bytes change is never foreseeable.
 #[inline]
 fn put_values(out: &mut Vec<u8>, before: &[u8; VALUES], values: &[u8; VALUES]) {
-    let mut differing = u128::from_le_bytes(*before) ^ u128::from_le_bytes(*values);
-    if differing == 0 {
-        out.push(0);
-        return;
+    const CODE: usize = 3;
+    let differing = differing_bytes(before, values);
+    let (code, mut count) = match differing {
+        0..0x80 => (differing, 1),
+        0x80..0x4000 => (differing & 0x7f | 0x80 | differing >> 7 << 8, 2),
+        _ => (differing & 0x7f | 0x80 | (differing >> 7 & 0x7f | 0x80) << 8 | differing >> 14 << 16, CODE),
+    };
+    let mut bytes = [0; CODE + VALUES];
+    bytes.iter_mut().zip(code.to_le_bytes()).take(CODE).for_each(|(byte, code)| *byte = code);
+    for (place, value) in values.iter().enumerate() {
+        // Written whether or not it differs, and written over by the next when it does not.
+        bytes.get_mut(count).into_iter().for_each(|next| *next = *value);
+        count += (differing >> place & 1) as usize;
     }
-    let mut bits = 0u64;
-    let (mut changed, mut count) = ([0; VALUES], 0);
-    // As many rounds as bytes differ, mostly one or two.
-    while differing != 0 {
-        let place = differing.trailing_zeros() as usize / 8;
-        differing &= !(0xff << (place * 8));
-        bits |= 1 << place;
-        if let (Some(next), Some(value)) = (changed.get_mut(count), values.get(place)) {
-            *next = *value;
-            count += 1;
-        }
-    }
-    varint::put(out, bits);
-    put_first(out, changed, count);
+    put_first(out, bytes, count);
+}
+
+/// A bit for each byte that differs, the first the lowest.
+#[inline]
+fn differing_bytes(before: &[u8; VALUES], values: &[u8; VALUES]) -> u32 {
+    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    // Of a number whose bytes are 0 or 1, the product's upper byte has a bit for each.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let xor = u128::from_le_bytes(*before) ^ u128::from_le_bytes(*values);
+    let of = |half: u64| {
+        let is_not_zero = ((half & LOW_BITS).wrapping_add(LOW_BITS) | half) >> 7 & (LOW_BITS / 0x7f);
+        (is_not_zero.wrapping_mul(GATHER) >> 56) as u32
+    };
+    of(xor as u64) | of((xor >> 64) as u64) << 8
 }
 
 /// Numbers of templates whose varint takes two bytes at the most.
@@ -399,4 +442,34 @@ fn put_first<const N: usize>(out: &mut Vec<u8>, bytes: [u8; N], count: usize) {
     let length = out.len() + count;
     out.extend_from_slice(&bytes);
     out.truncate(length);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bytes_that_differ_are_told_one_by_one_and_in_any_combination() {
+        let before: [u8; VALUES] = std::array::from_fn(|place| (place * 37) as u8);
+        for bits in 0..=u16::MAX {
+            for by in [1, 0x80, 0xff] {
+                let values = std::array::from_fn(|place| before[place] ^ if bits >> place & 1 == 1 { by } else { 0 });
+                assert_eq!(differing_bytes(&before, &values), u32::from(bits));
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_a_varint_of_what_differs_and_those_bytes() {
+        let before = [7; VALUES];
+        for bits in 0..=u16::MAX {
+            let values: [u8; VALUES] =
+                std::array::from_fn(|place| if bits >> place & 1 == 1 { 100 + place as u8 } else { 7 });
+            let (mut wanted, mut put) = (vec![0xee], vec![0xee]);
+            varint::put(&mut wanted, u64::from(bits));
+            wanted.extend(values.iter().filter(|value| **value != 7));
+            put_values(&mut put, &before, &values);
+            assert_eq!(put, wanted);
+        }
+    }
 }
