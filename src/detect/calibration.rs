@@ -33,13 +33,13 @@ pub struct TailShape {
 
 impl TailShape {
     /// For the combined statistic.
-    pub const COMBINED: Self = Self { events: 10.0, least_excess: 0.8, refresh_events: 256 };
+    pub const COMBINED: Self = Self { events: 10.0, least_excess: 0.8, refresh_events: 512 };
 
     /// For the same of all events: a bound may be a little late.
-    pub const SHARES: Self = Self { refresh_events: 1_024, ..Self::COMBINED };
+    pub const SHARES: Self = Self { refresh_events: 4_096, ..Self::COMBINED };
 
     /// For one detector: its evidence is in nats already, and nats have a mean excess of one.
-    pub const DETECTOR: Self = Self { events: 20.0, least_excess: 1.0, refresh_events: 1_024 };
+    pub const DETECTOR: Self = Self { events: 20.0, least_excess: 1.0, refresh_events: 4_096 };
 }
 
 const RESCALE_AT: f64 = 1e60;
