@@ -10,7 +10,6 @@
 //! | `lane-<hex>` | position (12 bytes), next segment `u64`, then [`Model::checkpoint`](crate::detect::Model::checkpoint) |
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use super::counts;
@@ -46,10 +45,12 @@ pub(super) enum SectionError {
     Recall(serde_json::Error),
 }
 
-/// A checkpoint to be written: named sections, and the positions it covers.
+/// A checkpoint to be written: sections, and the positions it covers.
 #[derive(Debug)]
 pub(super) struct Sections {
-    pub(super) named: Vec<(String, Vec<u8>)>,
+    named: Vec<(String, Vec<u8>)>,
+    /// Most of the bytes, and not bytes yet: who composes a checkpoint is a lane, and its events wait.
+    lanes: Vec<Arc<LaneState>>,
     pub(super) positions: Vec<(u8, Position)>,
     /// Of two of one run, the higher one is the newer.
     pub(super) order: u64,
@@ -90,16 +91,20 @@ pub(super) fn compose(core: &Core) -> Sections {
     if let Some(recall) = core.recall().to_bytes() {
         named.push((recall::SECTION.to_owned(), recall));
     }
-    let mut model_bytes = 0;
-    for lane in &lanes {
-        let bytes = lane_bytes(lane);
-        model_bytes += bytes.len() as u64;
-        named.push((format!("{LANE}{:02x}", lane.number), bytes));
-    }
-    // Each lane holds its model, and the picture what it published.
-    core.gauges.lane_bytes.store(model_bytes * 2, Ordering::Relaxed);
     let positions = lanes.iter().map(|lane| (lane.number, lane.position)).collect();
-    Sections { named, positions, order, _ticket: Arc::clone(&core.composed) }
+    Sections { named, lanes, positions, order, _ticket: Arc::clone(&core.composed) }
+}
+
+impl Sections {
+    /// Those that were bytes from the start.
+    pub(super) fn named(&self) -> &[(String, Vec<u8>)] {
+        &self.named
+    }
+
+    /// Those of lanes, made now.
+    pub(super) fn of_lanes(&self) -> Vec<(String, Vec<u8>)> {
+        self.lanes.iter().map(|lane| (format!("{LANE}{:02x}", lane.number), lane_bytes(lane))).collect()
+    }
 }
 
 fn lane_bytes(lane: &LaneState) -> Vec<u8> {

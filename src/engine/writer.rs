@@ -577,8 +577,12 @@ impl Worker {
         if sections.order <= self.written {
             return;
         }
-        let named: Vec<(&str, &[u8])> =
-            sections.named.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        let lanes = sections.of_lanes();
+        // Each lane holds its model, and the picture what it published.
+        let model_bytes: usize = lanes.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.core.gauges.lane_bytes.store(model_bytes as u64 * 2, Ordering::Relaxed);
+        let all = sections.named().iter().chain(&lanes);
+        let named: Vec<(&str, &[u8])> = all.map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
         let now = self.core.environment.clock.now();
         match checkpoint::write(&*self.fs, &self.dir.join("state"), self.next_checkpoint, now, &named) {
             Ok(_) => self.checkpointed(sections),
