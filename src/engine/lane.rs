@@ -750,8 +750,6 @@ fn unit_after(message: &[u8], number: &[u8]) -> &'static str {
     rest.and_then(Unit::next_word).map_or("", |unit| unit.name)
 }
 
-/// Puts what the user said over what the score says.
-#[cold]
 /// Adds a reason as the weakest one; where there is no room it takes the weakest one's place.
 fn add_reason(reasons: &mut [Option<Reason>; REASONS], reason: Reason) {
     if !reasons.contains(&Some(reason)) {
@@ -760,6 +758,8 @@ fn add_reason(reasons: &mut [Option<Reason>; REASONS], reason: Reason) {
     }
 }
 
+/// Puts what the user said over what the score says.
+#[cold]
 fn overrule(scored: &mut Scored, ruling: Ruling) {
     scored.suppressed = false;
     scored.is_anomaly = ruling.is_always();
