@@ -59,7 +59,19 @@ fn start(store: &Arc<dyn ObjectStore>, fs: &MemFs, options: Options) -> Journal 
 fn read_all(store: &dyn ObjectStore, fs: &MemFs, journal: Option<&Journal>) -> Found {
     let fs: Arc<dyn FileSystem> = Arc::new(fs.clone());
     let pending = journal.map(Journal::pending).unwrap_or_default();
-    journal::read(store, (&fs, Path::new("/spool")), ("h1", &pending), &Reading::default()).unwrap()
+    let spool = (&fs, Path::new("/spool"));
+    let found = journal::read(store, spool, ("h1", &pending), &Reading::default()).unwrap();
+    if pending.is_empty() {
+        // Who only looks whether all of it reads finds the same.
+        let checked = journal::check(store, spool).unwrap();
+        assert_eq!(checked.incidents, found.incidents.len() as u64);
+        assert_eq!(
+            (checked.damaged_lines, checked.damaged_objects),
+            (found.damaged_lines, found.damaged_objects.len() as u64)
+        );
+        assert!(checked.told.iter().all(|told| found.damaged_objects.contains(told)));
+    }
+    found
 }
 
 fn ids(found: &Found) -> Vec<String> {

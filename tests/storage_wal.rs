@@ -9,7 +9,7 @@ use oddline::storage::error::StorageError;
 use oddline::storage::mem_fs::{Faults, MemFs};
 use oddline::storage::wal::{
     LaneWal, Position, Record, RecoveryReport, SegmentHeader, SegmentSequence, VALUES, WalEncoder, WalEvent, lanes,
-    read_segment, recover_lane,
+    read_segment, recover_lane, recover_lane_ahead, recover_templates,
 };
 use oddline::storage::{FileSystem, frame};
 use proptest::prelude::*;
@@ -66,7 +66,33 @@ fn keep(record: Record<'_>) -> Kept {
 
 type Recovered = (Vec<(Position, u64, Kept)>, RecoveryReport);
 
+/// The records, read in each way there is: all of them hand out the same and leave the same files.
 fn recover_from(fs: &MemFs, from: Position) -> Result<Recovered, StorageError> {
+    let (same, texts) = (fs.live_copy(), fs.live_copy());
+    let recovered = recover_alone(fs, from)?;
+    let mut records = Vec::new();
+    let report = recover_lane_ahead(&same, wal_dir(), LANE, from, &mut |at, record| {
+        records.push((at.position, at.event_number, keep(record)));
+    })?;
+    assert_eq!((&records, &report), (&recovered.0, &recovered.1));
+    let mut found = Vec::new();
+    let torn = recover_templates(&texts, wal_dir(), LANE, from, &mut |text| found.push(text.to_vec()))?;
+    let templates = recovered.0.iter().filter_map(|(_, _, record)| match record {
+        Kept::Template(_, _, text) => Some(text),
+        _ => None,
+    });
+    assert_eq!(found.iter().collect::<Vec<_>>(), templates.collect::<Vec<_>>());
+    assert_eq!(torn, report.torn_tails);
+    assert_eq!((files(&same), files(&texts)), (files(fs), files(fs)));
+    Ok(recovered)
+}
+
+/// Every segment with its bytes.
+fn files(fs: &MemFs) -> Vec<(u64, Vec<u8>)> {
+    (0..8).filter_map(|sequence| fs.read(&path_of(sequence)).ok().map(|bytes| (sequence, bytes))).collect()
+}
+
+fn recover_alone(fs: &MemFs, from: Position) -> Result<Recovered, StorageError> {
     let mut records = Vec::new();
     let report = recover_lane(fs, wal_dir(), LANE, from, &mut |at, record| {
         assert_eq!(at.lane, LANE);

@@ -12,7 +12,6 @@ use oddline::engine::baseline::{self, Manifest};
 use oddline::engine::incidents;
 use oddline::engine::repair::{self, DamagedFile};
 use oddline::engine::{Engine, EngineError, Environment, RecoveryReport};
-use oddline::storage::journal::Reading;
 use oddline::storage::{FileSystem, RealFs, StorageError, chunk_dir};
 use serde::Serialize;
 use serde_json::Value;
@@ -135,12 +134,12 @@ fn baseline(config: &Config) -> Option<Check> {
 /// Reads every object of the journal.
 fn journal(config: &Config) -> Result<String, String> {
     let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
-    let found = incidents::read(config, &fs, &Reading::default()).map_err(|error| error.to_string())?;
-    if found.damaged_lines == 0 && found.damaged_objects.is_empty() {
-        return Ok(format!("{} incidents", found.incidents.len()));
+    let found = incidents::verify(config, &fs).map_err(|error| error.to_string())?;
+    if found.is_whole() {
+        return Ok(format!("{} incidents", found.incidents));
     }
-    let objects = found.damaged_objects.join("; ");
-    Err(format!("{} incidents; {} damaged places; {objects}", found.incidents.len(), found.damaged_lines))
+    let (lines, objects, told) = (found.damaged_lines, found.damaged_objects, found.told.join("; "));
+    Err(format!("{} incidents; {lines} damaged lines, {objects} damaged objects: {told}", found.incidents))
 }
 
 /// The nearest directory above that exists must take new entries.

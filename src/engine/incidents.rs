@@ -223,6 +223,16 @@ pub fn read(config: &Config, fs: &Arc<dyn FileSystem>, reading: &Reading) -> Res
     Ok(journal::read(&*store, (fs, &dir.join(journal::SPOOL_DIR)), ("", &[]), reading)?)
 }
 
+/// Opens every object of the journal of `config.data_dir`, one at a time.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn verify(config: &Config, fs: &Arc<dyn FileSystem>) -> Result<journal::Checked, JournalError> {
+    let dir = config.data_dir.as_deref().ok_or(JournalError::NoDataDir)?;
+    let store = store(config, fs)?;
+    Ok(journal::check(&*store, (fs, &dir.join(journal::SPOOL_DIR)))?)
+}
+
 /// Compacts the journal of `config.data_dir`.
 ///
 /// # Errors

@@ -515,12 +515,8 @@ impl<'a> Recovery<'a> {
     fn learn_templates(&mut self, fs: &dyn FileSystem, wal_dir: &Path, lane: u8) -> Result<(), EngineError> {
         let from = self.states.get(&lane).map(|state| state.position).unwrap_or_default();
         let store = &mut self.store;
-        let report = wal::recover_lane(fs, wal_dir, lane, from, &mut |_, record| {
-            if let Record::Template { text, .. } = record {
-                store.learn_text(text);
-            }
-        })?;
-        self.torn_tails.insert(lane, report.torn_tails);
+        let torn_tails = wal::recover_templates(fs, wal_dir, lane, from, &mut |text| _ = store.learn_text(text))?;
+        self.torn_tails.insert(lane, torn_tails);
         Ok(())
     }
 
@@ -533,7 +529,7 @@ impl<'a> Recovery<'a> {
         let recall = &mut self.recall;
         // Lanes replayed before may have moved templates.
         learned.sync(store);
-        let mut report = wal::recover_lane(fs, wal_dir, lane, state.position, &mut |at, record| match record {
+        let mut report = wal::recover_lane_ahead(fs, wal_dir, lane, state.position, &mut |at, record| match record {
             Record::Template { text, .. } => {
                 let found = store.learn_text(text);
                 learned.sync(store);

@@ -76,11 +76,23 @@ impl StoreImage {
             merged: from.u64()?,
             evicted: from.u64()?,
         };
-        image.check(capacity).map_err(|expected| ImageError { offset: from.at, expected })?;
+        image.check().map_err(|expected| ImageError { offset: from.at, expected })?;
         Ok(image)
     }
 
-    fn check(&self, capacity: usize) -> Result<(), &'static str> {
+    /// Slots named: one more than the highest.
+    pub(super) fn slots(&self) -> usize {
+        let named = self.entries.iter().map(|entry| entry.slot).chain(self.free.iter().copied());
+        named.map(|slot| slot.index() + 1).max().unwrap_or(0)
+    }
+
+    /// Ids that lead to a template.
+    pub(super) fn ids(&self) -> usize {
+        self.entries.iter().map(|entry| 1 + entry.aliases.len()).sum()
+    }
+
+    fn check(&self) -> Result<(), &'static str> {
+        let capacity = self.slots();
         let mut in_use = vec![false; capacity];
         let mut take = |slot: Slot| in_use.get_mut(slot.index()).is_some_and(|used| !std::mem::replace(used, true));
         if !self.entries.iter().map(|entry| entry.slot).chain(self.free.iter().copied()).all(&mut take) {

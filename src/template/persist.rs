@@ -51,10 +51,16 @@ impl TemplateStore {
     pub fn restore(options: TemplateOptions, bytes: &[u8]) -> Result<Self, ImageError> {
         let cap = options.max_templates.max(1);
         let image = StoreImage::read(bytes, cap.max(MOST_SLOTS))?;
+        let slots = image.slots().max(cap);
+        Ok(Self::of_image(options, image, slots))
+    }
+
+    /// With so many slots, which `image` does not go beyond.
+    pub(super) fn of_image(options: TemplateOptions, image: StoreImage, slots: usize) -> Self {
+        let cap = options.max_templates.max(1);
         let named: HashSet<Slot> =
             image.entries.iter().map(|entry| entry.slot).chain(image.free.iter().copied()).collect();
-        let slots = named.iter().map(|slot| slot.index() + 1).max().unwrap_or(0);
-        let mut store = Self::with_slots(options, slots.max(cap));
+        let mut store = Self::with_slots(options, slots);
         // Slots that the other cap had no use for come last.
         store.free.retain(|slot| !named.contains(slot));
         store.free.extend(&image.free);
@@ -66,7 +72,7 @@ impl TemplateStore {
         store.queue.restore(image.small, image.main);
         store.shrink(cap);
         store.publish_tree();
-        Ok(store)
+        store
     }
 
     /// Lets slots go unused until no more than `cap` are left, those of templates last.

@@ -286,14 +286,20 @@ impl TemplateStore {
         StoreImage { entries, small: small.collect(), main: main.collect(), ..StoreImage::default() }.write(out);
     }
 
-    /// A store as [`Self::portable`] wrote it, every template of it whatever the cap is.
+    /// A store as [`Self::portable`] wrote it, every template of it whatever the cap is. It takes no more memory than the bytes account for: slots
+    /// are those of the templates there were before some merged, whose ids are kept.
     ///
     /// # Errors
     /// As [`Self::restore`].
     pub fn of_portable(options: TemplateOptions, bytes: &[u8]) -> Result<Self, ImageError> {
+        let image = StoreImage::read(bytes, super::persist::MOST_SLOTS)?;
+        let slots = image.slots();
+        if slots > image.ids() {
+            return Err(ImageError { offset: 0, expected: "no slot beyond the number of ids" });
+        }
         let max_templates = options.max_templates.max(super::persist::MOST_SLOTS);
         let options = TemplateOptions { max_templates, max_bytes: usize::MAX, ..options };
-        Self::restore(options, bytes)
+        Ok(Self::of_image(options, image, slots))
     }
 }
 
@@ -438,6 +444,26 @@ mod tests {
             template.aliases.iter().chain([&template.id]).for_each(|id| assert!(ids.insert(*id), "{id} twice"));
         }
         assert_eq!(again.len(), 5);
+    }
+
+    #[test]
+    fn a_portable_store_takes_the_room_of_its_templates_and_no_more_than_its_bytes_account_for() {
+        let (one, _) = unified(&[&logins(&NAMES[..4]), &logins(&NAMES[4..]), &store(&["quite another line"])]);
+        let mut bytes = Vec::new();
+        one.portable(&mut bytes);
+        let again = TemplateStore::of_portable(TemplateOptions::default(), &bytes).unwrap();
+        assert_eq!(again.len(), 2);
+        assert!(again.slots() <= 9, "eight lines merged, and another one: {} slots", again.slots());
+        let entry = |slot| EntryImage {
+            slot: Slot(slot),
+            ..image(Slot(0), b"a line".to_vec(), false, &[], &mut BTreeSet::new())
+        };
+        for (slot, is_read) in [(0, true), (1, false), (999_999, false), (u32::MAX, false)] {
+            let mut hostile = Vec::new();
+            StoreImage { entries: vec![entry(slot)], main: vec![Slot(slot)], ..StoreImage::default() }
+                .write(&mut hostile);
+            assert_eq!(TemplateStore::of_portable(TemplateOptions::default(), &hostile).is_ok(), is_read, "{slot}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! | an object's bytes: lines of JSON, or Parquet (feature `parquet`) | `ndjson`, `parquet`, `format` |
 //! | gathering, writing, catching up | `log`, `spool` |
 //! | reading, duplicates removed | `read` |
+//! | whether everything reads | `check` |
 //! | many small objects into few, and old ones out | `compact`, `expire` |
 //!
 //! # Order and guarantees
@@ -31,6 +32,7 @@
 //!   removes duplicates by host and event id.
 //! - A damaged line costs that line, a damaged Parquet object itself. Neither is deleted by a compaction.
 
+mod check;
 mod compact;
 mod expire;
 mod format;
@@ -46,6 +48,7 @@ mod remote;
 mod spool;
 mod store;
 
+pub use check::{Checked, check};
 pub use compact::{CompactError, CompactReport, compact};
 pub use expire::expire;
 pub use format::{Format, FormatError, decode, encode};

@@ -28,7 +28,7 @@ use crate::storage::fs::FileSystem;
 const MOST_HELD_BYTES: usize = 64 << 20;
 
 /// A compaction deletes what was just listed; then everything is listed anew, this often.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 const HOUR_MICROS: i64 = 3_600_000_000;
 
@@ -169,24 +169,35 @@ enum Place {
 
 /// An object that may hold what is wanted.
 #[derive(Debug)]
-struct Object {
-    key: String,
-    host: String,
+pub(super) struct Object {
+    pub(super) key: String,
+    pub(super) host: String,
     place: Place,
 }
 
+impl Object {
+    /// In the store, and not in the spool in front of it.
+    pub(super) fn is_stored(&self) -> bool {
+        self.place == Place::Store
+    }
+}
+
 /// By date and hour.
-type Hours = BTreeMap<(String, String), Vec<Object>>;
+pub(super) type Hours = BTreeMap<(String, String), Vec<Object>>;
 
 /// Where objects are.
-struct From<'a> {
+pub(super) struct From<'a> {
     store: &'a dyn ObjectStore,
     spool: Spool,
 }
 
-impl From<'_> {
+impl<'a> From<'a> {
+    pub(super) fn new(store: &'a dyn ObjectStore, spool: (&Arc<dyn FileSystem>, &Path)) -> Self {
+        Self { store, spool: Spool::new(Arc::clone(spool.0), spool.1.to_owned(), 0) }
+    }
+
     /// The spool is listed first: what leaves it meanwhile is in the store by then.
-    fn hours(&mut self, reading: &Reading) -> Result<Hours, StorageError> {
+    pub(super) fn hours(&mut self, reading: &Reading) -> Result<Hours, StorageError> {
         let spooled = self.spool.keys()?.into_iter().map(|key| (key, Place::Spool));
         let stored = self.store.list("")?.into_iter().map(|object| (object.key, Place::Store));
         let mut hours = Hours::new();
@@ -200,7 +211,7 @@ impl From<'_> {
         Ok(hours)
     }
 
-    fn bytes(&self, object: &Object) -> Result<Vec<u8>, StorageError> {
+    pub(super) fn bytes(&self, object: &Object) -> Result<Vec<u8>, StorageError> {
         match object.place {
             Place::Store => self.store.get(&object.key),
             Place::Spool => self.spool.get(&object.key),
@@ -221,7 +232,7 @@ impl From<'_> {
     }
 }
 
-fn is_gone(error: &StorageError) -> bool {
+pub(super) fn is_gone(error: &StorageError) -> bool {
     matches!(error, StorageError::Io { source, .. } if source.kind() == ErrorKind::NotFound)
 }
 
@@ -237,7 +248,7 @@ pub fn read(
 ) -> Result<Found, StorageError> {
     let mut attempt = 1;
     loop {
-        let mut from = From { store, spool: Spool::new(Arc::clone(spool.0), spool.1.to_owned(), 0) };
+        let mut from = From::new(store, spool);
         let is_full = reading.limit == Some(0);
         let mut gathered = Gathered { is_full, ..Gathered::default() };
         let host = host_part(pending.0);

@@ -2,7 +2,7 @@
 //!
 //! One log a lane, cut into segments `wal/<lane:02x>/<sequence:016x>.wal`: a header ([`segment`]), then frames
 //! ([`frame`](super::frame)) whose payloads [`encode`] describes. [`encode`] and [`decode`] are pure; [`writer`] and
-//! [`recover`] do the I/O.
+//! [`recover`] do the I/O, [`ahead`] on a thread of its own.
 //!
 //! **Order.** Records of a lane are numbered within a run ([`Position`]). A checkpoint keeps the position up to which it holds everything;
 //! recovery hands out what comes after. A number seen twice is dropped, a number missing is counted as lost.
@@ -14,6 +14,7 @@
 //!
 //! **Durability.** What [`writer::LaneWal::sync`] returned for survives power loss; what was appended survives the process.
 
+pub mod ahead;
 pub mod decode;
 pub mod encode;
 pub mod group;
@@ -21,10 +22,12 @@ pub mod recover;
 pub mod segment;
 pub mod writer;
 
+pub use ahead::recover_lane_ahead;
 pub use encode::WalEncoder;
 pub use group::GroupLog;
 pub use recover::{
-    RecordAt, RecoveryReport, TornTail, lanes, read_segment, recover_lane, remove_segment, segment_begun, segments,
+    RecordAt, RecoveryReport, TornTail, lanes, read_segment, recover_lane, recover_templates, remove_segment,
+    segment_begun, segments,
 };
 pub use segment::{SegmentHeader, SegmentSequence};
 pub use writer::LaneWal;

@@ -37,6 +37,14 @@ pub struct RecordAt {
     pub event_number: u64,
 }
 
+impl RecordAt {
+    /// Where the event stands that comes so many events after this one, with nothing but events between them.
+    pub(super) fn later(self, events: u64) -> Self {
+        let position = Position { record: self.position.record.saturating_add(events), ..self.position };
+        Self { position, event_number: self.event_number.saturating_add(events), ..self }
+    }
+}
+
 /// Bytes that are no record.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct WalDamage {
@@ -111,6 +119,48 @@ pub fn lanes(fs: &dyn FileSystem, wal_dir: &Path) -> Result<Vec<u8>, StorageErro
     Ok(entries.iter().filter(|entry| entry.is_dir).filter_map(|entry| lane(&entry.name)).collect())
 }
 
+/// Who takes what is read, in order.
+pub(super) trait Sink {
+    /// Whether events are wanted; where not, they are checked but neither decoded nor counted.
+    fn wants_events(&self) -> bool {
+        true
+    }
+    /// Events that follow one another; `first` is where the first stands.
+    fn events(&mut self, first: RecordAt, events: &[WalEvent]);
+    /// A record that is no event.
+    fn other(&mut self, at: RecordAt, record: Record<'_>);
+}
+
+/// Takes records one by one.
+struct Each<'v>(&'v mut dyn FnMut(RecordAt, Record<'_>));
+
+impl Sink for Each<'_> {
+    fn events(&mut self, first: RecordAt, events: &[WalEvent]) {
+        (0..).zip(events).for_each(|(index, event)| (self.0)(first.later(index), Record::Event(*event)));
+    }
+
+    fn other(&mut self, at: RecordAt, record: Record<'_>) {
+        (self.0)(at, record);
+    }
+}
+
+/// Takes the texts of templates.
+struct Texts<'v>(&'v mut dyn FnMut(&[u8]));
+
+impl Sink for Texts<'_> {
+    fn wants_events(&self) -> bool {
+        false
+    }
+
+    fn events(&mut self, _: RecordAt, _: &[WalEvent]) {}
+
+    fn other(&mut self, _: RecordAt, record: Record<'_>) {
+        if let Record::Template { text, .. } = record {
+            (self.0)(text);
+        }
+    }
+}
+
 /// Hands out the records of `lane` from `from` on, in order, and repairs its log.
 ///
 /// Fails on a segment of a newer version, and on files that cannot be read or repaired; the log is then as it was but for tails cut off.
@@ -121,10 +171,31 @@ pub fn recover_lane(
     from: Position,
     visitor: &mut dyn FnMut(RecordAt, Record<'_>),
 ) -> Result<RecoveryReport, StorageError> {
+    recover_into(fs, wal_dir, lane, from, &mut Each(visitor))
+}
+
+/// Hands out the texts of the templates of `lane` from `from` on, in order, and cuts off torn tails, which it returns. Fails as [`recover_lane`].
+pub fn recover_templates(
+    fs: &dyn FileSystem,
+    wal_dir: &Path,
+    lane: u8,
+    from: Position,
+    visitor: &mut dyn FnMut(&[u8]),
+) -> Result<Vec<TornTail>, StorageError> {
+    Ok(recover_into(fs, wal_dir, lane, from, &mut Texts(visitor))?.torn_tails)
+}
+
+pub(super) fn recover_into(
+    fs: &dyn FileSystem,
+    wal_dir: &Path,
+    lane: u8,
+    from: Position,
+    sink: &mut dyn Sink,
+) -> Result<RecoveryReport, StorageError> {
     let dir = segment::lane_dir(wal_dir, lane);
     let segments = writer::list(fs, &dir)?;
     let last = segments.last_key_value().map(|(&sequence, _)| sequence);
-    let mut recovery = Recovery::new(lane, from, visitor);
+    let mut recovery = Recovery::new(lane, from, sink);
     recovery.report.next_sequence = last.map_or(SegmentSequence::default(), SegmentSequence::next);
     for &sequence in segments.keys() {
         recovery.segment(fs, &dir, sequence, last == Some(sequence))?;
@@ -142,7 +213,8 @@ pub fn read_segment(
     sequence: SegmentSequence,
     visitor: &mut dyn FnMut(RecordAt, Record<'_>),
 ) -> Result<RecoveryReport, StorageError> {
-    let mut recovery = Recovery { repairs: false, ..Recovery::new(lane, Position::default(), visitor) };
+    let mut each = Each(visitor);
+    let mut recovery = Recovery { repairs: false, ..Recovery::new(lane, Position::default(), &mut each) };
     recovery.segment(fs, &segment::lane_dir(wal_dir, lane), sequence, false)?;
     Ok(recovery.report)
 }
@@ -181,15 +253,15 @@ struct Recovery<'v> {
     next: Option<Position>,
     decoder: EventDecoder,
     events: Vec<WalEvent>,
-    visitor: &'v mut dyn FnMut(RecordAt, Record<'_>),
+    sink: &'v mut dyn Sink,
     /// Whether files are changed.
     repairs: bool,
 }
 
 impl<'v> Recovery<'v> {
-    fn new(lane: u8, from: Position, visitor: &'v mut dyn FnMut(RecordAt, Record<'_>)) -> Self {
+    fn new(lane: u8, from: Position, sink: &'v mut dyn Sink) -> Self {
         let report = RecoveryReport { lane, ..RecoveryReport::default() };
-        Self { from, report, next: None, decoder: EventDecoder::default(), events: Vec::new(), visitor, repairs: true }
+        Self { from, report, next: None, decoder: EventDecoder::default(), events: Vec::new(), sink, repairs: true }
     }
 
     fn segment(
@@ -262,16 +334,17 @@ impl<'v> Recovery<'v> {
             return Ok(());
         }
         match frame.kind {
+            KIND_EVENTS if !self.sink.wants_events() => Ok(()),
             KIND_EVENTS => self.read_events(run, numbers, &mut reader),
             KIND_TEMPLATE => {
                 let (id, first_seen, text) =
                     decode::template(&mut reader).ok_or("a template record that ends too early")?;
-                self.deliver(run, numbers, 0, Record::Template { id, first_seen, text });
+                self.deliver(run, numbers, Record::Template { id, first_seen, text });
                 Ok(())
             }
             KIND_DECISION => {
                 let kind = reader.u8().ok_or("a decision without its kind")?;
-                self.deliver(run, numbers, 0, Record::Decision { kind, payload: reader.rest() });
+                self.deliver(run, numbers, Record::Decision { kind, payload: reader.rest() });
                 Ok(())
             }
             _ => Err("a record of a kind this version does not know"),
@@ -311,9 +384,7 @@ impl<'v> Recovery<'v> {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         let decoded = self.decoder.decode(reader, &mut events);
-        for (index, event) in (0u64..).zip(&events) {
-            self.deliver(run, numbers, index, Record::Event(*event));
-        }
+        self.deliver_events(run, numbers, &events);
         self.events = events;
         match decoded {
             Err(Undecoded::Malformed) => Err("events that no encoder writes"),
@@ -322,10 +393,9 @@ impl<'v> Recovery<'v> {
         }
     }
 
-    fn deliver(&mut self, run: u32, numbers: Numbers, index: u64, record: Record<'_>) {
-        let position = Position { run, record: numbers.first_record.saturating_add(index) };
-        self.next = Some(Position { record: position.record.saturating_add(1), ..position });
-        if position < self.from {
+    fn deliver(&mut self, run: u32, numbers: Numbers, record: Record<'_>) {
+        let at = self.pass(run, numbers, 1);
+        if at.position < self.from {
             self.report.records_covered += 1;
             return;
         }
@@ -335,8 +405,36 @@ impl<'v> Recovery<'v> {
             Record::Template { .. } => self.report.templates += 1,
             Record::Decision { .. } => self.report.decisions += 1,
         }
-        let event_number = numbers.first_event.saturating_add(index);
-        (self.visitor)(RecordAt { lane: self.report.lane, position, event_number }, record);
+        self.sink.other(at, record);
+    }
+
+    fn deliver_events(&mut self, run: u32, numbers: Numbers, events: &[WalEvent]) {
+        let first = self.pass(run, numbers, events.len() as u64);
+        // Of a frame that the checkpoint covers in part, the rest.
+        let covered = if run < self.from.run {
+            events.len()
+        } else if run > self.from.run {
+            0
+        } else {
+            let records = self.from.record.saturating_sub(first.position.record);
+            usize::try_from(records).unwrap_or(usize::MAX).min(events.len())
+        };
+        let (_, wanted) = events.split_at(covered);
+        self.report.records_covered += covered as u64;
+        self.report.records += wanted.len() as u64;
+        self.report.events += wanted.len() as u64;
+        if !wanted.is_empty() {
+            self.sink.events(first.later(covered as u64), wanted);
+        }
+    }
+
+    /// Notes that the next `records` of a frame were read; where the first of them stands.
+    fn pass(&mut self, run: u32, numbers: Numbers, records: u64) -> RecordAt {
+        let position = Position { run, record: numbers.first_record };
+        if records > 0 {
+            self.next = Some(Position { record: position.record.saturating_add(records), ..position });
+        }
+        RecordAt { lane: self.report.lane, position, event_number: numbers.first_event }
     }
 
     fn damage(&mut self, path: &Path, offset: usize, skipped_to: usize, reason: &'static str) {
