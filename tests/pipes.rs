@@ -94,6 +94,8 @@ fn commands() -> Vec<(String, Vec<String>)> {
         }
         let text = std::fs::read_to_string(&file).unwrap();
         for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            // Telegraf has a list of words.
+            let line = line.replace("\", \"", " ");
             let Some((_, arguments)) = line.split_once("oddline score ") else { continue };
             let end = arguments.find(['>', '\'', '|']).unwrap_or(arguments.len());
             let words =
