@@ -390,6 +390,30 @@ fn lines(first: usize, count: usize) -> Vec<u8> {
 }
 
 #[test]
+fn figures_stand_in_a_file_as_prometheus_reads_them() {
+    if host().is_none() {
+        return;
+    }
+    for options in [&[][..], &["--output"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("oddline.prom");
+        Run::with(options)
+            .property("Metrics_File", file.to_str().unwrap())
+            .run(&[lines(0, 100), lines(100, 20)])
+            .unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains("# TYPE oddline_events_total counter\noddline_events_total 120\n"), "{text}");
+        assert!(text.contains("oddline_state{state=\"learning\"} 1\n"), "{text}");
+        assert!(text.contains("oddline_templates 1\n"), "{text}");
+        let log = Run::with(options).property("metrics_file", "/").run(&[lines(0, 1)]).unwrap().1;
+        assert_eq!(log.matches("metrics_file /").count(), 1, "{log}");
+        let twice =
+            Run::with(options).property("metrics_file", "a").property("metrics_file", "b").run(&[]).unwrap_err();
+        assert!(twice.contains("metrics_file: expected one value"), "{twice}");
+    }
+}
+
+#[test]
 fn what_was_learned_is_there_after_a_reload() {
     if host().is_none() {
         return;
