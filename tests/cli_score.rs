@@ -342,7 +342,7 @@ fn kill(child: &Child, signal: &str) {
 fn a_heartbeat_that_stops_comes_out_as_an_event_of_its_own_even_when_the_input_ends_soon_after() {
     let event = |second: u64, message: &str| {
         let time = format!("2026-01-01T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60);
-        format!("{{\"timestamp\":\"{time}\",\"host\":\"a\",\"message\":\"{message}\"}}\n")
+        format!("{{\"log\":{{\"time\":\"{time}\",\"text\":\"{message}\"}},\"host\":\"a\"}}\n")
     };
     let mut input = String::new();
     for second in 0..1_400 {
@@ -351,13 +351,19 @@ fn a_heartbeat_that_stops_comes_out_as_an_event_of_its_own_even_when_the_input_e
             input += &event(second, "still here");
         }
     }
-    let output = run(&["score", "--input", "json", "--time", "event"], input.as_bytes());
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("oddline.toml");
+    let names = "message_field = \"log.text\"\ntimestamp_field = \"log.time\"\ntarget = \"log.anomaly\"\n";
+    std::fs::write(&config, names).unwrap();
+    let output = run(&["score", "--input", "json", "--time", "event", "--config", path(&config)], input.as_bytes());
     let silent: Vec<_> =
-        json_lines(ok(&output)).into_iter().filter(|event| event["anomaly"]["synthetic"] == true).collect();
+        json_lines(ok(&output)).into_iter().filter(|event| event["log"]["anomaly"]["synthetic"] == true).collect();
     assert_eq!(silent.len(), 1, "{silent:?}");
-    assert_eq!(silent[0]["anomaly"]["template"], "still here");
-    assert_eq!(silent[0]["anomaly"]["reasons"], serde_json::json!(["silence"]));
-    assert_eq!(silent[0]["anomaly"]["expected"], "≤ 5 s between events");
+    assert_eq!(silent[0]["log"]["anomaly"]["template"], "still here");
+    assert_eq!(silent[0]["log"]["anomaly"]["reasons"], serde_json::json!(["silence"]));
+    assert_eq!(silent[0]["log"]["anomaly"]["expected"], "≤ 5 s between events");
+    assert_eq!(silent[0]["log"]["text"], "oddline: expected and not seen: still here");
+    assert!(silent[0]["log"]["time"].as_str().unwrap().starts_with("2026-01-01T00:2"), "{silent:?}");
 }
 
 #[test]

@@ -94,6 +94,8 @@ fn commands() -> Vec<(String, Vec<String>)> {
         }
         let text = std::fs::read_to_string(&file).unwrap();
         for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            // Telegraf has a list of words.
+            let line = line.replace("\", \"", " ");
             let Some((_, arguments)) = line.split_once("oddline score ") else { continue };
             let end = arguments.find(['>', '\'', '|']).unwrap_or(arguments.len());
             let words =
@@ -135,7 +137,8 @@ fn journal_entries_are_scored_by_unit_also_binary_ones() {
             r#"{{"__CURSOR":"c{n}","__REALTIME_TIMESTAMP":"17000000{n:02}000000","_SYSTEMD_UNIT":"app.service","PRIORITY":"6","MESSAGE":"job {n} done"}}"#
         )
     };
-    let binary = r#"{"__CURSOR":"b","MESSAGE":[104,105,255],"PRIORITY":"3"}"#;
+    // As the journal has colours and what is not UTF-8.
+    let binary = r#"{"__CURSOR":"b","MESSAGE":[106,111,98,32,55,32,100,111,110,101,32,255],"PRIORITY":"3"}"#;
     let lines = [entry(1), binary.to_owned(), entry(2)].join("\n");
     let (_, arguments) = commands().into_iter().find(|(name, _)| name == "oddline-journal.service").unwrap();
     let kept = arguments.iter().take_while(|word| *word != "--data-dir").filter(|word| *word != "--only-anomalies");
@@ -143,7 +146,50 @@ fn journal_entries_are_scored_by_unit_also_binary_ones() {
     let events = json_lines(ok(&run(&arguments, lines)));
     assert_eq!(events.len(), 3);
     assert_eq!(events[2]["anomaly"]["template"], "job <*> done");
-    assert_eq!(events[1]["MESSAGE"][2], 255);
+    assert_eq!((&events[1]["MESSAGE"][0], &events[1]["MESSAGE"][11]), (&106.into(), &255.into()), "as it came");
+    assert_eq!(events[1]["anomaly"]["template"], "job <*> done \u{fffd}");
+}
+
+/// As Docker's json-file driver and as containerd and CRI-O keep logs on disk: each line with its time and stream around it.
+fn kept_by_runtime(message: &str, docker: bool) -> String {
+    let time = "2026-03-01T10:00:00.123456789Z";
+    match docker {
+        true => serde_json::json!({"log": format!("{message}\n"), "stream": "stdout", "time": time}).to_string(),
+        false => format!("{time} stdout F {message}"),
+    }
+}
+
+#[test]
+fn log_files_of_container_runtimes_are_read_as_they_are() {
+    let lines =
+        |docker| (0..50).map(|n| kept_by_runtime(&format!("user {n} logged in"), docker) + "\n").collect::<String>();
+    let events = json_lines(ok(&run(&["score", "--message-field", "log", "--timestamp-field", "time"], lines(true))));
+    assert_eq!(events[49]["anomaly"]["template"], "user <*> logged in");
+    assert_eq!(events[49]["stream"], "stdout");
+    let events = json_lines(ok(&run(&["score"], lines(false))));
+    assert!(
+        events[49]["anomaly"]["template"].as_str().unwrap().ends_with("stdout F user <*> logged in"),
+        "{}",
+        events[49]
+    );
+}
+
+#[test]
+fn an_event_without_a_message_is_told_of_at_once_and_once_with_the_names_it_has() {
+    let mut child = start(&["score"]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut warnings = BufReader::new(child.stderr.take().unwrap());
+    stdin
+        .write_all((kept_by_runtime("hello", true) + "\n" + &kept_by_runtime("again", true) + "\n").as_bytes())
+        .unwrap();
+    let mut warning = String::new();
+    warnings.read_line(&mut warning).unwrap();
+    assert!(warning.contains("\"message\"") && warning.contains("it has log, stream, time"), "{warning}");
+    drop(stdin);
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut warnings, &mut rest).unwrap();
+    assert!(!rest.contains("it has") && rest.contains("not scored (see --message-field): 2"), "{rest}");
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

@@ -19,118 +19,14 @@ use hyper_util::rt::TokioExecutor;
 use oddline::config::{Config, Format, OnExisting};
 use oddline::serve::Options;
 use oddline::serve::options::HttpOptions;
-use prost::Message;
+use prost::Message as _;
 use serde_json::{Value as Json, json};
+use serve_support::otlp::{Any, ExportRequest, LogRecord, Resource, ResourceLogs, ScopeLogs, attribute, text};
 use serve_support::{Sidecar, http_options};
 use tokio::net::TcpListener;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
-
-/// opentelemetry/proto/logs/v1, declared anew, with a field no version has (`future`) in each message.
-#[derive(Clone, PartialEq, Message)]
-struct ExportRequest {
-    #[prost(message, repeated, tag = "1")]
-    resource_logs: Vec<ResourceLogs>,
-    #[prost(string, tag = "99")]
-    future: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ResourceLogs {
-    #[prost(message, optional, tag = "1")]
-    resource: Option<Resource>,
-    #[prost(message, repeated, tag = "2")]
-    scope_logs: Vec<ScopeLogs>,
-    #[prost(string, tag = "3")]
-    schema_url: String,
-    #[prost(string, tag = "99")]
-    future: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Resource {
-    #[prost(message, repeated, tag = "1")]
-    attributes: Vec<KeyValue>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ScopeLogs {
-    #[prost(message, repeated, tag = "2")]
-    log_records: Vec<LogRecord>,
-    #[prost(string, tag = "3")]
-    schema_url: String,
-    #[prost(string, tag = "99")]
-    future: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct LogRecord {
-    #[prost(fixed64, tag = "1")]
-    time_unix_nano: u64,
-    #[prost(int32, tag = "2")]
-    severity_number: i32,
-    #[prost(string, tag = "3")]
-    severity_text: String,
-    #[prost(message, optional, tag = "5")]
-    body: Option<AnyValue>,
-    #[prost(message, repeated, tag = "6")]
-    attributes: Vec<KeyValue>,
-    #[prost(fixed32, tag = "8")]
-    flags: u32,
-    #[prost(bytes = "vec", tag = "9")]
-    trace_id: Vec<u8>,
-    #[prost(string, tag = "99")]
-    future: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct KeyValue {
-    #[prost(string, tag = "1")]
-    key: String,
-    #[prost(message, optional, tag = "2")]
-    value: Option<AnyValue>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct AnyValue {
-    #[prost(oneof = "Any", tags = "1, 2, 4, 5, 6")]
-    value: Option<Any>,
-}
-
-#[derive(Clone, PartialEq, prost::Oneof)]
-enum Any {
-    #[prost(string, tag = "1")]
-    String(String),
-    #[prost(bool, tag = "2")]
-    Bool(bool),
-    #[prost(double, tag = "4")]
-    Double(f64),
-    #[prost(message, tag = "5")]
-    Array(Array),
-    #[prost(message, tag = "6")]
-    Map(Map),
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Array {
-    #[prost(message, repeated, tag = "1")]
-    values: Vec<AnyValue>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Map {
-    #[prost(message, repeated, tag = "1")]
-    values: Vec<KeyValue>,
-}
-
-fn text(text: &str) -> Option<AnyValue> {
-    Some(AnyValue { value: Some(Any::String(text.to_owned())) })
-}
-
-fn attribute(key: &str, value: &str) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: text(value) }
-}
 
 fn record(n: usize) -> LogRecord {
     LogRecord {

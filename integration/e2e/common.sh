@@ -71,6 +71,11 @@ journal() {
         printf "{\"__CURSOR\":\"c%d\",\"__REALTIME_TIMESTAMP\":\"%d000000\",\"_SYSTEMD_UNIT\":\"checkout.service\",\"_HOSTNAME\":\"web-1\",\"PRIORITY\":\"6\",\"MESSAGE\":\"%s\"}\n", NR, 1700000000 + NR, $0 }'
 }
 
+# file_source DIR STATE: the beginning of a configuration for Vector, whose data dir is STATE, with the source `logs` of the files below DIR.
+file_source() {
+    printf 'data_dir = "%s"\n[sources.logs]\ntype = "file"\ninclude = ["%s/logs/*.log"]\nread_from = "beginning"\nglob_minimum_cooldown_ms = 100\n' "$2" "$1"
+}
+
 # run_vector BINARY CONFIG LOG: starts it; its pid in $vector.
 run_vector() {
     "$1" --quiet --config "$2" >>"$3" 2>&1 &

@@ -115,3 +115,33 @@ else
     check "a release that fails its check is taken back on the canary and goes no further" fleet_back
     check "a wrong checksum and a wrong configuration are told and change nothing" fleet_wrong
 fi
+
+# The Puppet module on a scratch root: a second run changes nothing.
+puppet_apply() {
+    puppet apply --detailed-exitcodes --color=false --confdir="$1/puppet" --vardir="$1/puppet-var" --modulepath="$root/config-examples/fleet/puppet" \
+        -e "class { 'oddline': version => '$2', source => 'file://$fleet/releases/$2', root => '$1', config => $3 }" >"$1.log" 2>&1
+}
+puppet_twice() {
+    local at=$fleet/puppet-host told
+    mkdir -p "$at/opt" "$at/etc"
+    puppet parser validate "$root/config-examples/fleet/puppet/oddline/manifests/init.pp" || return 1
+    # 0: nothing changed. 2: something did. 4, 6: something failed.
+    puppet_apply "$at" 1.0.0 "{ 'partition_by' => ['host'] }"; told=$?
+    [ $told = 2 ] && "$at/usr/bin/oddline" --version || { echo "told $told"; tail -20 "$at.log"; return 1; }
+    puppet_apply "$at" 1.0.0 "{ 'partition_by' => ['host'] }"; told=$?
+    [ $told = 0 ] || { echo "told $told"; cat "$at.log"; return 1; }
+    puppet_apply "$at" 1.1.0 "{ 'partition_by' => ['host'] }"; told=$?
+    [ $told = 2 ] && grep -q 1.1.0 "$at/lib/systemd/system/oddline.service" "$at/usr/lib/systemd/system/oddline.service" 2>/dev/null || { echo "told $told"; tail -20 "$at.log"; return 1; }
+    # The way back, and a configuration that does not pass the check.
+    puppet_apply "$at" 1.0.0 "{ 'alert_bugdet' => 0.1 }"; told=$?
+    [ $told = 6 ] && grep -q alert_budget "$at.log" || { echo "told $told"; tail -20 "$at.log"; return 1; }
+}
+if ! command -v puppet >/dev/null; then
+    skip "fleet: no puppet (the Debian package)"
+elif ! need_oddline; then
+    fail "fleet: oddline does not build"
+elif [ -z "${fleet:-}" ] && ! { fleet=$work/fleet && mkdir -p "$fleet/releases" && release "$fleet/releases" 1.0.0 && release "$fleet/releases" 1.1.0; }; then
+    fail "fleet: no release to roll out"
+else
+    check "the Puppet module installs, a second run changes nothing, a version is changed, and a wrong configuration is told" puppet_twice
+fi

@@ -94,13 +94,14 @@ flb_stdout() {
 
 flb_order() {
     local dir=$work/flb-order
-    flb_config "$dir" "$(tail_input "$dir")" "learning_events: 10000"
+    flb_config "$dir" "$(tail_input "$dir")" "learning_events: 10000, metrics_file: $dir/oddline.prom"
     flb "$dir" "$dir/flb.yaml" || return 1
     { lines 20000; echo "$odd_line"; } >>"$dir/logs/in.log"
     until_true 60 grep -q 'pool exhausted' "$dir/out.ndjson" || { tail -3 "$dir/log"; return 1; }
     end $agent || return 1
     in_order <(head -20000 "$dir/out.ndjson") 20000 || { echo "lost, doubled or reordered"; return 1; }
     [ "$(grep -c '"anomaly":{' "$dir/out.ndjson")" = 20001 ] || return 1
+    grep -q '^oddline_events_total 20001$' "$dir/oddline.prom" || { cat "$dir/oddline.prom"; return 1; }
     tail -1 "$dir/out.ndjson" | grep -q '"is_anomaly":true' || { tail -1 "$dir/out.ndjson"; return 1; }
     flb "$dir" "$dir/flb.yaml" && lines 1 20000 >>"$dir/logs/in.log"
     until_true 60 grep -q '"message":"n20000 ' "$dir/out.ndjson" || return 1

@@ -115,11 +115,7 @@ example_aggregator() {
         -e "s|/etc/vector/aggregator.pem|$tls/server.pem|" -e "s|/etc/vector/aggregator.key|$tls/server.key|" "$fitted"
     mkdir -p "$dir/agent"
     cat >"$dir/agent.toml" <<CONFIG
-data_dir = "$dir/agent"
-[sources.logs]
-type = "file"
-include = ["$dir/logs/*.log"]
-read_from = "beginning"
+$(file_source "$dir" "$dir/agent")
 [sinks.up]
 type = "vector"
 inputs = ["logs"]
@@ -155,11 +151,7 @@ sidecar_vector() {
     local dir=$work/vector-run
     fit sidecar-minimal.toml "$dir" || return 1
     cat >"$dir/vector.toml" <<CONFIG
-data_dir = "$dir/data"
-[sources.logs]
-type = "file"
-include = ["$dir/logs/*.log"]
-read_from = "beginning"
+$(file_source "$dir" "$dir/data")
 [sinks.to_oddline]
 type = "vector"
 inputs = ["logs"]

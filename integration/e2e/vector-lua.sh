@@ -53,12 +53,7 @@ lua_file() {
     [ -e "$dir/lib/oddline_native.so" ] || cp "$module" "$dir/lib/oddline_native.so"
     [ -e "$dir/lib/oddline.lua" ] || cp "$root/integration/vector-lua/oddline.lua" "$dir/lib/"
     cat >"$dir/vector.toml" <<CONFIG
-data_dir = "$dir/data"
-[sources.logs]
-type = "file"
-include = ["$dir/logs/*.log"]
-read_from = "beginning"
-glob_minimum_cooldown_ms = 100
+$(file_source "$dir" "$dir/data")
 [transforms.oddline]
 type = "lua"
 version = "2"

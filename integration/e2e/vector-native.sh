@@ -32,12 +32,7 @@ native_config() {
     local dir=$1; shift
     mkdir -p "$dir/data" "$dir/logs"
     cat >"$dir/vector.toml" <<CONFIG
-data_dir = "$dir/data"
-[sources.logs]
-type = "file"
-include = ["$dir/logs/*.log"]
-read_from = "beginning"
-glob_minimum_cooldown_ms = 100
+$(file_source "$dir" "$dir/data")
 [transforms.score]
 type = "score_anomalies"
 inputs = ["logs"]

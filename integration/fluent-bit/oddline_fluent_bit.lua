@@ -13,25 +13,8 @@ local native = require("oddline_native")
 
 local M = { version = native.version }
 
---- Seconds between two reports of the same kind of trouble.
-local REPORT_SECS = 60
-
 --- What filter_lua is told: nothing changed, or the record did and the time did not.
 local UNCHANGED, RECORD = 0, 2
-
-local function reporter()
-  local next_at = {}
-  return function(what, message)
-    local now = os.time()
-    if now < (next_at[what] or 0) then
-      return
-    end
-    next_at[what] = now + REPORT_SECS
-    pcall(function()
-      io.stderr:write("oddline: ", what, ": ", tostring(message), "\n")
-    end)
-  end
-end
 
 --- A date table as text: Fluent Bit would make a map of it.
 local function text(date)
@@ -51,7 +34,8 @@ function M.new(config)
     -- As text: Fluent Bit shows nothing else.
     error(tostring(refused), 0)
   end
-  local report = reporter()
+  -- At most once a minute for the same kind of trouble.
+  local report = native.reporter()
   local scorer
   local ticked_at = 0
 

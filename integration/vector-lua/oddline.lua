@@ -13,30 +13,13 @@ local native = require("oddline_native")
 
 local M = { version = native.version }
 
---- Seconds between two reports of the same kind of trouble.
-local REPORT_SECS = 60
-
-local function reporter()
-  local next_at = {}
-  return function(what, message)
-    local now = os.time()
-    if now < (next_at[what] or 0) then
-      return
-    end
-    next_at[what] = now + REPORT_SECS
-    -- Standard output may be a sink's.
-    pcall(function()
-      io.stderr:write("oddline: ", what, ": ", tostring(message), "\n")
-    end)
-  end
-end
-
 --- The hooks for a configuration: a table of oddline's keys, or the path of a file with them.
 -- `options.metrics = true` makes the timer emit oddline's counters as metric events.
 function M.new(config, options)
   native.check(config)
   options = options or {}
-  local report = reporter()
+  -- At most once a minute for the same kind of trouble.
+  local report = native.reporter()
   local scorer
   local closed = false
   local reported = {}

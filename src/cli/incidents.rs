@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::error::CliError;
 use super::output::{self, Output, OutputFormat};
 use super::report_text::{cut, grouped};
-use super::settings::{self, EngineArgs};
+use super::settings::{self, EngineArgs, PeriodArgs};
 
 /// Flags of `oddline incidents`.
 #[derive(Debug, Args)]
@@ -21,12 +21,8 @@ use super::settings::{self, EngineArgs};
 pub(crate) struct IncidentsArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// None before this: a time (RFC 3339) or how long ago (90s, 15m, 2h, 7d).
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// None at or after this: as --since.
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    #[command(flatten)]
+    period: PeriodArgs,
     /// Of this stream alone: the values of partition_by joined by `/`.
     #[arg(long, value_name = "STREAM")]
     stream: Option<String>,
@@ -117,8 +113,8 @@ pub(crate) fn run(args: &IncidentsArgs) -> Result<(), CliError> {
             .transpose()
     };
     let reading = Reading {
-        since: time(&args.since)?,
-        until: time(&args.until)?,
+        since: time(&args.period.since)?,
+        until: time(&args.period.until)?,
         host: args.host.clone(),
         stream: args.stream.clone(),
         limit: (args.top > 0).then_some(args.top),

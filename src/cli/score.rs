@@ -48,6 +48,9 @@ pub(crate) struct ScoreArgs {
     field: FieldArgs,
 }
 
+/// The most names of an event's fields that a warning tells.
+const MOST_NAMES_TOLD: usize = 12;
+
 /// A protocol of answers: just one for each line, in order, at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Reply {
@@ -119,6 +122,8 @@ struct Scoring {
     tick_every: Duration,
     /// Why the last commit failed, if it did.
     failure: Option<String>,
+    /// Whether it was told that an event has no message.
+    told_of_missing: bool,
 }
 
 impl Scoring {
@@ -147,7 +152,25 @@ impl Scoring {
             out: Output::stdout(),
             last_tick: Instant::now(),
             failure: None,
+            told_of_missing: false,
         })
+    }
+
+    /// Told at the first such event: a stream that is followed has no end to be told at.
+    fn warn_of_missing_message(&mut self, line: &[u8]) {
+        let component = self.scorer.component();
+        if component.stats().counts.events_without_message_total == 0 {
+            return;
+        }
+        let names: Vec<String> = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line)
+            .map(|object| object.into_iter().map(|(name, _)| name).take(MOST_NAMES_TOLD).collect())
+            .unwrap_or_default();
+        let wanted = &component.config().message_field;
+        output::warn(format_args!(
+            "an event without {wanted:?} goes on without a score (see --message-field); it has {}",
+            if names.is_empty() { "no fields".to_owned() } else { names.join(", ") }
+        ));
+        self.told_of_missing = true;
     }
 
     fn tick(&mut self) -> Result<(), CliError> {
@@ -164,7 +187,10 @@ impl Scoring {
             return;
         }
         for synthetic in synthetic {
-            self.scorer.synthetic(synthetic, self.out.buffer());
+            match self.format {
+                Some(LineFormat::Json) => self.scorer.json_synthetic(synthetic, self.out.buffer()),
+                _ => self.scorer.text_synthetic(synthetic, self.out.buffer()),
+            }
             self.out.buffer().push(b'\n');
         }
     }
@@ -221,6 +247,10 @@ impl Work for Scoring {
                 outcome
             }
         };
+        if outcome.verdict.is_none() && !self.told_of_missing {
+            self.warn_of_missing_message(line);
+        }
+        let buffer = self.out.buffer();
         let is_kept = match (&mut self.dropped, &outcome.verdict) {
             (Some(dropped), Some(verdict)) => dropped.is_kept(verdict),
             _ => !self.only_anomalies || outcome.is_anomaly(),

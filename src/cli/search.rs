@@ -14,7 +14,7 @@ use super::history::event_lines;
 use super::incidents::{config, fs};
 use super::output::{self, Output, OutputFormat};
 use super::report_text::{cut, grouped};
-use super::settings::EngineArgs;
+use super::settings::{EngineArgs, PeriodArgs};
 
 /// Flags of `oddline search`.
 #[derive(Debug, Args)]
@@ -25,12 +25,8 @@ pub(crate) struct SearchArgs {
     words: String,
     #[command(flatten)]
     engine: EngineArgs,
-    /// Only what happened at this time or later: a time (RFC 3339) or how long ago (90s, 15m, 2h, 7d).
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// Only what happened before this: as --since.
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    #[command(flatten)]
+    period: PeriodArgs,
     /// Only events of this stream: values of partition_by, as host=db1 or host=db1,service=shop.
     #[arg(long, value_name = "STREAM")]
     stream: Option<String>,
@@ -67,8 +63,8 @@ pub(crate) fn run(args: &SearchArgs) -> Result<(), CliError> {
     };
     let search = Search {
         words: args.words.clone(),
-        from: time(&args.since, Query::ALL.from)?,
-        until: time(&args.until, Query::ALL.until)?,
+        from: time(&args.period.since, Query::ALL.from)?,
+        until: time(&args.period.until, Query::ALL.until)?,
         stream: args.stream.as_deref().map(|text| search::stream_key(&config, text)).transpose()?,
         most: args.k,
     };

@@ -9,6 +9,17 @@ use oddline::config::{AlertBudget, Config, Fields, RuleMatch, TimeSource};
 use super::error::CliError;
 use super::reader::LineFormat;
 
+/// From when to when.
+#[derive(Debug, Args)]
+pub(crate) struct PeriodArgs {
+    /// Only what happened at this time or later: a time (RFC 3339) or how long ago (90s, 15m, 2h, 7d).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Only what happened before this: as --since.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
 /// Flags about what is learned where.
 #[derive(Debug, Default, Args)]
 pub(crate) struct EngineArgs {

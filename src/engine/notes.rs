@@ -6,7 +6,6 @@
 //!
 //! Limits: [`MOST`] notes of [`MOST_BYTES`] bytes.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,11 +103,7 @@ pub(super) fn file_path(data_dir: &Path) -> PathBuf {
 /// The bytes of the file; `None` when there is none.
 pub(super) fn read_file(fs: &dyn FileSystem, data_dir: &Path) -> Result<Option<Vec<u8>>, StorageError> {
     let path = file_path(data_dir);
-    match fs.read(&path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(source) => Err(StorageError::io("read", &path)(source)),
-    }
+    fs.read_if_there(&path).map_err(StorageError::io("read", &path))
 }
 
 /// What the bytes of the file say.

@@ -13,6 +13,7 @@ pub mod fields;
 pub mod json;
 pub mod manifest;
 pub mod path;
+pub mod prometheus;
 mod ruled;
 pub mod sample;
 pub mod timestamp;

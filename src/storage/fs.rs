@@ -50,6 +50,14 @@ pub trait FileSystem: Send + Sync + Debug {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn WriteFile>>;
     /// The whole file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// All bytes of a file; `None` when it is not there.
+    fn read_if_there(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        match self.read(path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            read => read.map(Some),
+        }
+    }
     /// Up to `length` bytes of a file from `offset` on; fewer where it ends.
     fn read_range(&self, path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         let bytes = self.read(path)?;

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub(crate) mod otlp;
 pub(crate) mod proto;
 
 use std::convert::Infallible;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use oddline::engine::Synthetic;
 use oddline::plugin::component::synthetic_message;
-use oddline::plugin::{Component, Layout, Written};
+use oddline::plugin::{Component, Event as _, Layout, Written};
 
 use crate::event::{Names, RecordEvent, own_record};
 use crate::msgpack::Reader;
@@ -108,8 +108,12 @@ impl Scorer {
     fn append_waiting(&mut self, out: &mut Vec<u8>, is_v2: bool) {
         for synthetic in std::mem::take(&mut self.waiting) {
             let message = synthetic_message(&synthetic);
-            let fields = self.component.describe(&synthetic);
-            own_record(out, &self.layout, (synthetic.timestamp, &message), &fields, is_v2);
+            let bytes = own_record(&self.layout.message, (synthetic.timestamp, &message), is_v2);
+            let Some(Item::Record(record, _)) = record::next(&mut Reader::new(&bytes)) else { continue };
+            let found = self.names.find(&record.body);
+            let (names, layout) = (&self.names, &*self.layout);
+            RecordEvent { record: &record, names, found: &found, layout, out: Some(out) }
+                .write(&self.component.describe(&synthetic));
         }
     }
 }

@@ -10,6 +10,10 @@
 //! | list of texts | several, as a YAML list; or one text with commas; or `["a", "b"]` |
 //! | `alert_budget` | `0.001` or `5/hour` |
 //! | map, list of maps | one text, YAML or JSON |
+//!
+//! One key is Fluent Bit's alone: `metrics_file`, a path.
+
+use std::path::PathBuf;
 
 use oddline::config::{Config, ConfigError, FIELDS, Field, Format, Kind};
 use oddline::plugin::{Layout, LayoutError};
@@ -44,8 +48,31 @@ pub(crate) enum Refused {
     },
 }
 
+/// The key of the file with an instance's figures.
+const METRICS_FILE: &str = "metrics_file";
+
+/// What an instance is told.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// oddline's own keys.
+    pub(crate) config: Config,
+    /// Where its figures go.
+    pub(crate) metrics_file: Option<PathBuf>,
+}
+
 /// Reads and checks the properties of `origin`, the plugin as messages name it.
-pub(crate) fn read(properties: &[Property], origin: &str) -> Result<Config, Refused> {
+pub(crate) fn read(properties: &[Property], origin: &str) -> Result<Settings, Refused> {
+    let is_ours = |(key, _): &&Property| key.eq_ignore_ascii_case(METRICS_FILE);
+    let (ours, rest): (Vec<&Property>, Vec<&Property>) = properties.iter().partition(is_ours);
+    if ours.len() > 1 {
+        return Err(Refused::Several { origin: origin.to_owned(), key: METRICS_FILE.to_owned(), found: ours.len() });
+    }
+    let rest: Vec<Property> = rest.into_iter().cloned().collect();
+    let metrics_file = ours.first().map(|(_, path)| PathBuf::from(path));
+    Ok(Settings { config: config(&rest, origin)?, metrics_file })
+}
+
+fn config(properties: &[Property], origin: &str) -> Result<Config, Refused> {
     let mut root = Map::new();
     for (index, (key, _)) in properties.iter().enumerate() {
         let same = |(other, _): &&Property| other.eq_ignore_ascii_case(key);
@@ -154,7 +181,7 @@ mod tests {
 
     #[track_caller]
     fn accepted(pairs: &[(&str, &str)]) -> Config {
-        read(&properties(pairs), "filter oddline").unwrap()
+        read(&properties(pairs), "filter oddline").unwrap().config
     }
 
     #[track_caller]
@@ -299,7 +326,8 @@ mod tests {
             assert!(!found.is_empty(), "{}", file.display());
             for properties in found {
                 seen += 1;
-                let config = read(&properties, "example").unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+                let config =
+                    read(&properties, "example").unwrap_or_else(|error| panic!("{}: {error}", file.display())).config;
                 assert!(config.data_dir.unwrap().starts_with("/var/lib/fluent-bit"));
                 assert_eq!(config.message_field, "log", "{}: what `tail` calls a line", file.display());
             }

@@ -170,31 +170,23 @@ fn member(out: &mut Vec<u8>, names: &[String], enrichment: &Enrichment<'_>) {
     fields(out, enrichment);
 }
 
-/// A record of oddline's own: its time, its message and its fields.
-pub(crate) fn own_record(
-    out: &mut Vec<u8>,
-    layout: &Layout,
-    (time, message): (Timestamp, &str),
-    enrichment: &Enrichment<'_>,
-    is_v2: bool,
-) {
-    msgpack::array_header(out, 2);
+/// A record of oddline's own, before the fields: its time, and its message where `at` says that records have it.
+pub(crate) fn own_record(at: &Path, (time, message): (Timestamp, &str), is_v2: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    msgpack::array_header(&mut out, 2);
     if is_v2 {
-        msgpack::array_header(out, 2);
+        msgpack::array_header(&mut out, 2);
     }
-    msgpack::event_time(out, time);
+    msgpack::event_time(&mut out, time);
     if is_v2 {
-        msgpack::map_header(out, 0, 1);
+        msgpack::map_header(&mut out, 0, 1);
     }
-    let template = layout.template_field.as_ref().zip(enrichment.template());
-    msgpack::map_header(out, 2 + u32::from(template.is_some()), 1);
-    msgpack::text(out, b"message");
-    msgpack::text(out, message.as_bytes());
-    member(out, layout.target.segments(), enrichment);
-    if let Some((name, template)) = template {
-        msgpack::text(out, name.as_bytes());
-        msgpack::text(out, template.as_bytes());
+    for name in at.segments() {
+        msgpack::map_header(&mut out, 1, 1);
+        msgpack::text(&mut out, name.as_bytes());
     }
+    msgpack::text(&mut out, message.as_bytes());
+    out
 }
 
 /// What becomes of one map.

@@ -13,7 +13,8 @@ use oddline::engine::Environment;
 use oddline::plugin::{Component, ComponentError, guard};
 
 use crate::chunk::Scorer;
-use crate::config::{self, Property, Refused};
+use crate::config::{self, Property, Refused, Settings};
+use crate::metrics_file::MetricsFile;
 use crate::trouble::{Level, Message, Watch, farewell};
 
 /// What messages and errors call it.
@@ -38,6 +39,7 @@ pub(crate) struct Filter {
 struct Shared {
     /// Nothing once it is closed.
     work: Mutex<Option<Work>>,
+    watch: Mutex<Watch>,
     messages: Mutex<Vec<Message>>,
 }
 
@@ -66,10 +68,12 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Filter {
     /// Checks the properties. Touches no file.
     pub(crate) fn new(properties: &[Property]) -> Result<Self, NotMade> {
-        let component = Component::new(config::read(properties, ORIGIN)?, Environment::system())?;
+        let Settings { config, metrics_file } = config::read(properties, ORIGIN)?;
+        let component = Component::new(config, Environment::system())?;
         let interval = component.config().tick_interval();
         let work = Work { scorer: Scorer::new(component), out: Vec::new() };
-        let shared = Shared { work: Mutex::new(Some(work)), messages: Mutex::default() };
+        let watch = Mutex::new(Watch::new(metrics_file.map(MetricsFile::new)));
+        let shared = Shared { work: Mutex::new(Some(work)), watch, messages: Mutex::default() };
         Ok(Self { shared: Arc::new(shared), worker: OnceLock::new(), interval })
     }
 
@@ -99,7 +103,9 @@ impl Filter {
         let mut messages = std::mem::take(&mut *locked(&self.shared.messages));
         let Some(work) = locked(&self.shared.work).take() else { return messages };
         let mut component = work.scorer.into_component();
-        messages.push(farewell(&component.stats().counts));
+        let stats = component.stats();
+        messages.extend(locked(&self.shared.watch).look(&stats));
+        messages.push(farewell(&stats.counts));
         if let Err(error) = component.shutdown() {
             messages.push((Level::Error, format!("what was learned is not saved: {error}")));
         }
@@ -137,7 +143,6 @@ impl Worker {
 }
 
 fn run(shared: &Shared, jobs: &Receiver<Job>, interval: Duration) {
-    let mut watch = Watch::default();
     let mut next = std::time::Instant::now() + interval;
     loop {
         match jobs.recv_timeout(next.saturating_duration_since(std::time::Instant::now())) {
@@ -155,17 +160,22 @@ fn run(shared: &Shared, jobs: &Receiver<Job>, interval: Duration) {
         if std::time::Instant::now() >= next {
             next = std::time::Instant::now() + interval;
             // A panic here is counted by the component, or harms nobody else.
-            let _ = guard(|| tick(shared, &mut watch));
+            let _ = guard(|| tick(shared));
         }
     }
 }
 
-fn tick(shared: &Shared, watch: &mut Watch) {
-    let mut work = locked(&shared.work);
-    let Some(work) = work.as_mut() else { return };
-    work.scorer.tick();
-    if watch.is_due() {
-        let told = watch.look(&work.scorer.component().stats());
+fn tick(shared: &Shared) {
+    let mut watch = locked(&shared.watch);
+    // Looked at with the chunks' lock released: a file may be written.
+    let stats = {
+        let mut work = locked(&shared.work);
+        let Some(work) = work.as_mut() else { return };
+        work.scorer.tick();
+        watch.is_due().then(|| work.scorer.component().stats())
+    };
+    if let Some(stats) = stats {
+        let told = watch.look(&stats);
         locked(&shared.messages).extend(told);
     }
 }

@@ -15,6 +15,7 @@ mod config;
 mod event;
 mod ffi;
 mod filter;
+mod metrics_file;
 mod msgpack;
 mod output;
 mod record;

@@ -13,8 +13,9 @@ use oddline::engine::Environment;
 use oddline::plugin::{Component, guard};
 
 use crate::chunk::Scorer;
-use crate::config::{self, Property};
+use crate::config::{self, Property, Settings};
 use crate::filter::NotMade;
+use crate::metrics_file::MetricsFile;
 use crate::trouble::{Level, Message, Watch, farewell};
 
 /// What messages and errors call it.
@@ -56,9 +57,10 @@ pub(crate) struct Output {
 impl Output {
     /// Checks the properties. Touches no file.
     pub(crate) fn new(properties: &[Property]) -> Result<Self, NotMade> {
-        let component = Component::new(config::read(properties, ORIGIN)?, Environment::system())?;
+        let Settings { config, metrics_file } = config::read(properties, ORIGIN)?;
+        let component = Component::new(config, Environment::system())?;
         let messages = Arc::default();
-        let (scorer, watch) = (Scorer::new(component), Watch::default());
+        let (scorer, watch) = (Scorer::new(component), Watch::new(metrics_file.map(MetricsFile::new)));
         let kept = Box::new(Kept { scorer, is_degraded: false, watch, messages: Arc::clone(&messages) });
         Ok(Self { kept: Mutex::new(Some(kept)), worker: OnceLock::new(), messages })
     }
@@ -103,9 +105,11 @@ impl Output {
             None => idle,
         };
         let mut messages = std::mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner));
-        let Some(kept) = kept else { return messages };
-        let mut component = kept.scorer.into_component();
-        messages.push(farewell(&component.stats().counts));
+        let Some(mut kept) = kept else { return messages };
+        let stats = kept.scorer.component().stats();
+        messages.extend(kept.watch.look(&stats));
+        messages.push(farewell(&stats.counts));
+        let component = kept.scorer.into_component();
         if let Err(error) = component.shutdown() {
             messages.push((Level::Error, format!("what was learned is not saved: {error}")));
         }

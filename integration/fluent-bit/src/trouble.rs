@@ -2,6 +2,8 @@
 
 use oddline::plugin::{ComponentStats, Counts};
 
+use crate::metrics_file::MetricsFile;
+
 /// How grave a message is, as Fluent Bit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
@@ -26,9 +28,15 @@ pub(crate) struct Watch {
     ticks: u32,
     failure: Option<String>,
     counts: Counts,
+    metrics: Option<MetricsFile>,
 }
 
 impl Watch {
+    /// One that also writes the figures it looks at.
+    pub(crate) fn new(metrics: Option<MetricsFile>) -> Self {
+        Self { metrics, ..Self::default() }
+    }
+
     /// Whether it is time to look.
     pub(crate) fn is_due(&mut self) -> bool {
         self.ticks = (self.ticks + 1) % LOOK_EVERY;
@@ -61,6 +69,7 @@ impl Watch {
             told.push((Level::Warning, format!("{unwritten} events could not be written to and passed unchanged")));
         }
         self.counts = stats.counts;
+        told.extend(self.metrics.as_mut().and_then(|file| file.write(stats)));
         told
     }
 }

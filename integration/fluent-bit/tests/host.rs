@@ -9,33 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+#[path = "../../test-support/library.rs"]
+mod library;
+
 use oddline::plugin::conformance::{self, Adapter};
 use serde_json::{Value, json};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
 
-/// The library to test: the file `ODDLINE_FLUENT_BIT_PLUGIN` names, or one that is built. Cargo builds no `cdylib` for a test.
+/// The library to test.
 fn plugin() -> &'static Path {
     static PLUGIN: OnceLock<PathBuf> = OnceLock::new();
-    PLUGIN.get_or_init(|| std::env::var_os("ODDLINE_FLUENT_BIT_PLUGIN").map_or_else(built_plugin, PathBuf::from))
-}
-
-fn built_plugin() -> PathBuf {
-    // <target dir>/<profile dir>/deps/<this test>
-    let test = std::env::current_exe().unwrap();
-    let profile_dir = test.ancestors().nth(2).unwrap();
-    let profile = match profile_dir.file_name().unwrap().to_str().unwrap() {
-        "debug" => "dev",
-        other => other,
-    };
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--profile", profile, "--target-dir"])
-        .arg(profile_dir.parent().unwrap())
-        .current_dir(HERE)
-        .status();
-    assert!(built.unwrap().success(), "the library does not build");
-    profile_dir.join("liboddline_fluent_bit.so")
+    PLUGIN.get_or_init(|| {
+        library::library("ODDLINE_FLUENT_BIT_PLUGIN", "liboddline_fluent_bit.so", env!("CARGO_PKG_NAME"), &[])
+    })
 }
 
 /// The host, built once; nothing without a C compiler.
@@ -43,8 +31,7 @@ fn host() -> Option<&'static Path> {
     static HOST: OnceLock<Option<PathBuf>> = OnceLock::new();
     HOST.get_or_init(|| {
         if Command::new("cc").arg("--version").output().is_err() {
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no C compiler is installed");
-            eprintln!("SKIPPED: no C compiler is installed (apt-get install gcc libc6-dev)");
+            library::skipped("no C compiler is installed (apt-get install gcc libc6-dev)");
             return None;
         }
         let new = Path::new(TMP).join(format!("fluent-bit-host-{}", std::process::id()));
@@ -336,7 +323,8 @@ fn a_silence_goes_with_the_next_chunk_in_its_format_and_in_no_group() {
         return;
     }
     let at = |second: u32, message: &str| {
-        [&[0x92, 0x92][..], &event_time(SECONDS + second), b"\x80", &packed(&json!({"message": message}))].concat()
+        [&[0x92, 0x92][..], &event_time(SECONDS + second), b"\x80", &packed(&json!({"log": {"text": message}}))]
+            .concat()
     };
     let mut stream = Vec::new();
     for second in 0..1_400 {
@@ -347,9 +335,10 @@ fn a_silence_goes_with_the_next_chunk_in_its_format_and_in_no_group() {
     }
     let open_group = [&b"\x92\x92"[..], &event_time(u32::MAX), b"\x80\x80", &at(1_401, "request 1 served")].concat();
     let cut = [at(1_402, "request 2 served"), vec![0x92]].concat();
-    let last = [&b"\x92"[..], &event_time(SECONDS + 1_403), &packed(&json!({"message": "request 3 served"}))].concat();
+    let last =
+        [&b"\x92"[..], &event_time(SECONDS + 1_403), &packed(&json!({"log": {"text": "request 3 served"}}))].concat();
     // The pause is for a tick, which comes ten times a second.
-    let run = Run::with(&["--pause", "1000"]).property("time", "event");
+    let run = Run::with(&["--pause", "1000"]).property("time", "event").property("message_field", "log.text");
     let answers = run.passes(&[stream, open_group, cut, last]);
     let synthetic = |chunk: &[u8]| bodies(chunk).iter().filter(|body| body["anomaly"]["synthetic"] == true).count();
     assert_eq!(
@@ -359,7 +348,7 @@ fn a_silence_goes_with_the_next_chunk_in_its_format_and_in_no_group() {
     let records = unpacked(&answers[3].1);
     assert_eq!(records.len(), 2, "{records:?}");
     assert!(records[1][0].is_u64(), "as the record before it: {}", records[1]);
-    assert_eq!(records[1][1]["message"], "oddline: expected and not seen: still here");
+    assert_eq!(records[1][1]["log"]["text"], "oddline: expected and not seen: still here");
     assert_eq!(records[1][1]["anomaly"]["reasons"], json!(["silence"]));
 }
 
@@ -398,6 +387,30 @@ fn lines(first: usize, count: usize) -> Vec<u8> {
     (first..first + count)
         .flat_map(|n| v2(&json!({}), &json!({"n": n, "message": format!("request {n} took {} ms", n % 97)})))
         .collect()
+}
+
+#[test]
+fn figures_stand_in_a_file_as_prometheus_reads_them() {
+    if host().is_none() {
+        return;
+    }
+    for options in [&[][..], &["--output"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("oddline.prom");
+        Run::with(options)
+            .property("Metrics_File", file.to_str().unwrap())
+            .run(&[lines(0, 100), lines(100, 20)])
+            .unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains("# TYPE oddline_events_total counter\noddline_events_total 120\n"), "{text}");
+        assert!(text.contains("oddline_state{state=\"learning\"} 1\n"), "{text}");
+        assert!(text.contains("oddline_templates 1\n"), "{text}");
+        let log = Run::with(options).property("metrics_file", "/").run(&[lines(0, 1)]).unwrap().1;
+        assert_eq!(log.matches("metrics_file /").count(), 1, "{log}");
+        let twice =
+            Run::with(options).property("metrics_file", "a").property("metrics_file", "b").run(&[]).unwrap_err();
+        assert!(twice.contains("metrics_file: expected one value"), "{twice}");
+    }
 }
 
 #[test]

@@ -9,52 +9,30 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+#[path = "../../test-support/library.rs"]
+mod library;
+#[path = "../../test-support/lua.rs"]
+mod support;
+
 use oddline::plugin::conformance::{self, Adapter};
 use oddline::plugin::fields::{FIELDS, Kind};
 use serde_json::{Value, json};
+use support::literal;
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 fn luajit_is_missing() -> bool {
-    if Command::new("luajit").arg("-v").output().is_ok() {
-        return false;
-    }
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "luajit is not installed");
-    eprintln!("SKIPPED: luajit is not installed (apt-get install luajit)");
-    true
+    support::is_missing("luajit")
 }
 
-/// The directory with the module under the name Lua looks for: the file `ODDLINE_LUAJIT_MODULE` names, or one that is built.
+/// The directory with the module under the name Lua looks for.
 fn module_dir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("luajit");
-        std::fs::create_dir_all(&dir).unwrap();
-        let module = std::env::var_os("ODDLINE_LUAJIT_MODULE").map_or_else(built_module, PathBuf::from);
-        // Renamed into place: an interpreter of another run may have the old one mapped.
-        let new = dir.join(format!("new-{}", std::process::id()));
-        std::fs::copy(module, &new).unwrap();
-        std::fs::rename(new, dir.join("oddline_native.so")).unwrap();
-        dir
+        let features = ["--no-default-features", "--features", "luajit"];
+        let module = library::library("ODDLINE_LUAJIT_MODULE", "liboddline_native.so", "oddline-vector-lua", &features);
+        support::module_dir("luajit", &module)
     })
-}
-
-fn built_module() -> PathBuf {
-    // <target dir>/<profile dir>/deps/<this test>
-    let test = std::env::current_exe().unwrap();
-    let profile_dir = test.ancestors().nth(2).unwrap();
-    let profile = match profile_dir.file_name().unwrap().to_str().unwrap() {
-        "debug" => "dev",
-        other => other,
-    };
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "oddline-vector-lua", "--no-default-features", "--features", "luajit"])
-        .args(["--profile", profile, "--target-dir"])
-        .arg(profile_dir.parent().unwrap())
-        .current_dir(HERE)
-        .status();
-    assert!(built.unwrap().success(), "the module does not build");
-    profile_dir.join("liboddline_native.so")
 }
 
 /// Runs `script` in a state like Fluent Bit's and returns what it printed.
@@ -79,36 +57,12 @@ fn lua(script: &str) -> Result<String, String> {
     let file = tempfile::NamedTempFile::new().unwrap();
     let setup = format!("package.cpath = '{}/?.so'\npackage.path = '{HERE}/?.lua'\n{JSON}", module_dir().display());
     std::fs::write(file.path(), setup + script).unwrap();
-    let output = Command::new("luajit").arg(file.path()).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    support::printed(&Command::new("luajit").arg(file.path()).output().unwrap()).map(|(out, _)| out)
 }
 
 #[track_caller]
 fn passes(script: &str) -> String {
     lua(script).unwrap_or_else(|error| panic!("{error}"))
-}
-
-/// `value` as Lua text.
-fn literal(value: &Value) -> String {
-    match value {
-        Value::Null => "nil".to_owned(),
-        Value::String(text) => {
-            text.bytes().fold(String::from("\""), |mut out, byte| {
-                let plain = byte.is_ascii_alphanumeric() || byte == b' ';
-                let _ = if plain { write!(out, "{}", char::from(byte)) } else { write!(out, "\\{byte:03}") };
-                out
-            }) + "\""
-        }
-        Value::Array(items) => format!("{{{}}}", items.iter().map(literal).collect::<Vec<_>>().join(",")),
-        Value::Object(map) => {
-            let member = |(name, value): (&String, &Value)| {
-                format!("[{}]={}", literal(&Value::String(name.clone())), literal(value))
-            };
-            format!("{{{}}}", map.iter().map(member).collect::<Vec<_>>().join(","))
-        }
-        other => other.to_string(),
-    }
 }
 
 /// LuaJIT has one type of number: what our fields say are numbers with a point come out without one when they are whole.

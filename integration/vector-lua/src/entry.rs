@@ -4,9 +4,12 @@
 // does for every C module; the macro's code enters mlua with it and turns errors and panics into Lua errors.
 #![allow(unsafe_code)]
 
-use mlua::{Lua, Result, Table, Value};
+use std::time::Instant;
+
+use mlua::{Function, Lua, Result, Table, Value};
 
 use crate::config;
+use crate::report::Reporter;
 use crate::scorer::Scorer;
 
 #[mlua::lua_module]
@@ -14,6 +17,17 @@ fn oddline_native(lua: &Lua) -> Result<Table> {
     let module = lua.create_table()?;
     module.set("version", env!("CARGO_PKG_VERSION"))?;
     module.set("check", lua.create_function(|_, value: Value| config::read(&value).map(drop))?)?;
+    module.set("reporter", lua.create_function(|lua, ()| reporter(lua))?)?;
     module.set("new", lua.create_function(|_, value: Value| Scorer::new(&value))?)?;
     Ok(module)
+}
+
+fn reporter(lua: &Lua) -> Result<Function> {
+    let mut reporter = Reporter::default();
+    lua.create_function_mut(move |_, (what, message): (String, Value)| {
+        // What cannot be shown must not become an error: Vector would drop the event that this is about.
+        let message = message.to_string().unwrap_or_else(|error| error.to_string());
+        reporter.tell(&what, &message, Instant::now());
+        Ok(())
+    })
 }

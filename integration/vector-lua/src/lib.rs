@@ -4,6 +4,7 @@
 //! | function | gives |
 //! |---|---|
 //! | `check(config)` | nothing; an error when the configuration is not accepted. Touches no file |
+//! | `reporter()` | a function of a kind of trouble and an error, which tells of it on standard error, at most once a minute each |
 //! | `new(config)` | a scorer; touches no file either |
 //! | `scorer:open()` | nothing; an error when the data dir cannot be opened (events pass unscored, and it is tried again) |
 //! | `scorer:process(log, seconds)` | whether the event is an anomaly, nothing when it has no score; writes the fields into `log`. `seconds` since 1970 is when it happened, if `log` does not say |
@@ -19,4 +20,5 @@
 mod config;
 mod entry;
 mod event;
+mod report;
 mod scorer;

@@ -56,10 +56,23 @@ fn on_own_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
 
 fn synthetic_event(lua: &Lua, component: &Component, layout: &Layout, synthetic: &Synthetic) -> Result<Table> {
     let log = lua.create_table()?;
-    log.raw_set("message", synthetic_message(synthetic))?;
     log.raw_set("timestamp", date_table(lua, synthetic.timestamp)?)?;
+    put(lua, &log, layout.message.segments(), synthetic_message(synthetic))?;
     LuaEvent { lua, log: &log, layout, time: None }.write(&component.describe(synthetic));
     Ok(log)
+}
+
+/// Sets `names[0].names[1]…` of `table`.
+fn put(lua: &Lua, table: &Table, names: &[String], text: String) -> Result<()> {
+    match names {
+        [] => Ok(()),
+        [name] => table.raw_set(name.as_str(), text),
+        [name, rest @ ..] => {
+            let inner = lua.create_table()?;
+            put(lua, &inner, rest, text)?;
+            table.raw_set(name.as_str(), inner)
+        }
+    }
 }
 
 /// Runs `work`; a panic becomes a Lua error.

@@ -10,58 +10,31 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+#[path = "../../test-support/library.rs"]
+mod library;
+#[path = "../../test-support/lua.rs"]
+mod support;
+
+use library::skipped;
 use oddline::plugin::conformance::{self, Adapter};
 use serde_json::{Value, json};
+use support::literal;
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 fn lua_is_missing() -> bool {
-    if Command::new("lua5.4").arg("-v").output().is_ok() {
-        return false;
-    }
-    skipped("lua5.4 is not installed (apt-get install lua5.4)");
-    true
+    support::is_missing("lua5.4")
 }
 
-fn skipped(why: &str) {
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{why}");
-    eprintln!("SKIPPED: {why}");
-}
-
-/// The module to test: the file `ODDLINE_LUA_MODULE` names, or one that is built. Cargo builds no `cdylib` for a test.
+/// The module to test.
 fn module() -> PathBuf {
-    std::env::var_os("ODDLINE_LUA_MODULE").map_or_else(built_module, PathBuf::from)
-}
-
-fn built_module() -> PathBuf {
-    // <target dir>/<profile dir>/deps/<this test>
-    let test = std::env::current_exe().unwrap();
-    let profile_dir = test.ancestors().nth(2).unwrap();
-    let profile = match profile_dir.file_name().unwrap().to_str().unwrap() {
-        "debug" => "dev",
-        other => other,
-    };
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", env!("CARGO_PKG_NAME"), "--profile", profile, "--target-dir"])
-        .arg(profile_dir.parent().unwrap())
-        .current_dir(HERE)
-        .status();
-    assert!(built.unwrap().success(), "the module does not build");
-    profile_dir.join("liboddline_native.so")
+    library::library("ODDLINE_LUA_MODULE", "liboddline_native.so", env!("CARGO_PKG_NAME"), &[])
 }
 
 /// The directory with the module under the name Lua looks for.
 fn module_dir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vector-lua");
-        std::fs::create_dir_all(&dir).unwrap();
-        // Renamed into place: an interpreter of another run may have the old one mapped.
-        let new = dir.join(format!("new-{}", std::process::id()));
-        std::fs::copy(module(), &new).unwrap();
-        std::fs::rename(new, dir.join("oddline_native.so")).unwrap();
-        dir
-    })
+    DIR.get_or_init(|| support::module_dir("vector-lua", &module()))
 }
 
 /// `script`, with what finds the module and the host before it.
@@ -78,37 +51,13 @@ fn script_file(script: &str) -> tempfile::NamedTempFile {
 /// Runs `script` and returns what it printed, and what it reported.
 fn lua(script: &str) -> Result<(String, String), String> {
     let file = script_file(script);
-    let output = Command::new("lua5.4").arg(file.path()).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok((text(&output.stdout), text(&output.stderr))) } else { Err(text(&output.stderr)) }
+    support::printed(&Command::new("lua5.4").arg(file.path()).output().unwrap())
 }
 
 /// Runs `script`, which holds its own assertions; also what it reported.
 #[track_caller]
 fn passes(script: &str) -> String {
     lua(script).unwrap_or_else(|error| panic!("{error}")).1
-}
-
-/// `value` as Lua text.
-fn literal(value: &Value) -> String {
-    match value {
-        Value::Null => "nil".to_owned(),
-        Value::String(text) => {
-            text.bytes().fold(String::from("\""), |mut out, byte| {
-                let plain = byte.is_ascii_alphanumeric() || byte == b' ';
-                let _ = if plain { write!(out, "{}", char::from(byte)) } else { write!(out, "\\{byte:03}") };
-                out
-            }) + "\""
-        }
-        Value::Array(items) => format!("{{{}}}", items.iter().map(literal).collect::<Vec<_>>().join(",")),
-        Value::Object(map) => {
-            let member = |(name, value): (&String, &Value)| {
-                format!("[{}]={}", literal(&Value::String(name.clone())), literal(value))
-            };
-            format!("{{{}}}", map.iter().map(member).collect::<Vec<_>>().join(","))
-        }
-        other => other.to_string(),
-    }
 }
 
 struct LuaTables;

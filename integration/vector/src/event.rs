@@ -35,6 +35,17 @@ impl Map {
         }
     }
 
+    /// Gives an event of oddline's own its message: where `message_field` says that events have it, or by default where Vector's schema does.
+    pub(crate) fn set_message(&self, log: &mut LogEvent, message: Value) {
+        let path = &self.layout.message;
+        match log.as_map_mut() {
+            Some(root) if !self.message_is_default && !path.as_str().starts_with('%') => {
+                insert(root, path.segments(), OnExisting::Replace, || message);
+            }
+            _ => drop(log.maybe_insert(vector_lib::config::log_schema().message_key_target_path(), message)),
+        }
+    }
+
     fn read<'l>(&self, log: &'l LogEvent, input: Input) -> Option<&'l Value> {
         let path = self.layout.path(input)?;
         if let Some(value) = find(log, path) {

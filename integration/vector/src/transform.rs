@@ -139,7 +139,7 @@ impl ScoreAnomalies {
             LogNamespace::Vector => LogEvent::from(message),
             LogNamespace::Legacy => {
                 let mut log = LogEvent::default();
-                log.maybe_insert(vector_lib::config::log_schema().message_key_target_path(), message);
+                self.map.set_message(&mut log, message);
                 log
             }
         };

@@ -7,8 +7,11 @@
 //! `on_existing` for an object that has something at the target: `keep` adds nothing, `replace` cuts the old member
 //! out, `rename` changes its name. With a target of several names (`oddline.anomaly`) the fields go into the object
 //! that is there; something else in its place is treated like something at the target.
+//! A message that is a list of bytes (`[104, 105]`), as `journalctl -o json` writes what is not plain text, is scored as the text of these bytes.
 //! `template_field` is one key at the top of the object, dots and all.
 
+mod bytes;
+mod own;
 mod scan;
 mod write;
 
@@ -17,10 +20,11 @@ use std::sync::Arc;
 
 use scan::{Member, Scan, Slot, Span, ValueKind, Wanted, members, unescape};
 
-use super::component::{Component, Outcome};
+use super::component::{Component, Outcome, synthetic_message};
 use super::enrichment::Enrichment;
 use super::event::{Event, Input, Layout, Scalar, Written, renamed};
 use crate::config::OnExisting;
+use crate::engine::Synthetic;
 use crate::event::Timestamp;
 
 /// Scores lines: a component with what reading and writing JSON needs. One a thread.
@@ -93,11 +97,21 @@ impl LineScorer {
         fields_alone(&mut self.component, event, layout, out)
     }
 
-    /// Appends an event of oddline's own.
-    pub fn synthetic(&self, synthetic: &crate::engine::Synthetic, out: &mut Vec<u8>) {
+    /// Appends an event of oddline's own, with its message and time where `message_field` and `timestamp_field` say that objects have them.
+    pub fn json_synthetic(&self, synthetic: &Synthetic, out: &mut Vec<u8>) {
+        let line = own::object(synthetic, &self.layout);
+        let mut scan = Scan::default();
+        if scan.run(&line, &self.wanted).is_ok() {
+            ObjectEvent { line: &line, scan: &scan, layout: &self.layout, out }
+                .write(&self.component.describe(synthetic));
+        }
+    }
+
+    /// Appends an event of oddline's own as [`LineScorer::text`] writes lines, with its time.
+    pub fn text_synthetic(&self, synthetic: &Synthetic, out: &mut Vec<u8>) {
         let enrichment = self.component.describe(synthetic);
         out.extend_from_slice(b"{\"message\":");
-        write::string(out, &super::component::synthetic_message(synthetic));
+        write::string(out, &synthetic_message(synthetic));
         out.extend_from_slice(b",\"timestamp\":");
         write::string(out, &super::timestamp::format(synthetic.timestamp));
         push_fields(out, &self.layout, &enrichment);
@@ -224,6 +238,7 @@ impl Event for ObjectEvent<'_> {
             ValueKind::Escaped => raw.get(1..raw.len() - 1).map(|text| Scalar::Text(unescape(text))),
             ValueKind::Number => std::str::from_utf8(raw).ok().map(|text| Scalar::Number(Cow::Borrowed(text))),
             ValueKind::Flag => Some(Scalar::Flag(raw == b"true")),
+            ValueKind::Array if input == Input::Message => bytes::text(raw).map(|text| Scalar::Text(Cow::Owned(text))),
             ValueKind::Null | ValueKind::Array | ValueKind::Object => None,
         }
     }

@@ -65,7 +65,7 @@ impl Body {
     pub(crate) fn synthetic(events: &[Synthetic], scorer: &LineScorer) -> Self {
         let mut out = Vec::new();
         for synthetic in events {
-            scorer.synthetic(synthetic, &mut out);
+            scorer.json_synthetic(synthetic, &mut out);
             out.push(b'\n');
         }
         Self { format: Format::Ndjson, bytes: out.into(), events: events.len() }

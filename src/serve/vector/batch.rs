@@ -98,7 +98,7 @@ pub(crate) fn synthetic(events: &[Synthetic], component: &Component) -> Enriched
     let mut out = Vec::new();
     for synthetic in events {
         let mut wrapper = Vec::new();
-        event::synthetic(&mut wrapper, &synthetic_message(synthetic), synthetic.timestamp);
+        event::synthetic(&mut wrapper, (&layout.message, &synthetic_message(synthetic)), synthetic.timestamp);
         let mut added = Vec::new();
         if let Ok(Some(mut event)) = LogEvent::parse(&wrapper, &layout, &mut added) {
             event.write(&component.describe(synthetic));

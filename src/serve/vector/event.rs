@@ -323,10 +323,20 @@ fn field(out: &mut Vec<u8>, value: Value<'_>) {
     }
 }
 
-/// Appends the `EventWrapper` of an event of oddline's own: message and timestamp, the fields to follow.
-pub(super) fn synthetic(out: &mut Vec<u8>, message: &str, time: Timestamp) {
+/// Appends an entry of a map with a text, or of maps within maps as `names` say.
+fn nested_text(out: &mut Vec<u8>, names: &[String], text: &str) {
+    let Some((name, inner)) = names.split_first() else { return };
+    entry(out, name, |out| match inner {
+        [] => wire::bytes(out, number::BYTES, text.as_bytes()),
+        _ => wire::message(out, number::MAP, |out| nested_text(out, inner, text)),
+    });
+}
+
+/// Appends the `EventWrapper` of an event of oddline's own, the fields to follow: the message where `at` says that events have it, and the time where Vector
+/// looks for it.
+pub(super) fn synthetic(out: &mut Vec<u8>, (at, message): (&Path, &str), time: Timestamp) {
     wire::message(out, number::LOG, |out| {
-        entry(out, "message", |out| wire::bytes(out, number::BYTES, message.as_bytes()));
+        nested_text(out, at.segments(), message);
         entry(out, "timestamp", |out| {
             wire::message(out, number::TIMESTAMP, |out| {
                 wire::number(out, number::SECONDS, time.0.div_euclid(1_000_000) as u64);
