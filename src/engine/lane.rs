@@ -235,9 +235,11 @@ impl Lane {
         let measure = self.measure(observation.message, &scored);
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
         let told = Told { measure, ruling, sample_ratio };
-        let verdict = self.verdict(&scored, told, found.id, event_id);
-        // Nothing is done with most verdicts after they were made: they are made where they are returned.
-        if scored.is_anomaly { self.reported(observation, verdict, &scored) } else { verdict }
+        let mut verdict = self.verdict(&scored, told, found.id, event_id);
+        if scored.is_anomaly {
+            self.report_anomaly(observation, &mut verdict, &scored);
+        }
+        verdict
     }
 
     /// Looks for past incidents that were like this one, and remembers it. One that has a note is a reason.
@@ -266,13 +268,12 @@ impl Lane {
 
     /// Looks what an incident is like, and tells the journal of it.
     #[cold]
-    fn reported(&mut self, observation: &Observation<'_>, mut verdict: Verdict, scored: &Scored) -> Verdict {
-        self.recall(&mut verdict, observation.timestamp);
+    fn report_anomaly(&mut self, observation: &Observation<'_>, verdict: &mut Verdict, scored: &Scored) {
+        self.recall(verdict, observation.timestamp);
         let inner = Arc::clone(&self.inner);
         if let Some(reporter) = &inner.reporter {
-            self.report(reporter, observation, &verdict, scored);
+            self.report(reporter, observation, verdict, scored);
         }
-        verdict
     }
 
     fn report(&mut self, reporter: &Reporter, observation: &Observation<'_>, verdict: &Verdict, scored: &Scored) {

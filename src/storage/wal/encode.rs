@@ -388,24 +388,29 @@ fn statistic_code(xor: u32) -> (u8, Range<usize>) {
     }
 }
 
-/// Without a branch that depends on the values: which bytes change is never foreseeable.
+/// The first four without a branch: how many change is never foreseeable, that they are more is rare.
 #[inline]
 fn put_values(out: &mut Vec<u8>, before: &[u8; VALUES], values: &[u8; VALUES]) {
     const CODE: usize = 3;
+    const USUAL: usize = 4;
     let differing = differing_bytes(before, values);
-    let (code, mut count) = match differing {
+    let (code, code_bytes) = match differing {
         0..0x80 => (differing, 1),
         0x80..0x4000 => (differing & 0x7f | 0x80 | differing >> 7 << 8, 2),
         _ => (differing & 0x7f | 0x80 | (differing >> 7 & 0x7f | 0x80) << 8 | differing >> 14 << 16, CODE),
     };
-    let mut bytes = [0; CODE + VALUES];
-    bytes.iter_mut().zip(code.to_le_bytes()).take(CODE).for_each(|(byte, code)| *byte = code);
-    for (place, value) in values.iter().enumerate() {
-        // Written whether or not it differs, and written over by the next when it does not.
-        bytes.get_mut(count).into_iter().for_each(|next| *next = *value);
-        count += (differing >> place & 1) as usize;
-    }
-    put_first(out, bytes, count);
+    let changed = differing.count_ones() as usize;
+    let mut left = differing;
+    let mut next = || {
+        let place = left.trailing_zeros() as usize % VALUES;
+        left &= left.wrapping_sub(1);
+        values.get(place).copied().unwrap_or_default()
+    };
+    // What is beyond those that change is not kept.
+    let usual = u32::from_le_bytes(std::array::from_fn::<u8, USUAL, _>(|_| next()));
+    let packed = u64::from(code) | u64::from(usual) << (8 * code_bytes);
+    put_first(out, packed.to_le_bytes(), code_bytes + changed.min(USUAL));
+    (USUAL..changed).for_each(|_| out.push(next()));
 }
 
 /// A bit for each byte that differs, the first the lowest.
