@@ -6,10 +6,14 @@ mod cli_support;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use cli_support::{json, json_lines, ok, path, run, stderr};
+use oddline::config::{Config, EmbedderKind};
 use oddline::embed::onnx::{LEAST_MINOR, OnnxEmbedder, find};
 use oddline::embed::{Embedder, conformance};
+use oddline::engine::{EmbedderStats, Engine, Environment, Lane};
+use oddline::event::{Observation, Timestamp};
 use serde_json::{Value, json as value};
 
 /// The directory of a model. Without one a test says that it is skipped, and fails in CI.
@@ -268,6 +272,69 @@ fn search_finds_by_meaning_what_has_no_word_in_common() {
     assert_eq!(stats["embedder"]["state"], "ready");
     assert_eq!(stats["embedder"]["vectors"], 6);
     assert_eq!(search(&config, "the database is down").0, found, "kept vectors are those made anew");
+}
+
+/// An engine over a data dir, and a lane that has seen some templates.
+fn engine(dir: &Path, model: &Path, templates: usize) -> (Engine, Lane) {
+    let config = Config {
+        data_dir: Some(dir.join("data")),
+        embedder: EmbedderKind::Onnx,
+        embedder_model: Some(model.to_owned()),
+        ..Config::default()
+    };
+    let engine = Engine::open(&config, Environment::system()).unwrap();
+    let mut lane = engine.lane().unwrap();
+    for n in 0..templates {
+        let line = format!("{} of {} failed", letters(n), letters(n * 7 + 1));
+        lane.observe(&Observation::new(line.as_bytes(), Timestamp(n as i64 * 1_000)));
+    }
+    lane.tick(Timestamp(templates as i64 * 1_000));
+    (engine, lane)
+}
+
+/// A word without digits, another for each number.
+fn letters(number: usize) -> String {
+    (0..4).map(|place| char::from(b'a' + (number / 26usize.pow(place) % 26) as u8)).collect()
+}
+
+/// Waits for what the engine's thread does.
+fn until(engine: &Engine, what: &str, is_so: impl Fn(&EmbedderStats) -> bool) {
+    let end = Instant::now() + Duration::from_secs(120);
+    while !is_so(&engine.stats().embedder) {
+        assert!(Instant::now() < end, "{what}: {:?}", engine.stats().embedder);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn templates_get_vectors_in_the_background_and_a_restart_makes_none_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model!("int8");
+    // More than the queue takes.
+    let (opened, lane) = engine(dir.path(), &model, 400);
+    let templates = opened.stats().templates;
+    assert!(templates > 300, "{templates}");
+    until(&opened, "all templates have a vector", |stats| stats.vectors == templates && stats.waiting == 0);
+    lane.close().unwrap();
+    opened.close().unwrap();
+    let kept = || std::fs::read(dir.path().join("data/vectors/vectors")).unwrap();
+    let written = kept();
+    let (again, lane) = engine(dir.path(), &model, 400);
+    until(&again, "the vectors are there", |stats| stats.state == "ready" && stats.vectors == templates);
+    lane.close().unwrap();
+    again.close().unwrap();
+    assert!(kept() == written, "nothing was new, and yet vectors were written");
+}
+
+#[test]
+fn scoring_does_not_wait_for_a_model_that_cannot_be_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, lane) = engine(dir.path(), &dir.path().join("none"), 50);
+    until(&engine, "the failure is told", |stats| stats.state == "failed");
+    let stats = engine.stats();
+    assert!(stats.embedder.failure.unwrap().contains("model.onnx") && stats.events_total == 50);
+    lane.close().unwrap();
+    engine.close().unwrap();
 }
 
 #[test]

@@ -179,13 +179,17 @@ def build(weights, config):
     return model
 
 
+# Not quantised: a table of two rows, and of all products of the feed-forward parts the one whose error shows the most (a cosine of .984 in the worst case instead of .980).
+PLAIN = ["kinds", "layer0.outer.product"]
+
+
 def quantise(model, target):
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / "model.onnx"
         onnx.save(model, plain)
-        quantize_dynamic(plain, target, per_channel=True, weight_type=QuantType.QUInt8)
+        quantize_dynamic(plain, target, per_channel=True, weight_type=QuantType.QUInt8, nodes_to_exclude=PLAIN)
 
 
 def main():

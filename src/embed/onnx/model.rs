@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use ort::session::builder::SessionBuilder;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{Outlet, Tensor, TensorElementType, ValueType};
 
@@ -65,11 +64,10 @@ fn said<T>(error: ort::Error<T>) -> String {
 
 /// One thread, the caller's: an agent has others to run.
 fn session(path: &Path) -> Result<Session, String> {
-    let set = |builder: SessionBuilder| {
-        let builder = builder.with_intra_threads(1)?.with_inter_threads(1)?;
-        builder.with_intra_op_spinning(false)?.with_log_level(ort::logging::LogLevel::Fatal)
-    };
-    let mut builder = Session::builder().map_err(said).and_then(|builder| set(builder).map_err(said))?;
+    let builder = Session::builder().map_err(said)?;
+    let builder = builder.with_intra_threads(1).map_err(said)?.with_inter_threads(1).map_err(said)?;
+    let builder = builder.with_intra_op_spinning(false).map_err(said)?;
+    let mut builder = builder.with_log_level(ort::logging::LogLevel::Fatal).map_err(said)?;
     builder.commit_from_file(path).map_err(said)
 }
 

@@ -64,7 +64,8 @@ impl Tokens {
     /// # Errors
     /// When the tokenizer fails.
     pub(super) fn of(&self, text: &str) -> Result<Vec<i64>, String> {
-        let head = text.get(..text.floor_char_boundary(MOST_BYTES)).unwrap_or(text);
+        let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= MOST_BYTES).last().unwrap_or(0);
+        let head = if text.len() <= MOST_BYTES { text } else { text.get(..end).unwrap_or(text) };
         let lowered = self.lower_case.then(|| head.to_lowercase());
         let head = lowered.as_deref().unwrap_or(head);
         let encode = AssertUnwindSafe(|| self.tokenizer.encode_fast(head, true));
