@@ -181,7 +181,7 @@ fn without_the_feature_a_model_is_refused_by_name_before_the_first_event() {
     let config = config(dir.path());
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, format!("{text}embedder: onnx\nembedder_model: /models/some\n")).unwrap();
-    for command in [["score", "--config"], ["config", "check"], ["reembed", "--config"]] {
+    for command in [["score", "--config"], ["config", "check"]] {
         let said = failed(&run(&[&command[..], &[&config]].concat(), "a line\n"), 1).to_owned();
         assert!(said.contains("feature `onnx`"), "{command:?}: {said}");
     }

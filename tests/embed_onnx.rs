@@ -219,6 +219,18 @@ fn a_runtime_that_is_missing_old_or_of_another_machine_is_refused_before_it_is_u
     assert!(told("cut.so").contains("no ONNX Runtime for this machine"), "{}", told("cut.so"));
 }
 
+#[test]
+fn one_process_runs_one_runtime() {
+    let model = model!("int8");
+    assert!(!open(&model).model().is_empty());
+    let dir = tempfile::tempdir().unwrap();
+    let (loaded, other) = (find(None).unwrap().path, dir.path().join("libonnxruntime.so.1"));
+    assert!(OnnxEmbedder::open(&model, Some(&loaded)).is_ok(), "the same by its path");
+    std::fs::copy(&loaded, &other).unwrap();
+    let told = OnnxEmbedder::open(&model, Some(dir.path())).unwrap_err().to_string();
+    assert!(told.contains("already") && told.contains(other.to_str().unwrap()), "{told}");
+}
+
 fn fake_runtime(version: &str) -> String {
     format!(
         "static const char *version(void) {{ return \"{version}\"; }}\n\
@@ -261,7 +273,7 @@ fn search_finds_by_meaning_what_has_no_word_in_common() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), &onnx(&model!("fp32")));
     ok(&run(&["config", "check", &config], ""));
-    ok(&run(&["score", "--config", &config], &a_log()));
+    ok(&run(&["score", "--config", &config], a_log()));
     let (found, told) = search(&config, "the database is down");
     assert!(found[0]["template"].as_str().unwrap().contains("postgres"), "{found:?}");
     assert_eq!(told, "");
@@ -341,7 +353,7 @@ fn scoring_does_not_wait_for_a_model_that_cannot_be_used() {
 fn vectors_of_another_model_are_replaced_and_said_so() {
     let dir = tempfile::tempdir().unwrap();
     let first = config(dir.path(), &onnx(&model!("fp32")));
-    ok(&run(&["score", "--config", &first], &a_log()));
+    ok(&run(&["score", "--config", &first], a_log()));
     ok(&run(&["reembed", "--config", &first], ""));
     let second = config(dir.path(), &onnx(&model!("int8")));
     let done = json(ok(&run(&["reembed", "--config", &second, "--format", "json"], "")));
@@ -354,7 +366,7 @@ fn vectors_of_another_model_are_replaced_and_said_so() {
 fn with_a_broken_model_everything_runs_on_hashing_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let broken = config(dir.path(), &onnx(&dir.path().join("no-model")));
-    let scored = run(&["score", "--config", &broken], &a_log());
+    let scored = run(&["score", "--config", &broken], a_log());
     ok(&scored);
     assert!(stderr(&scored).contains("templates have hashing vectors"), "{}", stderr(&scored));
     let (found, told) = search(&broken, "refused connections");

@@ -4,7 +4,7 @@
 //! [`QUEUE`] texts. A storm of new templates thus changes nothing for who scores: it is embedded when its turn comes, and what came and went meanwhile is not. Until
 //! then, and with a model that cannot be used, a template has the hashing embedder's vector, which is made when it is asked for.
 //!
-//! Vectors are written ([`vectors`]) every [`WRITE_EVERY`] while there are new ones, and when the engine ends.
+//! One run embeds as many texts as are kept ([`vectors::MOST`]). Vectors are written every [`WRITE_EVERY`] while there are new ones, and when the engine ends.
 
 use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(60);
 pub struct EmbedderStats {
     /// `hashing` or `onnx`, as configured.
     pub kind: &'static str,
-    /// `ready`, `loading`, or `failed`: then templates have hashing vectors.
+    /// `ready`, `loading`, `failed` (then templates have hashing vectors), or `unused` (a model, and no data dir to keep vectors in).
     pub state: &'static str,
     /// The model's name; none for `hashing`, and until it is loaded.
     pub model: Option<String>,
@@ -53,7 +53,11 @@ pub struct EmbedderStats {
 impl EmbedderStats {
     /// Of a configuration that nothing is done for yet.
     pub(super) fn of(config: &Config) -> Self {
-        let state = if config.embedder == EmbedderKind::Hashing { "ready" } else { "loading" };
+        let state = match (config.embedder, &config.data_dir) {
+            (EmbedderKind::Hashing, _) => "ready",
+            (EmbedderKind::Onnx, Some(_)) => "loading",
+            (EmbedderKind::Onnx, None) => "unused",
+        };
         Self { kind: config.embedder.as_str(), state, ..Self::default() }
     }
 
@@ -259,7 +263,7 @@ impl Shared {
             let texts = self.texts(from);
             from += texts.len();
             let mut work = lock(&self.work);
-            if texts.is_empty() {
+            if texts.is_empty() || work.known.len() >= vectors::MOST {
                 work.seen_changes = Some(changes);
                 return;
             }

@@ -1,8 +1,5 @@
 //! The embedder that the configuration asks for.
 
-#[cfg(feature = "onnx")]
-use std::path::Path;
-
 use crate::config::{Config, EmbedderKind};
 use crate::embed::Embedder;
 #[cfg(feature = "onnx")]
@@ -68,7 +65,7 @@ pub fn check(config: &Config) -> Result<String, EmbedderError> {
 
 #[cfg(feature = "onnx")]
 fn runtime(config: &Config) -> String {
-    let found = onnx::find(config.embedder_runtime.as_deref().map(Path::new));
+    let found = onnx::find(config.embedder_runtime.as_deref());
     found.map_or_else(|_| String::new(), |found| format!(", ONNX Runtime {} ({})", found.version, found.path.display()))
 }
 

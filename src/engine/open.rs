@@ -189,6 +189,7 @@ impl Engine {
         options: TemplateOptions,
         given: Given,
     ) -> Result<Inner, EngineError> {
+        embedding::built(config)?;
         let rules = TemplateRules::new(config)?;
         let Recovered { feedback, store, picture, lanes, report, .. } = Recovery::new(config, options).in_memory(given);
         let core = Core::new(config.clone(), environment, 0, rules, store, picture, lanes);

@@ -88,8 +88,9 @@ fn machine_name(machine: u64) -> String {
 }
 
 #[cfg(test)]
-#[cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
 mod tests {
+    #![cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
+
     use super::*;
 
     /// A header with one thing to load, of 100 bytes from 1,000 on.
