@@ -39,7 +39,7 @@
 //! | [`engine`] | open and recover, lanes, checkpoints: the wiring |
 //! | [`template`] | message → template and parameters |
 //! | [`detect`] | template → how odd: arithmetic only |
-//! | [`embed`] | text → vector: arithmetic only |
+//! | [`embed`] | text → vector: arithmetic, and with the feature `onnx` a sentence model |
 //! | [`index`] | vectors, and the nearest to one |
 //! | [`storage`] | the only place that touches files of the data dir |
 //! | [`config`] | keys, defaults, bounds, schema |

@@ -173,3 +173,35 @@ fn a_damaged_file_of_the_history_is_told_and_the_rest_is_searched() {
     assert!(stderr(&found).contains("passed over: "), "{}", stderr(&found));
     ok(&found);
 }
+
+#[test]
+#[cfg(not(feature = "onnx"))]
+fn without_the_feature_a_model_is_refused_by_name_before_the_first_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}embedder: onnx\nembedder_model: /models/some\n")).unwrap();
+    for command in [["score", "--config"], ["config", "check"]] {
+        let said = failed(&run(&[&command[..], &[&config]].concat(), "a line\n"), 1).to_owned();
+        assert!(said.contains("feature `onnx`"), "{command:?}: {said}");
+    }
+    assert!(!dir.path().join("data").exists(), "nothing was made");
+}
+
+#[test]
+fn with_hashing_there_is_nothing_to_reembed() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    score(&config, &a_log(0..1_800));
+    assert!(failed(&run(&["reembed", "--config", &config], ""), 1).contains("nothing to convert"));
+}
+
+#[test]
+fn a_model_without_a_directory_is_a_fault_of_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{text}embedder: onnx\n")).unwrap();
+    let said = failed(&run(&["config", "check", &config], ""), 1).to_owned();
+    assert!(said.contains("embedder_model") && said.contains(":5: "), "{said}");
+}

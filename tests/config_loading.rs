@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use oddline::config::{
-    AlertBudget, BuiltinMask, Config, ConfigError, Durability, EventRule, FIELDS, Field, Fields, Format, Journal,
-    JournalMessage, Kind, Mask, OnExisting, Per, RuleAction, RuleMatch, Sampling, TimeSource, Wildcards,
+    AlertBudget, BuiltinMask, Config, ConfigError, Durability, EmbedderKind, EventRule, FIELDS, Field, Fields, Format,
+    Journal, JournalMessage, Kind, Mask, OnExisting, Per, RuleAction, RuleMatch, Sampling, TimeSource, Wildcards,
 };
 
 const FORMATS: [Format; 3] = [Format::Yaml, Format::Toml, Format::Json];
@@ -68,6 +68,10 @@ fn everything() -> Config {
         wal_segment_bytes: 1 << 17,
         retention_hours: 12,
         max_disk_bytes: 1 << 25,
+        embedder: EmbedderKind::Onnx,
+        embedder_model: Some("/models/minilm".into()),
+        embedder_runtime: Some("/opt/libonnxruntime.so".into()),
+        embedders: 2,
         masks: vec![
             Mask { name: "order".to_owned(), regex: r#"\bORD-\d+"?\b"#.to_owned() },
             Mask { name: "iban".to_owned(), regex: "[A-Z]{2}[0-9]{20}".to_owned() },

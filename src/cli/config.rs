@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use oddline::config::{self, Config, ConfigError, Format};
+use oddline::engine::embedding;
 use serde::Serialize;
 
 use super::error::CliError;
@@ -101,6 +102,15 @@ impl<'a> Checked<'a> {
     }
 }
 
+impl Checked<'_> {
+    /// Whether what it names outside of itself can be used: the model.
+    fn usable(self) -> Self {
+        let Some(Err(error)) = self.config.as_ref().map(embedding::check) else { return self };
+        let error = format!("{}: {error}", self.file.display());
+        Self { ok: false, error: Some(error), key: Some("embedder".to_owned()), ..self }
+    }
+}
+
 /// Runs the subcommand.
 pub(crate) fn run(args: &ConfigArgs) -> Result<(), CliError> {
     match &args.command {
@@ -111,7 +121,7 @@ pub(crate) fn run(args: &ConfigArgs) -> Result<(), CliError> {
 }
 
 fn check(args: &CheckArgs) -> Result<(), CliError> {
-    let checked: Vec<_> = args.files.iter().map(|file| Checked::new(file, Config::from_path(file))).collect();
+    let checked: Vec<_> = args.files.iter().map(|file| Checked::new(file, Config::from_path(file)).usable()).collect();
     match args.format {
         OutputFormat::Json => output::print_json(&checked)?,
         OutputFormat::Text => {

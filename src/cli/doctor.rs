@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use oddline::config::{Config, Durability};
+use oddline::config::{Config, Durability, EmbedderKind};
 use oddline::engine::baseline::{self, Manifest};
+use oddline::engine::embedding;
 use oddline::engine::incidents;
 use oddline::engine::repair::{self, DamagedFile};
 use oddline::engine::{Engine, EngineError, Environment, RecoveryReport};
@@ -101,6 +102,9 @@ fn examine(config: &Config, findings: &mut Findings) -> Result<(), CliError> {
         return Err(CliError::Usage("name the data dir: --data-dir DIR, or a --config FILE with data_dir"));
     };
     findings.checks.extend(baseline(config));
+    if config.embedder != EmbedderKind::Hashing {
+        findings.checks.push(Check::new("embedder", embedding::check(config)));
+    }
     if !dir.exists() {
         findings.checks.push(Check::new("data dir", can_be_made(dir)));
         return Ok(());

@@ -9,6 +9,7 @@ use oddline::engine::baseline::BaselineError;
 use oddline::engine::feedback::FeedbackError;
 use oddline::engine::incidents::JournalError;
 use oddline::engine::notes::NoteError;
+use oddline::engine::reembed::ReembedError;
 use oddline::engine::search::SearchError;
 use oddline::plugin::ComponentError;
 
@@ -99,6 +100,9 @@ pub(crate) enum CliError {
     /// A search cannot be made.
     #[error(transparent)]
     Search(#[from] SearchError),
+    /// Vectors cannot be made.
+    #[error(transparent)]
+    Reembed(#[from] ReembedError),
     /// A baseline cannot be made, read or used.
     #[error(transparent)]
     Baseline(#[from] BaselineError),

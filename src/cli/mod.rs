@@ -2,7 +2,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `search`, `feedback`, `baseline`, `incidents`, `note`, `show`, `config`, `manifest`, `install/`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `search`, `reembed`, `feedback`, `baseline`, `incidents`, `note`, `show`, `config`, `manifest`, `install/`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `dropped` | what `score --sample` leaves out |
@@ -37,6 +37,7 @@ mod output;
 mod progress;
 mod random;
 mod reader;
+mod reembed;
 mod related;
 mod report;
 mod report_text;
@@ -104,6 +105,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Find templates in words: nearest in meaning, when they were seen and how often.
     Search(search::SearchArgs),
+    /// Make the vectors of all templates with the model that is configured.
+    Reembed(reembed::ReembedArgs),
     /// Say that a template is normal: its events are no anomalies any more.
     Accept(feedback::SayArgs),
     /// Say that a template is to be told every time.
@@ -168,6 +171,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Stats(args) => stats::run(args),
         Command::History(args) => history::run(args),
         Command::Search(args) => search::run(args),
+        Command::Reembed(args) => reembed::run(args),
         Command::Accept(args) => feedback::say(args, Opinion::Accept),
         Command::Flag(args) => feedback::say(args, Opinion::Flag),
         Command::Feedback(args) => feedback::run(args),

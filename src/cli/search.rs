@@ -43,8 +43,8 @@ pub(crate) struct SearchArgs {
 
 const EXAMPLES: &str = "\
 Finds the templates of the history (chunks on disk, and the log that is not a chunk yet) that are nearest to the words: by whole words, how seldom each is among \
-the templates, pairs of words, and the letters in them, so that \"exhausted connections\" finds `connection pool exhausted`. Other words for the same thing are not \
-known to be the same. Messages are not kept: an example is the last message the journal of incidents has of a template. Works while an agent uses the data dir, for \
+the templates, pairs of words, and the letters in them, so that \"exhausted connections\" finds `connection pool exhausted`. Other words for the same thing are known \
+to be the same with a sentence model alone (embedder: onnx). Messages are not kept: an example is the last message the journal of incidents has of a template. Works while an agent uses the data dir, for \
 what that has written (seconds). With --stream every event of the time asked for is read.
 
 Examples:
@@ -69,6 +69,9 @@ pub(crate) fn run(args: &SearchArgs) -> Result<(), CliError> {
         most: args.k,
     };
     let found = search::search(&config, &fs, &search)?;
+    if let Some(reason) = &found.fallback {
+        output::warn(format_args!("searched by words alone, not by the model that is configured: {reason}"));
+    }
     found.damaged.iter().for_each(|damage| output::warn(format_args!("passed over: {damage}")));
     let Some(most) = args.events else {
         return match args.format {

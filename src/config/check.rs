@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::budget::AlertBudget;
+use super::choice::EmbedderKind;
 use super::error::{ConfigError, Place};
 use super::journal::Journal;
 use super::nearest::nearest;
@@ -324,6 +325,11 @@ impl Config {
         check: Check<'_>,
         line_of: impl Fn(&str) -> Option<usize>,
     ) -> Result<(), ConfigError> {
+        if self.embedder == EmbedderKind::Onnx && self.embedder_model.is_none() {
+            let key = "embedder_model";
+            let node = Node { line: line_of(key).or_else(|| line_of("embedder")), value: Value::Null };
+            return Err(check.out_of_range(key, "a directory, with embedder onnx".to_owned(), &node));
+        }
         if self.wal_segment_bytes <= self.max_disk_bytes {
             return Ok(());
         }

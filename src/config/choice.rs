@@ -137,6 +137,17 @@ choice! {
 }
 
 choice! {
+    /// What makes vectors of templates.
+    EmbedderKind {
+        /// Hashed words: no files.
+        #[default]
+        Hashing = "hashing",
+        /// A sentence model in ONNX, where oddline was built with it.
+        Onnx = "onnx",
+    }
+}
+
+choice! {
     /// Which time an event is given.
     TimeSource {
         /// When it reached oddline.

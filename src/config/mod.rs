@@ -26,7 +26,8 @@ mod yaml;
 
 pub use budget::{AlertBudget, ParseBudgetError, Per};
 pub use choice::{
-    BuiltinMask, Durability, Fields, JournalFormat, JournalMessage, OnExisting, TimeSource, UnknownChoice, Wildcards,
+    BuiltinMask, Durability, EmbedderKind, Fields, JournalFormat, JournalMessage, OnExisting, TimeSource,
+    UnknownChoice, Wildcards,
 };
 pub use error::{ConfigError, Place};
 pub use journal::Journal;

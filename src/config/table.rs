@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::AlertBudget;
-use super::choice::{BuiltinMask, Durability, Fields, JournalMessage, OnExisting, TimeSource, Wildcards};
+use super::choice::{BuiltinMask, Durability, EmbedderKind, Fields, JournalMessage, OnExisting, TimeSource, Wildcards};
 use super::journal::Journal;
 use super::rule::{EventRule, RuleAction, RuleMatch};
 use super::sampling::Sampling;
@@ -384,6 +384,17 @@ settings! {
     /// What the journal keeps of a message: `full` (the message, cut at 8 KiB, and its parameters), `template` (only the template), `hash` (the template and a 64-bit
     /// FNV-1a hash of the message, to find it again elsewhere; it does not keep a secret).
     journal_message: JournalMessage = JournalMessage::default(), Kind::Choice(JournalMessage::NAMES), unit "";
+    /// What makes the vectors by which `oddline search` finds templates near in meaning: `hashing` (words; no files, nothing kept), or `onnx`, a sentence model that
+    /// knows other words for the same thing (built with the feature `onnx`; 70 to 170 MB of memory, 2 to 10 ms a template, on a thread of its own).
+    /// With a model that cannot be used, oddline runs on `hashing`, and tells so in its log, in `stats` and in `doctor`. Alerts do not depend on it.
+    embedder: EmbedderKind = EmbedderKind::default(), Kind::Choice(EmbedderKind::NAMES), unit "";
+    /// The model for `embedder: onnx`: a directory with `model.onnx` and `tokenizer.json`, as sentence models are published.
+    embedder_model: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/var/lib/oddline-models/all-MiniLM-L6-v2".into());
+    /// The ONNX Runtime for `embedder: onnx`, 1.17 or later: the library (`libonnxruntime.so.1.31.1`), or a directory that has it. Unset: what `ORT_DYLIB_PATH` names, or what is
+    /// beside oddline, in `LD_LIBRARY_PATH`, or in the usual directories for libraries.
+    embedder_runtime: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/opt/onnxruntime/lib".into());
+    /// Threads that run the model for `embedder: onnx`, each with the model in memory once more.
+    embedders: u64 = 1, Kind::Integer { min: 1, max: 16 }, unit "threads";
     /// Patterns of your own whose matches are variables, each a `name` (lower-case letters, digits and `_`, unique) and a
     /// `regex` (Rust `regex` syntax) that does not match the empty text. They come before the built-in ones, in this order.
     masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample vec![Mask { name: "order".to_owned(), regex: "ORD-[0-9]+".to_owned() }];

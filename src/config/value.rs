@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::choice::{
-    BuiltinMask, Durability, Fields, JournalFormat, JournalMessage, OnExisting, TimeSource, Wildcards,
+    BuiltinMask, Durability, EmbedderKind, Fields, JournalFormat, JournalMessage, OnExisting, TimeSource, Wildcards,
 };
 use super::table::Mask;
 
@@ -229,4 +229,14 @@ macro_rules! choices {
     )+};
 }
 
-choices!(BuiltinMask, Durability, Fields, JournalFormat, JournalMessage, OnExisting, TimeSource, Wildcards);
+choices!(
+    BuiltinMask,
+    Durability,
+    EmbedderKind,
+    Fields,
+    JournalFormat,
+    JournalMessage,
+    OnExisting,
+    TimeSource,
+    Wildcards
+);

@@ -7,6 +7,7 @@
 //! | what counts as a word | `words` |
 //! | how seldom a word is | [`frequency`] |
 //! | what every embedder must do | [`conformance`] |
+//! | sentence models, with the feature `onnx` | `onnx` |
 //!
 //! A vector belongs to a template, never to an event. Vectors of two models are never compared: whoever keeps vectors keeps
 //! [`Embedder::model`] with them.
@@ -14,12 +15,14 @@
 pub mod conformance;
 pub mod frequency;
 pub mod hashing;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod words;
 
 pub use hashing::HashingEmbedder;
 
 /// A vector cannot be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbedError {
     /// The place for it has another length.
@@ -29,6 +32,14 @@ pub enum EmbedError {
         expected: usize,
         /// What was given.
         found: usize,
+    },
+    /// The model failed on the text.
+    #[error("model {model} fails: {reason}")]
+    Model {
+        /// Its name.
+        model: String,
+        /// What it said.
+        reason: String,
     },
 }
 
@@ -40,11 +51,11 @@ pub trait Embedder: std::fmt::Debug + Send + Sync {
     /// Length of a vector.
     fn dimensions(&self) -> usize;
 
-    /// Writes the vector of `text` to `out`: of unit length, or all zero when there is no word in the text. Every text is taken; of a long one
+    /// Writes the vector of `text` to `out`: of unit length, or all zero when the model has nothing to say of the text. Every text is taken; of a long one
     /// the beginning counts.
     ///
     /// # Errors
-    /// When `out` has another length than [`Self::dimensions`]; it is then as it was.
+    /// When `out` has another length than [`Self::dimensions`], or a model fails; `out` is then as it was.
     fn embed(&self, text: &str, out: &mut [f32]) -> Result<(), EmbedError>;
 
     /// The vector of `text`.

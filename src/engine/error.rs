@@ -30,6 +30,9 @@ pub enum EngineError {
     /// The journal of incidents cannot be had.
     #[error(transparent)]
     Journal(#[from] super::incidents::JournalError),
+    /// This build has not the embedder that is configured.
+    #[error(transparent)]
+    Embedder(#[from] super::embedding::EmbedderError),
     /// All 255 lanes are taken.
     #[error("all 255 lanes of this engine are taken: give one back before taking another")]
     TooManyLanes,

@@ -12,6 +12,7 @@
 //! | L0: the newest events in memory, within a budget | `window`, `budget` | open ones with their lane, sealed ones for all |
 //! | what lanes tell the journal, and reading it | [`incidents`] | its own thread, bounded queue |
 //! | what past incidents were like, for each alert; what was said of them | `recall`, [`notes`] | behind a lock that alerts alone take |
+//! | a model's vectors of templates: which model [`embedding`], the threads that run it `embedders`, on disk `vectors`, all at once [`reembed`] | | its own threads, that nobody waits for |
 //! | all that is known of one event, and the history around it | [`story`], `past` | |
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
@@ -46,6 +47,8 @@ pub mod baseline;
 mod budget;
 mod core;
 mod counts;
+mod embedders;
+pub mod embedding;
 mod error;
 pub mod feedback;
 mod historian;
@@ -60,6 +63,7 @@ mod open;
 mod past;
 mod picture;
 mod recall;
+pub mod reembed;
 mod registry;
 pub mod repair;
 mod ruling;
@@ -75,10 +79,12 @@ mod syncer;
 mod texts;
 mod timer;
 mod unsynced;
+mod vectors;
 mod whole;
 pub mod window;
 mod writer;
 
+pub use embedders::EmbedderStats;
 pub use error::EngineError;
 pub use lane::{Lane, Synthetic};
 pub use open::{Engine, Environment, RecoveryReport, template_options};

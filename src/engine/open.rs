@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use super::baseline::{self, Given};
 use super::core::{Core, Lanes, ParkedLane, model_options};
+use super::embedders::{EmbedderStats, Embedders};
+use super::embedding;
 use super::error::EngineError;
 use super::feedback::{self, Feedback};
 use super::incidents::{self, Reporter};
@@ -90,11 +92,23 @@ pub(super) struct Inner {
     pub(super) writer: Option<Writer>,
     /// Writes what it holds when it is dropped.
     pub(super) reporter: Option<Reporter>,
+    /// The same.
+    embedders: Option<Embedders>,
+    /// How the model did when it was tried, where no thread runs it.
+    embedder_tried: Option<EmbedderStats>,
     recovery: RecoveryReport,
     /// Released when everything is written.
     _lock: Option<DataDirLock>,
     /// Dropped last: tells who waits for the data dir.
     _closing: Option<Closing>,
+}
+
+impl Inner {
+    /// Without threads.
+    fn quiet(core: Arc<Core>, recovery: RecoveryReport, lock: Option<DataDirLock>) -> Self {
+        let (writer, reporter, embedders, embedder_tried) = (None, None, None, None);
+        Self { core, writer, reporter, embedders, embedder_tried, recovery, _lock: lock, _closing: None }
+    }
 }
 
 impl Drop for Inner {
@@ -160,7 +174,9 @@ impl Engine {
         let inner = match config.data_dir.clone() {
             Some(dir) => {
                 let fs = Arc::new(Untouched(environment.fs));
-                Self::recovered(&dir, config, Environment { fs, ..environment }, options, given)?.0
+                let mut inner = Self::recovered(&dir, config, Environment { fs, ..environment }, options, given)?.0;
+                inner.embedder_tried = Some(EmbedderStats::tried(&inner.core));
+                inner
             }
             None => Self::in_memory(config, environment, options, given)?,
         };
@@ -173,12 +189,13 @@ impl Engine {
         options: TemplateOptions,
         given: Given,
     ) -> Result<Inner, EngineError> {
+        embedding::built(config)?;
         let rules = TemplateRules::new(config)?;
         let Recovered { feedback, store, picture, lanes, report, .. } = Recovery::new(config, options).in_memory(given);
         let core = Core::new(config.clone(), environment, 0, rules, store, picture, lanes);
         core.set_feedback(feedback);
         let core = Arc::new(core);
-        Ok(Inner { core, writer: None, reporter: None, recovery: report, _lock: None, _closing: None })
+        Ok(Inner::quiet(core, report, None))
     }
 
     /// An engine as restored, without a thread that writes, and what that thread is to start from.
@@ -201,8 +218,7 @@ impl Engine {
         core.gauges.history_bytes.store(disk_usage(&*core.environment.fs, &dir.join("chunks"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
         let core = Arc::new(core);
-        let inner = Inner { core, writer: None, reporter: None, recovery: report, _lock: Some(lock), _closing: None };
-        Ok((inner, start))
+        Ok((Inner::quiet(core, report, Some(lock)), start))
     }
 
     fn restored(
@@ -214,8 +230,10 @@ impl Engine {
     ) -> Result<Inner, EngineError> {
         // Before anything is made, as with all that the configuration may have wrong.
         incidents::check(config)?;
+        embedding::built(config)?;
         let (mut inner, start) = Self::recovered(&dir, config, environment, options, given)?;
         inner.reporter = Reporter::start(config, &inner.core.environment.fs, &dir)?;
+        inner.embedders = Embedders::start(&inner.core, dir.clone())?;
         let writer = inner.writer.insert(Writer::start(Arc::clone(&inner.core), dir, start)?);
         if inner.recovery.events_replayed > 0 || inner.recovery.baseline.is_some() {
             writer.send(Command::Checkpoint(sections::compose(&inner.core)));
@@ -260,7 +278,12 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         let journal = self.reporter().map(|reporter| reporter.status().into());
         let baseline_failure = self.inner.recovery.baseline_failure.clone();
-        Stats { journal, baseline_failure, ..self.inner.core.stats() }
+        let running = self.inner.embedders.as_ref().map(Embedders::stats);
+        let mut stats = Stats { journal, baseline_failure, ..self.inner.core.stats() };
+        if let Some(embedder) = running.or(self.inner.embedder_tried.clone()) {
+            stats.embedder = embedder;
+        }
+        stats
     }
 
     /// Every template with its counts, as of the lanes' last ticks.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use super::core::Core;
+use super::embedders::EmbedderStats;
 use crate::event::{State, TemplateId, Timestamp};
 use crate::storage::journal::Status;
 
@@ -58,6 +59,8 @@ pub struct Stats {
     pub failure: Option<String>,
     /// Why the baseline that is configured could not be had when this engine was opened.
     pub baseline_failure: Option<String>,
+    /// What makes vectors of templates.
+    pub embedder: EmbedderStats,
     /// The journal of incidents; none where there is none.
     pub journal: Option<JournalStats>,
 }
@@ -142,6 +145,7 @@ impl Core {
             storage_errors_total: gauge(&self.gauges.storage_errors_total),
             failure: self.failure(),
             baseline_failure: None,
+            embedder: EmbedderStats::of(&self.config),
             journal: None,
         }
     }

@@ -1,0 +1,383 @@
+//! Sentence models: `ODDLINE_ONNX_MODELS` names a directory with the models `fp32` and `int8` that `integration/models/build.py` builds, `ORT_DYLIB_PATH` the ONNX Runtime.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod cli_support;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use cli_support::{json, json_lines, ok, path, run, stderr};
+use oddline::config::{Config, EmbedderKind};
+use oddline::embed::onnx::{LEAST_MINOR, OnnxEmbedder, find};
+use oddline::embed::{Embedder, conformance};
+use oddline::engine::{EmbedderStats, Engine, Environment, Lane};
+use oddline::event::{Observation, Timestamp};
+use serde_json::{Value, json as value};
+
+/// The directory of a model. Without one a test says that it is skipped, and fails in CI.
+macro_rules! model {
+    ($name:literal) => {
+        match models() {
+            Some(models) => models.join($name),
+            None => return,
+        }
+    };
+}
+
+fn models() -> Option<PathBuf> {
+    let models = std::env::var_os("ODDLINE_ONNX_MODELS").map(PathBuf::from);
+    let here = models.filter(|models| models.join("fp32/model.onnx").exists() && find(None).is_ok());
+    if here.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "CI builds the models: see .ci/run");
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: ODDLINE_ONNX_MODELS and ORT_DYLIB_PATH name no models and no runtime").unwrap();
+    }
+    here
+}
+
+fn open(dir: &Path) -> OnnxEmbedder {
+    OnnxEmbedder::open(dir, None).unwrap()
+}
+
+fn refusal(dir: &Path) -> String {
+    OnnxEmbedder::open(dir, None).map(|opened| opened.model()).unwrap_err().to_string()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+/// Texts, and what sentence-transformers makes of them.
+fn golden() -> Vec<(String, Vec<f32>)> {
+    let text = include_str!("../integration/models/all-minilm-l6-v2.json");
+    let entries: Vec<Value> = serde_json::from_str(text).unwrap();
+    let vector = |entry: &Value| {
+        let bytes = base64(entry["vector"].as_str().unwrap());
+        bytes.chunks_exact(4).map(|cell| f32::from_le_bytes(cell.try_into().unwrap())).collect::<Vec<f32>>()
+    };
+    entries.iter().map(|entry| (entry["text"].as_str().unwrap().to_owned(), vector(entry))).collect()
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bytes, mut bits, mut held) = (Vec::new(), 0u32, 0);
+    for letter in text.bytes().filter(|letter| *letter != b'=') {
+        bits = (bits << 6) | LETTERS.iter().position(|other| *other == letter).unwrap() as u32;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    bytes
+}
+
+fn worst(embedder: &OnnxEmbedder) -> (f64, String) {
+    let likeness = |(text, expected): &(String, Vec<f32>)| {
+        (cosine(&embedder.vector(text).unwrap(), expected), text.chars().take(40).collect::<String>())
+    };
+    let golden = golden();
+    assert!(golden.len() > 10 && golden.iter().all(|(_, vector)| vector.len() == 384));
+    golden.iter().map(likeness).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
+}
+
+#[test]
+fn vectors_are_those_of_sentence_transformers() {
+    let (worst, text) = worst(&open(&model!("fp32")));
+    assert!(worst >= 0.999, "{worst} {text:?}");
+}
+
+#[test]
+fn a_quantised_models_vectors_are_nearly_the_same() {
+    let (worst, text) = worst(&open(&model!("int8")));
+    assert!(worst >= 0.98, "{worst} {text:?}");
+}
+
+#[test]
+fn models_do_what_every_embedder_must() {
+    for dir in [model!("fp32"), model!("int8")] {
+        conformance::check(&|| Box::new(open(&dir))).unwrap();
+    }
+}
+
+#[test]
+fn the_model_is_named_by_what_is_in_its_files() {
+    let (fp32, int8) = (open(&model!("fp32")), open(&model!("int8")));
+    assert_ne!(fp32.model(), int8.model());
+    assert!(fp32.model().starts_with("onnx-1-") && fp32.model().ends_with("-mean-256"), "{}", fp32.model());
+    assert_eq!(fp32.dimensions(), 384);
+}
+
+/// A copy of the small model, its files linked, to change some of them.
+fn copy(model: &Path) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["model.onnx", "tokenizer.json", "config.json", "sentence_bert_config.json"] {
+        std::fs::copy(model.join(name), dir.path().join(name)).unwrap();
+    }
+    dir
+}
+
+fn write(dir: &tempfile::TempDir, name: &str, bytes: impl AsRef<[u8]>) {
+    std::fs::write(dir.path().join(name), bytes).unwrap();
+}
+
+#[test]
+fn a_directory_that_lacks_something_or_is_damaged_is_refused() {
+    let dir = copy(&model!("int8"));
+    assert!(!open(dir.path()).model().is_empty(), "without what is optional it is a model");
+    let whole = std::fs::read(dir.path().join("model.onnx")).unwrap();
+    for (what, bytes) in [("empty", &[][..]), ("cut", &whole[..whole.len() / 2]), ("text", b"this is no model")] {
+        write(&dir, "model.onnx", bytes);
+        assert!(refusal(dir.path()).contains("model.onnx cannot be loaded"), "{what}: {}", refusal(dir.path()));
+    }
+    write(&dir, "model.onnx", &whole);
+    for text in ["", "{}", "[1]", "no JSON", r#"{"version":"1.0","model":{"type":"WordPiece"}}"#] {
+        write(&dir, "tokenizer.json", text);
+        assert!(refusal(dir.path()).contains("is no tokenizer"), "{text:?}: {}", refusal(dir.path()));
+    }
+    std::fs::remove_file(dir.path().join("tokenizer.json")).unwrap();
+    assert!(refusal(dir.path()).contains("tokenizer.json"), "{}", refusal(dir.path()));
+}
+
+#[test]
+fn a_tokenizer_of_another_vocabulary_is_refused() {
+    let dir = copy(&model!("int8"));
+    let words: serde_json::Map<String, Value> = (0..40_000).map(|id| (format!("w{id}"), value!(id))).collect();
+    let model = value!({"type": "WordLevel", "vocab": words, "unk_token": "w0"});
+    let tokenizer = value!({"version": "1.0", "model": model, "pre_tokenizer": {"type": "Whitespace"}});
+    write(&dir, "tokenizer.json", tokenizer.to_string());
+    let told = refusal(dir.path());
+    assert!(told.contains("40000 tokens") && told.contains("30522"), "{told}");
+    // Where the model does not say how many it knows, it is tried.
+    std::fs::remove_file(dir.path().join("config.json")).unwrap();
+    let told = refusal(dir.path());
+    assert!(told.contains("token 39999") && told.contains("belong together"), "{told}");
+}
+
+/// A protobuf field of bytes, of a message, or of a number.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    assert!(bytes.len() < 1 << 14);
+    let length = [(bytes.len() & 0x7f) as u8 | 0x80, (bytes.len() >> 7) as u8];
+    [&[number << 3 | 2], &length[..], bytes].concat()
+}
+
+fn number(number: u8, value: u8) -> Vec<u8> {
+    vec![number << 3, value]
+}
+
+/// A model that hands its one input on (ONNX, `onnx.proto`): names, the element type (1 float, 7 int64) and the rank of both.
+fn identity(input: &str, output: &str, element: u8, rank: usize) -> Vec<u8> {
+    let dimension = field(1, &field(2, b"n"));
+    let shape = field(2, &dimension.repeat(rank));
+    let kind = field(2, &field(1, &[number(1, element), shape].concat()));
+    let value = |name: &str| [field(1, name.as_bytes()), kind.clone()].concat();
+    let node = [field(1, input.as_bytes()), field(2, output.as_bytes()), field(4, b"Identity")].concat();
+    let graph = [field(1, &node), field(2, b"g"), field(11, &value(input)), field(12, &value(output))].concat();
+    [number(1, 8), field(7, &graph), field(8, &number(2, 17))].concat()
+}
+
+#[test]
+fn a_model_with_other_inputs_or_outputs_is_refused_and_what_it_has_is_named() {
+    let dir = copy(&model!("int8"));
+    for (model, named) in [
+        (identity("pixels", "classes", 1, 4), "other inputs than a sentence model"),
+        (identity("pixels", "classes", 1, 4), "pixels (Float32 of rank 4)"),
+        (identity("input_ids", "last_hidden_state", 7, 1), "input_ids (Int64 of rank 1)"),
+        (identity("input_ids", "last_hidden_state", 1, 2), "input_ids (Float32 of rank 2)"),
+        (identity("input_ids", "logits", 7, 2), "other outputs than a sentence model"),
+        (identity("input_ids", "last_hidden_state", 7, 2), "last_hidden_state (Int64 of rank 2)"),
+    ] {
+        write(&dir, "model.onnx", model);
+        let told = refusal(dir.path());
+        assert!(told.contains(named) && told.contains("expected"), "{named}: {told}");
+    }
+}
+
+#[test]
+fn a_runtime_that_is_missing_old_or_of_another_machine_is_refused_before_it_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = |name: &str| find(Some(&dir.path().join(name))).unwrap_err().to_string();
+    assert!(told("missing.so").contains("missing.so") && told("missing.so").contains("ORT_DYLIB_PATH"));
+    for (name, version) in [("old", "1.3.0"), ("next", "2.0.0"), ("odd", "newest")] {
+        write(&dir, "runtime.c", fake_runtime(version));
+        let library = dir.path().join(format!("{name}.so"));
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(dir.path().join("runtime.c"));
+        assert!(compiler.status().unwrap().success());
+        let told = told(&format!("{name}.so"));
+        assert!(told.contains(version) && told.contains(&format!("1.{LEAST_MINOR}")), "{told}");
+    }
+    let mut library = std::fs::read(dir.path().join("old.so")).unwrap();
+    library[18..20].copy_from_slice(&22u16.to_le_bytes());
+    write(&dir, "other.so", &library);
+    assert!(told("other.so").contains("s390x"), "{}", told("other.so"));
+    library.truncate(2_000);
+    library[18..20].copy_from_slice(&std::fs::read(dir.path().join("old.so")).unwrap()[18..20]);
+    write(&dir, "cut.so", &library);
+    assert!(told("cut.so").contains("no ONNX Runtime for this machine"), "{}", told("cut.so"));
+}
+
+#[test]
+fn one_process_runs_one_runtime() {
+    let model = model!("int8");
+    assert!(!open(&model).model().is_empty());
+    let dir = tempfile::tempdir().unwrap();
+    let (loaded, other) = (find(None).unwrap().path, dir.path().join("libonnxruntime.so.1"));
+    assert!(OnnxEmbedder::open(&model, Some(&loaded)).is_ok(), "the same by its path");
+    std::fs::copy(&loaded, &other).unwrap();
+    let told = OnnxEmbedder::open(&model, Some(dir.path())).unwrap_err().to_string();
+    assert!(told.contains("already") && told.contains(other.to_str().unwrap()), "{told}");
+}
+
+fn fake_runtime(version: &str) -> String {
+    format!(
+        "static const char *version(void) {{ return \"{version}\"; }}\n\
+         static const void *api(unsigned v) {{ (void)v; return 0; }}\n\
+         struct base {{ const void *(*api)(unsigned); const char *(*version)(void); }};\n\
+         const struct base *OrtGetApiBase(void) {{ static const struct base b = {{ api, version }}; return &b; }}\n"
+    )
+}
+
+const LINES: [&str; 6] = [
+    "request N served in N ms",
+    "session N opened for customer N",
+    "cache hit for key N",
+    "backup of volume N finished",
+    "could not reach postgres at N: connection refused",
+    "replica N is N bytes behind",
+];
+
+fn a_log() -> String {
+    (0..3_000).map(|n| LINES[n % LINES.len()].replace('N', &(n * 7 % 1_000).to_string()) + "\n").collect()
+}
+
+fn config(dir: &Path, more: &str) -> String {
+    let file = dir.join("oddline.yaml");
+    std::fs::write(&file, format!("data_dir: {}\ndurability: always\n{more}", dir.join("data").display())).unwrap();
+    path(&file).to_owned()
+}
+
+fn onnx(model: &Path) -> String {
+    format!("embedder: onnx\nembedder_model: {}\n", model.display())
+}
+
+fn search(config: &str, words: &str) -> (Vec<Value>, String) {
+    let done = run(&["search", words, "--config", config, "--format", "json"], "");
+    (json_lines(ok(&done)), stderr(&done).to_owned())
+}
+
+#[test]
+fn search_finds_by_meaning_what_has_no_word_in_common() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &onnx(&model!("fp32")));
+    ok(&run(&["config", "check", &config], ""));
+    ok(&run(&["score", "--config", &config], a_log()));
+    let (found, told) = search(&config, "the database is down");
+    assert!(found[0]["template"].as_str().unwrap().contains("postgres"), "{found:?}");
+    assert_eq!(told, "");
+    let done = json(ok(&run(&["reembed", "--config", &config, "--format", "json"], "")));
+    let sum = done["embedded"].as_u64().unwrap() + done["kept"].as_u64().unwrap();
+    assert_eq!((sum, &done["replaced"]), (6, &Value::Null), "{done:?}");
+    let stats = json(ok(&run(&["stats", "--config", &config, "--format", "json"], "")));
+    assert_eq!(stats["embedder"]["state"], "ready");
+    assert_eq!(stats["embedder"]["vectors"], 6);
+    assert_eq!(search(&config, "the database is down").0, found, "kept vectors are those made anew");
+}
+
+/// An engine over a data dir, and a lane that has seen some templates.
+fn engine(dir: &Path, model: &Path, templates: usize) -> (Engine, Lane) {
+    let config = Config {
+        data_dir: Some(dir.join("data")),
+        embedder: EmbedderKind::Onnx,
+        embedder_model: Some(model.to_owned()),
+        ..Config::default()
+    };
+    let engine = Engine::open(&config, Environment::system()).unwrap();
+    let mut lane = engine.lane().unwrap();
+    for n in 0..templates {
+        let line = format!("{} of {} failed", letters(n), letters(n * 7 + 1));
+        lane.observe(&Observation::new(line.as_bytes(), Timestamp(n as i64 * 1_000)));
+    }
+    lane.tick(Timestamp(templates as i64 * 1_000));
+    (engine, lane)
+}
+
+/// A word without digits, another for each number.
+fn letters(number: usize) -> String {
+    (0..4).map(|place| char::from(b'a' + (number / 26usize.pow(place) % 26) as u8)).collect()
+}
+
+/// Waits for what the engine's thread does.
+fn until(engine: &Engine, what: &str, is_so: impl Fn(&EmbedderStats) -> bool) {
+    let end = Instant::now() + Duration::from_secs(120);
+    while !is_so(&engine.stats().embedder) {
+        assert!(Instant::now() < end, "{what}: {:?}", engine.stats().embedder);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn templates_get_vectors_in_the_background_and_a_restart_makes_none_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model!("int8");
+    // More than the queue takes.
+    let (opened, lane) = engine(dir.path(), &model, 400);
+    let templates = opened.stats().templates;
+    assert!(templates > 300, "{templates}");
+    until(&opened, "all templates have a vector", |stats| stats.vectors == templates && stats.waiting == 0);
+    lane.close().unwrap();
+    opened.close().unwrap();
+    let kept = || std::fs::read(dir.path().join("data/vectors/vectors")).unwrap();
+    let written = kept();
+    let (again, lane) = engine(dir.path(), &model, 400);
+    until(&again, "the vectors are there", |stats| stats.state == "ready" && stats.vectors == templates);
+    lane.close().unwrap();
+    again.close().unwrap();
+    assert!(kept() == written, "nothing was new, and yet vectors were written");
+}
+
+#[test]
+fn scoring_does_not_wait_for_a_model_that_cannot_be_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, lane) = engine(dir.path(), &dir.path().join("none"), 50);
+    until(&engine, "the failure is told", |stats| stats.state == "failed");
+    let stats = engine.stats();
+    assert!(stats.embedder.failure.unwrap().contains("model.onnx") && stats.events_total == 50);
+    lane.close().unwrap();
+    engine.close().unwrap();
+}
+
+#[test]
+fn vectors_of_another_model_are_replaced_and_said_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = config(dir.path(), &onnx(&model!("fp32")));
+    ok(&run(&["score", "--config", &first], a_log()));
+    ok(&run(&["reembed", "--config", &first], ""));
+    let second = config(dir.path(), &onnx(&model!("int8")));
+    let done = json(ok(&run(&["reembed", "--config", &second, "--format", "json"], "")));
+    assert_eq!((&done["embedded"], &done["kept"]), (&value!(6), &value!(0)));
+    assert_eq!(done["replaced"], open(&model!("fp32")).model());
+    assert!(search(&second, "the database is down").0[0]["template"].as_str().unwrap().contains("postgres"));
+}
+
+#[test]
+fn with_a_broken_model_everything_runs_on_hashing_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let broken = config(dir.path(), &onnx(&dir.path().join("no-model")));
+    let scored = run(&["score", "--config", &broken], a_log());
+    ok(&scored);
+    assert!(stderr(&scored).contains("templates have hashing vectors"), "{}", stderr(&scored));
+    let (found, told) = search(&broken, "refused connections");
+    assert!(found[0]["template"].as_str().unwrap().contains("postgres"));
+    assert!(told.contains("searched by words alone") && told.contains("model.onnx"), "{told}");
+    let stats = json(ok(&run(&["stats", "--config", &broken, "--format", "json"], "")));
+    assert_eq!(stats["embedder"]["state"], "failed");
+    assert!(stats["embedder"]["failure"].as_str().unwrap().contains("model.onnx"));
+    for command in [&["doctor", "--config"][..], &["config", "check"], &["reembed", "--config"]] {
+        let done = run(&[command, &[&broken]].concat(), "");
+        assert_eq!(done.status.code(), Some(1), "{command:?}");
+        assert!(format!("{done:?}").contains("model.onnx"), "{command:?} {done:?}");
+    }
+}
