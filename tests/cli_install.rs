@@ -5,7 +5,7 @@ mod cli_support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -268,6 +268,38 @@ fn links_are_not_followed_out_of_the_root() {
     symlink("real", place.root().join("usr")).unwrap();
     ok(&place.install("vector", &[]));
     ok(&place.uninstall("vector", &[]));
+}
+
+#[test]
+fn two_names_of_one_library_are_one_file_also_where_a_package_has_them_as_a_link() {
+    let place = Place::new();
+    for name in ["fluent-bit-filter", "fluent-bit-output"] {
+        place.add(name, &fs::read_to_string(format!("{REPOSITORY}/plugin-manifests/{name}.yaml")).unwrap());
+    }
+    let names = ["flb-filter_oddline.so", "out_oddline.so"];
+    let installed = names.map(|name| place.root().join("usr/lib/oddline").join(name));
+    let inode = |path: &PathBuf| fs::metadata(path).unwrap().ino();
+    for version in ["1", "2"] {
+        names.iter().for_each(|name| write(&place.release().join("lib/oddline").join(name), version));
+        ok(&place.install("fluent-bit", &[]));
+        assert_eq!(installed.each_ref().map(|path| fs::read_to_string(path).unwrap()), [version, version]);
+        assert_eq!(inode(&installed[0]), inode(&installed[1]));
+    }
+    ok(&place.uninstall("fluent-bit", &[]));
+    assert!(place.contents().is_empty(), "{:?}", place.contents().keys());
+    write(&installed[0], "2");
+    symlink(names[0], &installed[1]).unwrap();
+    let steps = json(ok(&place.install("fluent-bit", &["--format", "json"])))["steps"].clone();
+    let action = |name: &str| {
+        steps.as_array().unwrap().iter().find(|step| step["path"].as_str().unwrap().ends_with(name)).unwrap()["action"]
+            .clone()
+    };
+    assert_eq!(names.map(action), ["foreign", "foreign"]);
+    ok(&place.uninstall("fluent-bit", &[]));
+    assert!(installed.iter().all(|path| path.is_file()));
+    fs::remove_file(&installed[1]).unwrap();
+    symlink("../../../elsewhere", &installed[1]).unwrap();
+    assert!(failed(&place.install("fluent-bit", &[]), 1).contains("out_oddline.so (no file)"));
 }
 
 #[test]

@@ -81,14 +81,25 @@ pub(super) enum Found {
     Other,
 }
 
-/// What stands at `path`, itself: a link is not followed.
+/// What stands at `path`, itself: a link is not followed, unless to a file beside it, as packages have it where two names are one library.
 pub(super) fn look(path: &Path) -> Result<Found, InstallError> {
     match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_file() => Ok(Found::File(sha256(&fs::read(path).map_err(failed("read", path))?))),
+        Ok(meta) if meta.is_file() || is_link_beside(path) => {
+            Ok(Found::File(sha256(&fs::read(path).map_err(failed("read", path))?)))
+        }
         Ok(_) => Ok(Found::Other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
         Err(error) => Err(failed("look at", path)(error)),
     }
+}
+
+/// Whether `path` is a link to a file of its own directory.
+fn is_link_beside(path: &Path) -> bool {
+    let beside = |target: PathBuf| {
+        let name = Path::new(target.file_name()?) == target;
+        fs::symlink_metadata(path.parent()?.join(target)).ok().filter(|meta| name && meta.is_file())
+    };
+    fs::read_link(path).ok().and_then(beside).is_some()
 }
 
 impl<'r> Placing<'r> {
@@ -140,7 +151,14 @@ impl<'r> Placing<'r> {
         for (item, action) in &self.items {
             if matches!(action, Action::Put | Action::Replace) {
                 make_dirs(self.root, &item.target)?;
-                receipt::write(&self.root.join(&item.target), &item.bytes, item.is_executable)?;
+                let path = self.root.join(&item.target);
+                let is_linked = match twin(self.root, item, &receipt)? {
+                    Some(twin) => receipt::link(&twin, &path).is_ok(),
+                    None => false,
+                };
+                if !is_linked {
+                    receipt::write(&path, &item.bytes, item.is_executable)?;
+                }
             }
             if let Some(entry) = receipt.files.get_mut(&item.target) {
                 entry.sha256 = [item.sha256.clone()].into();
@@ -148,6 +166,22 @@ impl<'r> Placing<'r> {
         }
         if receipt != before { receipt.save(self.root) } else { Ok(()) }
     }
+}
+
+/// A file of ours beside the place of `item` that is the same: the two become one file, since a library that a process loads by two names is one
+/// library only then.
+fn twin(root: &Path, item: &Item, receipt: &Receipt) -> Result<Option<PathBuf>, InstallError> {
+    if !item.is_executable {
+        // Two texts that are alike today are two texts.
+        return Ok(None);
+    }
+    for path in receipt.files.keys().filter(|path| **path != item.target && path.parent() == item.target.parent()) {
+        let path = root.join(path);
+        if matches!(look(&path)?, Found::File(sum) if sum == item.sha256) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// What to do with `item`, or what is in its way.

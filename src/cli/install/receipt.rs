@@ -101,13 +101,25 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 
 /// Writes beside `path` and renames: whoever runs or reads the old file goes on with it.
 pub(super) fn write(path: &Path, bytes: &[u8], is_executable: bool) -> Result<(), InstallError> {
+    let mode = if is_executable { 0o755 } else { 0o644 };
+    renamed(path, |fresh| put(fresh, bytes, mode))
+}
+
+/// Makes `path` another name of the file `twin`, in the same way. Not every file system can.
+pub(super) fn link(twin: &Path, path: &Path) -> Result<(), InstallError> {
+    renamed(path, |fresh| {
+        absent(fresh)?;
+        fs::hard_link(twin, fresh)
+    })
+}
+
+fn renamed(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), InstallError> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".oddline-new");
     let fresh = dir.join(name);
-    let mode = if is_executable { 0o755 } else { 0o644 };
-    let written = put(&fresh, bytes, mode).and_then(|()| fs::rename(&fresh, path));
+    let written = make(&fresh).and_then(|()| fs::rename(&fresh, path));
     if written.is_err() {
         // What failed is told; that its rest is there too may fail for the same reason.
         fs::remove_file(&fresh).unwrap_or_default();
@@ -115,11 +127,15 @@ pub(super) fn write(path: &Path, bytes: &[u8], is_executable: bool) -> Result<()
     written.and_then(|()| File::open(dir)?.sync_all()).map_err(failed("write", path))
 }
 
-fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+fn absent(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
+}
+
+fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    absent(path)?;
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
     // Whatever the umask is, an agent under another user must read it.
