@@ -30,6 +30,9 @@ pub enum EngineError {
     /// The journal of incidents cannot be had.
     #[error(transparent)]
     Journal(#[from] super::incidents::JournalError),
+    /// There is nothing to calibrate by.
+    #[error("no template with a word in it is known yet: there is nothing to calibrate by")]
+    NothingToCalibrate,
     /// All 255 lanes are taken.
     #[error("all 255 lanes of this engine are taken: give one back before taking another")]
     TooManyLanes,

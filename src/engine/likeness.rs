@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 
 use super::feedback::{Opinion, Said};
-use crate::template::StoredTemplate;
 
 /// Of the words of two templates, how many both must have.
 const LIKE: f64 = 0.6;
@@ -43,12 +42,12 @@ impl Flagged {
         Self { words: flagged.filter_map(|said| said.template.as_deref()).take(MOST_FLAGGED).map(words).collect() }
     }
 
-    /// Whether the template is like one of them.
-    pub(super) fn is_like(&self, template: &StoredTemplate) -> bool {
+    /// Whether a template of this text is like one of them.
+    pub(super) fn is_like(&self, text: &[u8]) -> bool {
         if self.words.is_empty() {
             return false;
         }
-        let own = words(&String::from_utf8_lossy(&template.text));
+        let own = words(&String::from_utf8_lossy(text));
         self.words.iter().any(|flagged| is_like(&own, flagged))
     }
 }
