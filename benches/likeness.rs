@@ -55,7 +55,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Both measures at their thresholds, and vectors at that where they take as many others for it.
+/// Both measures at their thresholds, and each where it takes as many others for it as the other one.
 fn table(pairs: &Pairs) -> String {
     let embedder = HashingEmbedder::default();
     let vector = |text: &str| embedder.vector(text).unwrap_or_default();
@@ -63,12 +63,14 @@ fn table(pairs: &Pairs) -> String {
     let by_words = pairs.likenesses(&jaccard);
     let by_vectors = pairs.likenesses(&cosine);
     let same = by_vectors.threshold(by_words.taken(JACCARD));
+    let same_of_words = by_words.threshold(by_vectors.taken(COSINE));
     let mut out =
         format!("| measure | {} | taken for it |\n|---|{}---|\n", KINDS.join(" | "), "---|".repeat(KINDS.len()));
     let rows = [
         ("words in common, 0.6".to_owned(), &by_words, JACCARD),
         ("cosine of vectors, 0.6".to_owned(), &by_vectors, COSINE),
         (format!("cosine of vectors, {same:.2}"), &by_vectors, same),
+        (format!("words in common, {same_of_words:.2}"), &by_words, same_of_words),
     ];
     for (name, likenesses, threshold) in rows {
         let found = likenesses.found(threshold);

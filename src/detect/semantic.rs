@@ -162,7 +162,8 @@ impl Frozen {
 
     /// One less the cosine to the nearest centroid, 0 to 2; `None` for a vector of another length or without one.
     pub fn distance(&self, vector: &[f32]) -> Option<f32> {
-        if vector.len() != self.dimensions || !(dot(vector, vector) > 0.5) {
+        let length = dot(vector, vector);
+        if vector.len() != self.dimensions || !length.is_finite() || length <= 0.5 {
             return None;
         }
         let all = self.centroids.chunks_exact(self.dimensions).map(|centroid| dot(centroid, vector));
