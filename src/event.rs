@@ -204,13 +204,15 @@ pub enum Reason {
     Severity,
     /// It is like what the user flagged.
     SimilarIncident,
+    /// It means something else than all that was known.
+    Semantic,
     /// A rule of the user's says so.
     Rule,
 }
 
 impl Reason {
     /// Every reason, in the order of the field table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NewTemplate,
         Self::RareTemplate,
         Self::RateSpike,
@@ -221,6 +223,7 @@ impl Reason {
         Self::UnusualOrder,
         Self::Severity,
         Self::SimilarIncident,
+        Self::Semantic,
         Self::Rule,
     ];
 
@@ -237,6 +240,7 @@ impl Reason {
             Self::UnusualOrder => "unusual_order",
             Self::Severity => "severity",
             Self::SimilarIncident => "similar_incident",
+            Self::Semantic => "semantic",
             Self::Rule => "rule",
         }
     }
@@ -267,7 +271,7 @@ impl State {
 }
 
 /// Number of detectors; index into [`Verdict::evidence`] by [`DetectorKind`].
-pub const DETECTORS: usize = 8;
+pub const DETECTORS: usize = 9;
 
 /// Reasons a verdict carries at the most.
 pub const REASONS: usize = 4;
@@ -292,6 +296,8 @@ pub enum DetectorKind {
     Silence = 6,
     /// Whether the template is like one the user flagged.
     Similar = 7,
+    /// How far the template's meaning is from all that was known.
+    Semantic = 8,
 }
 
 impl DetectorKind {
@@ -305,6 +311,7 @@ impl DetectorKind {
         Self::Severity,
         Self::Silence,
         Self::Similar,
+        Self::Semantic,
     ];
 
     /// The key in the `detectors` field.
@@ -318,6 +325,7 @@ impl DetectorKind {
             Self::Severity => "severity",
             Self::Silence => "silence",
             Self::Similar => "similar_incident",
+            Self::Semantic => "semantic",
         }
     }
 }

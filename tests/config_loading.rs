@@ -49,6 +49,7 @@ fn everything() -> Config {
         sequence_weight: 0.75,
         silence_weight: 1.5,
         similar_incident_weight: 1.25,
+        semantic_weight: 0.125,
         window_secs: 7,
         message_field: "log".to_owned(),
         timestamp_field: "time \"when\" 🕐".to_owned(),

@@ -2,7 +2,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `search`, `reembed`, `feedback`, `baseline`, `incidents`, `note`, `show`, `config`, `manifest`, `install/`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
+//! | `score`, `serve` (feature `serve`), `scan`, `templates`, `stats`, `history`, `search`, `reembed`, `feedback`, `recalibrate`, `baseline`, `incidents`, `note`, `show`, `config`, `manifest`, `install/`, `doctor`, `bench`, `demo`, `completions`, `man` | the subcommands |
 //! | `input`, `lines`, `feed` | what is read, how it becomes lines, the loop that reads it |
 //! | `settings`, `reader` | the configuration of a run; lines scored in memory |
 //! | `dropped` | what `score --sample` leaves out |
@@ -37,6 +37,7 @@ mod output;
 mod progress;
 mod random;
 mod reader;
+mod recalibrate;
 mod reembed;
 mod related;
 mod report;
@@ -113,6 +114,8 @@ enum Command {
     Flag(feedback::SayArgs),
     /// List what was said of templates, or take it back.
     Feedback(feedback::FeedbackArgs),
+    /// Fit what the detector `semantic` measures by anew.
+    Recalibrate(recalibrate::RecalibrateArgs),
     /// List the incidents of a data dir.
     Incidents(incidents::IncidentsArgs),
     /// Say what was behind an incident: told again with the next one like it.
@@ -175,6 +178,7 @@ fn run(command: &Command) -> Result<(), CliError> {
         Command::Accept(args) => feedback::say(args, Opinion::Accept),
         Command::Flag(args) => feedback::say(args, Opinion::Flag),
         Command::Feedback(args) => feedback::run(args),
+        Command::Recalibrate(args) => recalibrate::run(args),
         Command::Incidents(args) => incidents::run(args),
         Command::Note(args) => note::run(args),
         Command::Show(args) => show::run(args),

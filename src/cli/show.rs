@@ -203,6 +203,7 @@ fn meaning(reason: &str) -> &'static str {
         "similar_incident" => {
             "lines of this shape are much like some that were flagged, or like an incident with a note"
         }
+        "semantic" => "what this shape of line says is unlike all that was known when learning ended",
         "rule" => "a rule of yours, or feedback, says so",
         _ => "",
     }

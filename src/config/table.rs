@@ -333,6 +333,9 @@ settings! {
     silence_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
     /// Weight of a template's likeness to one that was flagged (`oddline flag`): most of their words are the same. 0: it does not count.
     similar_incident_weight: f64 = 1.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
+    /// Weight of how far a template's meaning is from all that was known when learning ended (and after `oddline recalibrate`), by the words it has. 0: it is not
+    /// looked at, which costs nothing. It was measured to find hardly more incidents (docs/accuracy.md).
+    semantic_weight: f64 = 0.0, Kind::Number { min: 0.0, max: 10.0 }, unit "";
     /// Where the message is in the event.
     message_field: String = "message".to_owned(), Kind::Text(Shape::FieldPath), unit "";
     /// Where the timestamp is in the event. Used with `time: event`.

@@ -19,6 +19,7 @@
 //! | [`sequence`] | the templates before it | stream, transitions over all | own |
 //! | [`severity`] | level words | | |
 //! | [`Input::is_like_incident`] | likeness to what was flagged | | |
+//! | [`semantic`] | what its template means; off unless it is given a weight | all, frozen | shared, not learned on |
 //! | [`silence`] | time since the last one | template, and template and stream | own |
 //!
 //! # Order and reproducibility
@@ -44,6 +45,7 @@ pub mod rate;
 mod repeats;
 mod runs;
 mod season;
+pub mod semantic;
 pub mod sequence;
 pub mod severity;
 pub mod silence;
@@ -77,6 +79,8 @@ pub struct Input {
     pub surprise: f32,
     /// Its template is like one the user flagged.
     pub is_like_incident: bool,
+    /// How odd its template's meaning is, see [`semantic`].
+    pub oddness: semantic::Oddness,
     /// The user wants no alert of it: it is scored and learned, and neither alerts nor counts as an alert.
     pub is_muted: bool,
 }

@@ -15,7 +15,7 @@ use super::season::{Kind, Level, Season};
 use super::sequence::Sequence;
 use super::silence::{Silence, Silent, TOLD_AT};
 use super::streams::Streams;
-use super::{Detector, Input, StateError, StateReader};
+use super::{Detector, Input, StateError, StateReader, semantic};
 use crate::event::{DETECTORS, DetectorKind, REASONS, Reason, State, StreamKey, Timestamp};
 
 /// Weight of the sum of all evidence beside the strongest one.
@@ -73,6 +73,7 @@ impl Default for Weights {
     fn default() -> Self {
         let mut weights = [1.0; DETECTORS];
         weights[DetectorKind::Severity as usize] = 0.5;
+        weights[DetectorKind::Semantic as usize] = 0.0;
         Self(weights)
     }
 }
@@ -415,6 +416,10 @@ impl Model {
         calibrated[DetectorKind::Rarity as usize] = rarity;
         calibrated[DetectorKind::Severity as usize] = input.severity.nats();
         calibrated[DetectorKind::Similar as usize] = if input.is_like_incident { SIMILAR_NATS } else { 0.0 };
+        if !input.oddness.is_none() {
+            calibrated[DetectorKind::Semantic as usize] =
+                semantic::evidence(input, self.rarity.decayed_count(input.slot));
+        }
         if raw.iter().any(|nats| *nats > 0.0) {
             self.calibrated(&raw, &mut calibrated);
         }
@@ -460,9 +465,9 @@ impl Model {
         let mut others = weighted;
         others[DetectorKind::Severity as usize] = 0.0;
         // Pairs first: the processor compares and adds several at once.
-        let [a, b, c, d, e, f, g, h] = others;
-        let strongest = larger(larger(larger(a, b), larger(c, d)), larger(larger(e, f), larger(g, h)));
-        let sum = ((a + b) + (c + d)) + ((e + f) + (g + h)) + severity;
+        let [a, b, c, d, e, f, g, h, i] = others;
+        let strongest = larger(larger(larger(larger(a, b), larger(c, d)), larger(larger(e, f), larger(g, h))), i);
+        let sum = ((a + b) + (c + d)) + ((e + f) + (g + h)) + i + severity;
         let statistic = strongest + severity + SUM_WEIGHT * sum;
         let (fresh, probability) = self.calibration.nats_and_probability(statistic);
         let (share_nats, share) = self.shares.nats_and_probability(statistic);
@@ -815,6 +820,7 @@ fn reason_of(kind: DetectorKind, news: News) -> Reason {
         DetectorKind::Severity => Reason::Severity,
         DetectorKind::Silence => Reason::Silence,
         DetectorKind::Similar => Reason::SimilarIncident,
+        DetectorKind::Semantic => Reason::Semantic,
     }
 }
 
@@ -843,7 +849,7 @@ mod tests {
         hold_secs: 60,
         half_life_events: 50_000,
         calibration_half_life_events: 20_000,
-        weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0]),
+        weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.0]),
     };
 
     fn input(n: u64, slot: usize) -> Input {

@@ -2,9 +2,12 @@
 //!
 //! Kept only of templates that would have alerted for being rare, many or few: the last [`VISITS`] hours in which they did, and how much of
 //! them there was. It is usual at an hour of the week when it was there at two of the last three days' same hour, or in both of the last two weeks;
-//! the hour next to it counts too, since jobs begin on the hour and clocks change. A burst is usual up to twice what it was then.
+//! the hours next to it count too, since jobs begin on the hour and clocks change. A burst is usual up to twice what it was then.
 //!
-//! Hours are those of UTC, by the events' time. Some 2,000 profiles of 120 bytes are kept; of those the ones unseen for longest make room.
+//! Hours are those of UTC, by the events' time, and no time zone is asked for: what is compared is the same hour so many days or weeks before, and that is the same in
+//! all of them. What keeps a local time comes an hour earlier or later in UTC when clocks change, which is within the hours that count.
+//!
+//! Some 2,000 profiles of 120 bytes are kept; of those the ones unseen for longest make room.
 
 mod join;
 
@@ -122,9 +125,8 @@ impl Season {
     pub(super) fn see(&mut self, slot: usize, kind: Kind, at: Timestamp, level: Level) -> Level {
         let Some(profile) = self.profiles.of(key(slot, kind)) else { return Level::default() };
         let hour = at.0.div_euclid(HOUR_MICROS);
-        let is_first_half = at.0.rem_euclid(HOUR_MICROS) < HOUR_MICROS / 2;
-        let next_to_it = if is_first_half { hour.saturating_sub(1) } else { hour.saturating_add(1) };
-        let usual = profile.usual(hour).max(profile.usual(next_to_it));
+        let usual = [hour.saturating_sub(1), hour, hour.saturating_add(1)].map(|hour| profile.usual(hour));
+        let usual = usual.into_iter().max().unwrap_or_default();
         profile.see(hour, level);
         usual
     }
@@ -178,6 +180,16 @@ mod tests {
         assert_eq!(see(&mut season, hours(3 + 7 * 24 - 1, 59), 30), 30, "a minute early");
         assert_eq!(see(&mut season, hours(15 + 7 * 24, 0), 30), 0, "at noon it is not usual");
         assert_eq!(see(&mut season, night(11), 30), 0, "it was away for three nights");
+    }
+
+    #[test]
+    fn when_clocks_change_what_keeps_a_local_time_stays_usual() {
+        for change in [-1, 1] {
+            let mut season = Season::default();
+            let night = |n: i64| hours(3 + n * 24 + if n < 6 { 0 } else { change }, 1);
+            let found: Vec<u8> = (0..12).map(|n| see(&mut season, night(n), 30)).collect();
+            assert_eq!(found[2..], [30; 10], "{change}");
+        }
     }
 
     #[test]

@@ -88,6 +88,23 @@ impl<'a> StateReader<'a> {
         Err(StateError::Impossible { what, expected: "a finite number ≥ 0".into(), found: value.to_string() })
     }
 
+    /// The next `f32`; it must be finite.
+    pub fn finite(&mut self, what: &'static str) -> Result<f32, StateError> {
+        let value = f32::from_le_bytes(self.array(what)?);
+        if value.is_finite() {
+            return Ok(value);
+        }
+        Err(StateError::Impossible { what, expected: "a finite number".into(), found: value.to_string() })
+    }
+
+    /// The next `length` bytes.
+    pub fn bytes(&mut self, what: &'static str, length: usize) -> Result<&'a [u8], StateError> {
+        let short = StateError::Short { what, expected: length, found: self.rest.len() };
+        let (head, rest) = self.rest.split_at_checked(length).ok_or(short)?;
+        self.rest = rest;
+        Ok(head)
+    }
+
     /// An index below `end`.
     pub fn index(&mut self, what: &'static str, end: usize) -> Result<usize, StateError> {
         let found = self.u32(what)? as usize;

@@ -3,6 +3,9 @@
 //! Words are counted by hash in [`BUCKETS`] buckets; two that share one count as one. Weights come from arithmetic that is the same to the last bit on every
 //! machine: no libm.
 //!
+//! They are a function of the templates that are known, in any order the same, and these are in every checkpoint: who compares texts with texts, as a search does, counts anew (a microsecond
+//! a template), and no second copy can disagree. Who compares with what was frozen keeps the counts it was frozen with beside it, as `engine::meaning` does in its section.
+//!
 //! # Bytes
 //! ```text
 //! documents u32 | buckets u32 | (bucket u32 | documents u32) …, ascending, none of them zero

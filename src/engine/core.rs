@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::feedback::{self, Feedback};
 use super::log::Log;
+use super::meaning::Meanings;
 use super::notes;
 use super::open::Environment;
 use super::picture::Picture;
@@ -74,6 +75,8 @@ pub(super) struct Core {
     store: Mutex<TemplateStore>,
     picture: Mutex<Picture>,
     recall: Mutex<Recall>,
+    /// What `semantic` measures by.
+    pub(super) meanings: Meanings,
     lanes: Mutex<Lanes>,
     pub(super) gauges: Gauges,
     /// Each checkpoint that was composed and is not written yet holds a clone.
@@ -129,6 +132,7 @@ impl Core {
             store: Mutex::new(store),
             picture: Mutex::new(picture),
             recall: Mutex::default(),
+            meanings: Meanings::default(),
             lanes: Mutex::new(lanes),
             gauges: Gauges::default(),
             composed: Arc::default(),
@@ -291,5 +295,6 @@ fn weights(config: &Config) -> Weights {
         config.severity_weight as f32,
         config.silence_weight as f32,
         config.similar_incident_weight as f32,
+        config.semantic_weight as f32,
     ])
 }

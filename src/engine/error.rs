@@ -33,6 +33,9 @@ pub enum EngineError {
     /// This build has not the embedder that is configured.
     #[error(transparent)]
     Embedder(#[from] super::embedding::EmbedderError),
+    /// There is nothing to calibrate by.
+    #[error("no template with a word in it is known yet: there is nothing to calibrate by")]
+    NothingToCalibrate,
     /// All 255 lanes are taken.
     #[error("all 255 lanes of this engine are taken: give one back before taking another")]
     TooManyLanes,

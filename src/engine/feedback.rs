@@ -160,9 +160,9 @@ impl Feedback {
         std::iter::once(&template.id).chain(&template.aliases).find_map(|id| self.rulings.get(id)).copied()
     }
 
-    /// Whether the template is like one that was flagged.
-    pub(super) fn is_like_flagged(&self, template: &StoredTemplate) -> bool {
-        self.flagged.is_like(template)
+    /// Whether a template of this text is like one that was flagged.
+    pub(super) fn is_like_flagged(&self, text: &[u8]) -> bool {
+        self.flagged.is_like(text)
     }
 
     /// Notes what was said, in place of what was said of the template before.

@@ -9,6 +9,7 @@ use super::error::EngineError;
 use super::incidents::{self, Circumstances, Reporter};
 use super::learned::Learned;
 use super::log::Log;
+use super::meaning::Meaning;
 use super::open::Inner;
 use super::picture::{Delta, FoldedEvents, LaneState, Unseen};
 use super::recall::{Remembered, SimilarIncident};
@@ -20,6 +21,7 @@ use super::window::{OpenWindow, WindowEvent};
 use super::writer::{Command, Writer};
 use crate::config::{Durability, TimeSource};
 use crate::detect::rate::Excess;
+use crate::detect::semantic::Oddness;
 use crate::detect::severity::Severity;
 use crate::detect::silence::TICK_SECS;
 use crate::detect::value::{Quantity, Unit, Values};
@@ -75,6 +77,10 @@ pub(super) const FLAG_MUTED: u8 = 2;
 /// Flag in the log: its template was like one the user flagged.
 pub(super) const FLAG_LIKE_INCIDENT: u8 = 4;
 
+/// From this bit of the flags on: how odd its template's meaning was. The bit after it is the log's own.
+const ODDNESS_AT: u32 = 3;
+const _: () = assert!(ODDNESS_AT + Oddness::BITS <= 7);
+
 /// An event of oddline's own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Synthetic {
@@ -127,6 +133,8 @@ pub struct Lane {
     sampler: Option<Sampler>,
     /// Changes of the feedback that this lane heeds.
     feedback_heeded: u64,
+    /// What `semantic` measures by, with a weight above 0; and which of its changes that is.
+    meaning: (Option<Arc<Meaning>>, u64),
     /// Past incidents like the last alert.
     similar: (EventId, Vec<SimilarIncident>),
 }
@@ -158,6 +166,7 @@ impl Lane {
             sampler: inner.core.config.sampling.map(Sampler::new),
             has_rules: false,
             feedback_heeded: 0,
+            meaning: (None, 0),
             similar: (EventId::default(), Vec::new()),
             inner,
         };
@@ -165,11 +174,13 @@ impl Lane {
         lane
     }
 
-    /// Looks at every template again, by the rules and by what the user has said by now.
+    /// Looks at every template again, by the rules, by what the user has said by now, and by what was fitted.
     fn heed(&mut self) {
         let core = &self.inner.core;
         self.feedback_heeded = core.feedback_changes();
         self.has_rules = !core.rules.is_empty() || !core.feedback().is_empty();
+        let changes = core.meanings.changes();
+        self.meaning = (core.meanings.get().filter(|_| core.config.semantic_weight > 0.0), changes);
         self.learned.look_again();
     }
 
@@ -310,7 +321,8 @@ impl Lane {
         let (timestamp, stream) = (observation.timestamp, observation.stream);
         let is_muted = ruling.is_some_and(|ruling| !ruling.is_always());
         let is_like_incident = self.has_rules && self.learned.is_like_flagged(found.slot);
-        Input { slot, timestamp, stream, severity, values, is_muted, is_like_incident, ..Input::default() }
+        let oddness = if self.meaning.0.is_some() { self.learned.oddness(found.slot) } else { Oddness::NONE };
+        Input { slot, timestamp, stream, severity, values, is_muted, is_like_incident, oddness, ..Input::default() }
     }
 
     /// What a rate or numeric reason rests on, in the line's own units; the stronger one.
@@ -479,11 +491,21 @@ impl Lane {
     }
 
     #[cold]
-    fn look_at(&mut self, slot: Slot) -> crate::detect::severity::Severity {
+    fn look_at(&mut self, slot: Slot) -> Severity {
         let inner = Arc::clone(&self.inner);
+        let feedback = inner.core.feedback();
         let store = inner.core.store();
         self.learned.sync(&store);
-        self.learned.look_at(slot, &store, &inner.core.rules, &inner.core.feedback())
+        let severity = self.learned.look_at(slot, &store, &inner.core.rules, &feedback);
+        let text = store.by_slot(slot).map(|template| Arc::clone(&template.text));
+        // Nobody waits while vectors are made.
+        drop(store);
+        if let Some(text) = text {
+            let is_like_flagged = self.learned.ruling(slot).is_none() && feedback.is_like_flagged(&text);
+            let oddness = self.meaning.0.as_ref().map_or(Oddness::NONE, |meaning| meaning.oddness(&text));
+            self.learned.note_meaning(slot, is_like_flagged, oddness);
+        }
+        severity
     }
 
     fn record(&mut self, observation: &Observation<'_>, found: &Match, scored: &Scored, input: &Input) {
@@ -584,8 +606,11 @@ impl Lane {
     fn fold(&mut self) {
         let inner = Arc::clone(&self.inner);
         let core = &inner.core;
-        if self.feedback_heeded != core.feedback_changes() {
+        if self.feedback_heeded != core.feedback_changes() || self.meaning.1 != core.meanings.changes() {
             self.heed();
+        }
+        if core.config.semantic_weight > 0.0 && self.meaning.0.is_none() && self.learned.model.state() == State::Ready {
+            core.meanings.begin(core);
         }
         self.learned.sync(&core.store());
         let (unseen, seen) = if self.is_published && self.unfolded.events == 0 {
@@ -797,6 +822,12 @@ fn flags(scored: &Scored, input: &Input) -> u8 {
     flag(scored.is_anomaly, FLAG_ANOMALY)
         | flag(input.is_muted, FLAG_MUTED)
         | flag(input.is_like_incident, FLAG_LIKE_INCIDENT)
+        | input.oddness.code() << ODDNESS_AT
+}
+
+/// What the flags of an event say of its template's meaning.
+pub(super) fn oddness_of(flags: u8) -> Oddness {
+    Oddness::from_code(flags >> ODDNESS_AT)
 }
 
 impl Drop for Lane {

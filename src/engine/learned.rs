@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::feedback::Feedback;
 use super::picture::Delta;
 use super::ruling::TemplateRules;
+use crate::detect::semantic::Oddness;
 use crate::detect::severity::Severity;
 use crate::detect::{Input, Model, ModelOptions, Scored};
 use crate::event::{Ruling, TemplateId};
@@ -32,6 +33,7 @@ struct LookedAt {
     severity: Severity,
     ruling: Option<Ruling>,
     is_like_flagged: bool,
+    oddness: Oddness,
 }
 
 impl Learned {
@@ -153,7 +155,21 @@ impl Learned {
         self.slots.get(slot.index()).and_then(|info| info.looked_at).is_some_and(|looked| looked.is_like_flagged)
     }
 
-    /// Looks at the slot's template: severity, ruling, and whether it is like what was flagged.
+    /// How odd the meaning of a slot's template is, when it was looked at already.
+    #[inline]
+    pub(super) fn oddness(&self, slot: Slot) -> Oddness {
+        self.slots.get(slot.index()).and_then(|info| info.looked_at).map_or(Oddness::NONE, |looked| looked.oddness)
+    }
+
+    /// Notes what vectors say of a slot's template that was looked at.
+    pub(super) fn note_meaning(&mut self, slot: Slot, is_like_flagged: bool, oddness: Oddness) {
+        let looked_at = self.slots.get_mut(slot.index()).and_then(|info| info.looked_at.as_mut());
+        if let Some(looked_at) = looked_at {
+            (looked_at.is_like_flagged, looked_at.oddness) = (is_like_flagged, oddness);
+        }
+    }
+
+    /// Looks at the slot's template: severity, and ruling; what its words are like comes with [`Self::note_meaning`].
     pub(super) fn look_at(
         &mut self,
         slot: Slot,
@@ -164,9 +180,8 @@ impl Learned {
         let template = store.by_slot(slot);
         let severity = template.map_or(Severity::NONE, |template| Severity::of_template(&template.text));
         let ruling = template.and_then(|template| rules.of(template).or_else(|| feedback.of(template)));
-        let is_like_flagged = ruling.is_none() && template.is_some_and(|template| feedback.is_like_flagged(template));
         if let Some(info) = self.slots.get_mut(slot.index()) {
-            info.looked_at = Some(LookedAt { severity, ruling, is_like_flagged });
+            info.looked_at = Some(LookedAt { severity, ruling, is_like_flagged: false, oddness: Oddness::NONE });
         }
         severity
     }

@@ -16,6 +16,7 @@
 //! | all that is known of one event, and the history around it | [`story`], `past` | |
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |
+//! | what the known templates mean, for the detector `semantic` | `meaning` | fitted in its own, once |
 //! | what a lane learned | `learned` | with its lane, parked between lanes |
 //! | WAL, checkpoints | `writer`; what is not durable yet `unsynced` | its own thread, bounded queue |
 //! | syncing logs while they grow | `syncer` | its own thread, one batch at a time |
@@ -58,6 +59,7 @@ pub mod lane;
 mod learned;
 mod likeness;
 mod log;
+mod meaning;
 pub mod notes;
 mod open;
 mod past;
@@ -87,6 +89,7 @@ mod writer;
 pub use embedders::EmbedderStats;
 pub use error::EngineError;
 pub use lane::{Lane, Synthetic};
+pub use meaning::{Calibrated, Recalibration};
 pub use open::{Engine, Environment, RecoveryReport, template_options};
 pub use recall::SimilarIncident;
 pub use stats::{JournalStats, Stats, TemplateSummary};

@@ -14,8 +14,9 @@ use super::embedding;
 use super::error::EngineError;
 use super::feedback::{self, Feedback};
 use super::incidents::{self, Reporter};
-use super::lane::{FLAG_ANOMALY, FLAG_LIKE_INCIDENT, FLAG_MUTED, Lane};
+use super::lane::{FLAG_ANOMALY, FLAG_LIKE_INCIDENT, FLAG_MUTED, Lane, oddness_of};
 use super::learned::Learned;
+use super::meaning::Meaning;
 use super::picture::{Delta, FoldedEvents, LaneState, Picture};
 use super::recall::{Recall, Remembered};
 use super::registry::Closing;
@@ -113,6 +114,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.core.meanings.settle();
         if let Some(writer) = &mut self.writer {
             writer.send(Command::Checkpoint(sections::compose(&self.core)));
             writer.stop();
@@ -208,11 +210,12 @@ impl Engine {
     ) -> Result<(Inner, Start), EngineError> {
         let rules = TemplateRules::new(config)?;
         let lock = DataDirLock::acquire(dir, environment.clock.now())?;
-        let Recovered { run, feedback, recall, store, picture, lanes, start, report } =
+        let Recovered { run, feedback, recall, meaning, store, picture, lanes, start, report } =
             Recovery::run(dir, config, options, &*environment.fs, given)?;
         let core = Core::new(config.clone(), environment, run, rules, store, picture, lanes);
         core.set_feedback(feedback);
         core.set_recall(recall);
+        meaning.into_iter().for_each(|meaning| core.meanings.set(meaning));
         core.reread_notes(dir, &mut None);
         core.gauges.wal_bytes.store(disk_usage(&*core.environment.fs, &dir.join("wal"))?, Ordering::Relaxed);
         core.gauges.history_bytes.store(disk_usage(&*core.environment.fs, &dir.join("chunks"))?, Ordering::Relaxed);
@@ -366,6 +369,7 @@ struct Recovered {
     run: u32,
     feedback: Feedback,
     recall: Recall,
+    meaning: Option<Arc<Meaning>>,
     store: TemplateStore,
     picture: Picture,
     lanes: Lanes,
@@ -385,6 +389,7 @@ struct Recovery<'a> {
     torn_tails: BTreeMap<u8, Vec<wal::TornTail>>,
     feedback: Feedback,
     recall: Recall,
+    meaning: Option<Arc<Meaning>>,
     report: RecoveryReport,
 }
 
@@ -399,6 +404,7 @@ impl<'a> Recovery<'a> {
             torn_tails: BTreeMap::new(),
             feedback: Feedback::default(),
             recall: Recall::default(),
+            meaning: None,
             report: RecoveryReport::default(),
         }
     }
@@ -413,6 +419,7 @@ impl<'a> Recovery<'a> {
             run: 0,
             feedback: self.feedback,
             recall: self.recall,
+            meaning: self.meaning,
             store: self.store,
             picture: self.picture,
             lanes,
@@ -492,12 +499,13 @@ impl<'a> Recovery<'a> {
         recovery.picture.tidy(&recovery.store);
         let lanes = recovery.park(run);
         recovery.read_feedback(fs, dir);
-        let (feedback, recall) = (recovery.feedback, recovery.recall);
+        let (feedback, recall, meaning) = (recovery.feedback, recovery.recall, recovery.meaning);
         let start = Start { next_checkpoint: read.next_sequence, covered, leftovers };
         Ok(Recovered {
             run,
             feedback,
             recall,
+            meaning,
             store: recovery.store,
             picture: recovery.picture,
             lanes,
@@ -516,6 +524,7 @@ impl<'a> Recovery<'a> {
                 self.picture = restored.picture;
                 self.feedback = restored.feedback;
                 self.recall = restored.recall;
+                self.meaning = restored.meaning;
                 self.states = restored.lanes.into_iter().map(|state| (state.number, state)).collect();
                 Some(restored.run)
             }
@@ -619,6 +628,7 @@ fn replay_event(store: &mut TemplateStore, learned: &mut Learned, event: &WalEve
         values: Values::from_bytes(event.values),
         is_muted: event.flags & FLAG_MUTED != 0,
         is_like_incident: event.flags & FLAG_LIKE_INCIDENT != 0,
+        oddness: oddness_of(event.flags),
         ..Input::default()
     });
     true

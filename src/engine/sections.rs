@@ -7,6 +7,7 @@
 //! | `picture` | events `u64`, incidents `u64`, then `counts` |
 //! | `feedback` | what the user said, see [`feedback`](super::feedback); only when there is any |
 //! | `recall` | past incidents, see [`recall`](super::recall); only when there are any |
+//! | `meaning` | what `semantic` measures by, see [`meaning`](super::meaning); only when it was fitted |
 //! | `lane-<hex>` | position (12 bytes), next segment `u64`, then [`Model::checkpoint`](crate::detect::Model::checkpoint) |
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::core::Core;
 use super::counts;
 use super::feedback::{self, Feedback};
 use super::learned::Learned;
+use super::meaning::{self, Meaning};
 use super::picture::{LaneState, Picture};
 use super::recall::{self, Recall};
 use crate::config::Config;
@@ -66,6 +68,7 @@ pub(super) struct Restored {
     pub(super) lanes: Vec<LaneState>,
     pub(super) feedback: Feedback,
     pub(super) recall: Recall,
+    pub(super) meaning: Option<Arc<Meaning>>,
 }
 
 /// Everything of `core` as it is now; of the lanes, what they last published.
@@ -90,6 +93,9 @@ pub(super) fn compose(core: &Core) -> Sections {
     }
     if let Some(recall) = core.recall().to_bytes() {
         named.push((recall::SECTION.to_owned(), recall));
+    }
+    if let Some(meaning) = core.meanings.get() {
+        named.push((meaning::SECTION.to_owned(), meaning.to_bytes()));
     }
     let positions = lanes.iter().map(|lane| (lane.number, lane.position)).collect();
     Sections { named, lanes, positions, order, _ticket: Arc::clone(&core.composed) }
@@ -151,7 +157,9 @@ pub(super) fn restore(
     let recall = checkpoint.section(recall::SECTION).map(Recall::from_bytes).transpose();
     let feedback = feedback.map_err(SectionError::Feedback)?.unwrap_or_default();
     let recall = recall.map_err(SectionError::Recall)?.unwrap_or_default();
-    Ok(Restored { run, store, picture, lanes, feedback, recall })
+    let meaning = checkpoint.section(meaning::SECTION).map(Meaning::from_bytes).transpose();
+    let meaning = meaning.map_err(state(meaning::SECTION))?.map(Arc::new);
+    Ok(Restored { run, store, picture, lanes, feedback, recall, meaning })
 }
 
 fn read_lane(number: u8, bytes: &[u8], config: &Config, store: &TemplateStore) -> Result<LaneState, StateError> {

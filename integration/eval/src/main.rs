@@ -9,7 +9,6 @@
 //! without `partition_by`; `--quick` leaves out ablation and baselines.
 
 mod bgl;
-mod centroids;
 mod forest;
 mod metrics;
 mod report;
@@ -104,6 +103,7 @@ fn run(options: &Options) -> io::Result<()> {
     if !options.is_quick {
         variants.extend(ablation(&config, &streams)?);
         variants.extend(baselines(&streams, &answers));
+        variants.extend(with_semantic(&config, &streams)?);
     }
     let group = |name: String, is_in: &dyn Fn(&Stream) -> bool| {
         let chosen = streams.iter().zip(&figures).filter(|(stream, _)| is_in(stream)).map(|(_, figures)| figures);
@@ -178,11 +178,20 @@ fn baselines(streams: &[Stream], answers: &[Vec<Answer>]) -> Vec<Variant> {
         of("baseline: first-seen template", &|_, answers| score::first_seen(answers)),
         of("baseline: surprisal of the template", &|_, answers| score::surprisal(answers)),
         of("baseline: isolation forest on size", &forest::by_size),
-        of("baseline: frozen centroids (`semantic`)", &centroids::by_meaning),
-        of("oddline or frozen centroids, the stronger", &|stream, answers| {
-            centroids::beside(answers, &centroids::by_meaning(stream, answers))
-        }),
     ]
+}
+
+/// The detector `semantic`, which is off by default: alone, and with all others.
+fn with_semantic(config: &Config, streams: &[Stream]) -> io::Result<Vec<Variant>> {
+    let config = Config { semantic_weight: 1.0, ..config.clone() };
+    let answers = score_all(&config, streams)?;
+    let alone: Vec<_> = answers.iter().map(|answers| score::by_meaning(answers)).collect();
+    let of =
+        |name: &str, answers: &[Vec<Answer>]| Variant { name: name.to_owned(), metrics: metrics_of(streams, answers) };
+    Ok(vec![
+        of("baseline: frozen centroids (`semantic` alone)", &alone),
+        of("oddline with `semantic_weight: 1`", &answers),
+    ])
 }
 
 fn metrics_of(streams: &[Stream], answers: &[Vec<Answer>]) -> Metrics {

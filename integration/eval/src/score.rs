@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use oddline::config::{Config, TimeSource};
 use oddline::engine::EngineError;
-use oddline::event::{Observation, StreamKey, TemplateId, Timestamp};
+use oddline::event::{DetectorKind, Observation, State, StreamKey, TemplateId, Timestamp};
 use oddline::{Engine, Environment};
 
 use crate::truth::{Record, Stream};
@@ -20,6 +20,8 @@ pub(crate) struct Answer {
     pub(crate) is_anomaly: bool,
     pub(crate) suppressed: bool,
     pub(crate) template: TemplateId,
+    /// What the detector `semantic` alone said, nats; with its weight above 0.
+    pub(crate) semantic: f64,
 }
 
 fn time(record: &Record) -> Timestamp {
@@ -36,6 +38,8 @@ pub(crate) fn with_engine(config: &Config, stream: &Stream) -> Result<Vec<Answer
     let engine = Engine::open(&config, Environment::system())?;
     let mut lane = engine.lane()?;
     let is_partitioned = !config.partition_by.is_empty();
+    let mut silent = Vec::new();
+    let mut is_fitted = config.semantic_weight == 0.0;
     let mut answers = vec![Answer::default(); stream.records.len()];
     for (record, answer) in stream.records.iter().zip(&mut answers).filter(|(record, _)| !record.is_tick()) {
         let mut observation = Observation::new(record.message.as_bytes(), time(record));
@@ -48,9 +52,18 @@ pub(crate) fn with_engine(config: &Config, stream: &Stream) -> Result<Vec<Answer
             is_anomaly: verdict.is_anomaly,
             suppressed: verdict.suppressed,
             template: verdict.template,
+            semantic: verdict.evidence.get(DetectorKind::Semantic as usize).copied().map_or(0.0, f64::from),
         };
+        if !is_fitted && verdict.state == State::Ready {
+            is_fitted = true;
+            // As its ticks would: what is fitted is waited for, so that the figures are the same each time.
+            silent.extend(lane.tick(Timestamp(0)));
+            engine.calibrated();
+            silent.extend(lane.tick(Timestamp(60_000_000)));
+        }
     }
-    let mut silent = lane.tick(Timestamp(0)).into_iter().peekable();
+    silent.extend(lane.tick(Timestamp(0)));
+    let mut silent = silent.into_iter().peekable();
     for (record, answer) in stream.records.iter().zip(&mut answers).filter(|(record, _)| record.is_tick()) {
         let until = Timestamp(time(record).0 + 1_000);
         while let Some(event) = silent.next_if(|event| event.timestamp <= until) {
@@ -73,6 +86,18 @@ pub(crate) fn first_seen(answers: &[Answer]) -> Vec<Answer> {
 /// A template scores by −ln of its share of all events so far.
 pub(crate) fn surprisal(answers: &[Answer]) -> Vec<Answer> {
     by_count(answers, |count, total| -((count + 1.0) / (total + 1.0)).ln())
+}
+
+/// A line scores by what `semantic` alone said of it.
+pub(crate) fn by_meaning(answers: &[Answer]) -> Vec<Answer> {
+    const MOST_NATS: f64 = 6.0 * std::f64::consts::LN_10;
+    let one = |answer: &Answer| Answer {
+        score: rounded(answer.semantic / MOST_NATS),
+        is_anomaly: answer.semantic > 0.0,
+        suppressed: false,
+        ..*answer
+    };
+    answers.iter().map(one).collect()
 }
 
 fn by_count(answers: &[Answer], score: impl Fn(f64, f64) -> f64) -> Vec<Answer> {

@@ -57,7 +57,7 @@ mod tests {
         hold_secs: 60,
         half_life_events: 50_000,
         calibration_half_life_events: 20_000,
-        weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0]),
+        weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.0]),
     };
 
     fn input(model: &Model, n: u64, slot: usize) -> Input {

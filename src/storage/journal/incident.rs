@@ -104,6 +104,8 @@ detectors! {
     silence = Silence,
     /// How like it is to what was flagged.
     similar_incident = Similar,
+    /// How far the template's meaning is from all that was known.
+    semantic = Semantic,
 }
 
 /// What is kept of messages.

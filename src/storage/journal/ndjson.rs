@@ -58,7 +58,7 @@ mod tests {
         let text = String::from_utf8(encode(std::slice::from_ref(&incident))).unwrap();
         let expected = concat!(
             r#"{"event_id":"01-02-03","time":"","stream":"","score":0.0,"p_value":0.0,"reasons":[],"#,
-            r#""detectors":{"rarity":0.0,"rate":0.0,"numeric":0.0,"categorical":0.0,"sequence":0.0,"severity":0.0,"silence":0.0,"similar_incident":0.0},"#,
+            r#""detectors":{"rarity":0.0,"rate":0.0,"numeric":0.0,"categorical":0.0,"sequence":0.0,"severity":0.0,"silence":0.0,"similar_incident":0.0,"semantic":0.0},"#,
             r#""template_id":"","template":"","message":null,"message_hash":null,"parameters":[],"odd_parameter":null,"#,
             r#""expected":null,"observed":null,"rule":null,"synthetic":false"#
         );
