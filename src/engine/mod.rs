@@ -68,6 +68,7 @@ mod recall;
 pub mod reembed;
 mod registry;
 pub mod repair;
+mod replay;
 mod ruling;
 mod sampler;
 mod sealer;

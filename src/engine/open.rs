@@ -14,12 +14,13 @@ use super::embedding;
 use super::error::EngineError;
 use super::feedback::{self, Feedback};
 use super::incidents::{self, Reporter};
-use super::lane::{FLAG_ANOMALY, FLAG_LIKE_INCIDENT, FLAG_MUTED, Lane, oddness_of};
+use super::lane::{FLAG_ANOMALY, Lane};
 use super::learned::Learned;
 use super::meaning::Meaning;
 use super::picture::{Delta, FoldedEvents, LaneState, Picture};
 use super::recall::{Recall, Remembered};
 use super::registry::Closing;
+use super::replay::{self, Known};
 use super::ruling::TemplateRules;
 use super::stats::{Stats, TemplateSummary};
 use super::window::SealedWindow;
@@ -27,9 +28,6 @@ use super::writer::{Command, Start, Writer};
 use super::{registry, sections, seed};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Wildcards};
-use crate::detect::Input;
-use crate::detect::severity::Severity;
-use crate::detect::value::Values;
 use crate::event::EventId;
 use crate::storage::checkpoint::{self, Checkpoint};
 use crate::storage::wal::{self, Position, Record, SegmentSequence, WalEvent};
@@ -559,16 +557,18 @@ impl<'a> Recovery<'a> {
         let store = &mut self.store;
         let learned = &mut state.learned;
         let recall = &mut self.recall;
+        let mut known = Known::default();
         // Lanes replayed before may have moved templates.
         learned.sync(store);
         let mut report = wal::recover_lane_ahead(fs, wal_dir, lane, state.position, &mut |at, record| match record {
             Record::Template { text, .. } => {
+                known.forget();
                 let found = store.learn_text(text);
                 learned.sync(store);
                 learned.note_slot(found.slot, found.id);
             }
             Record::Event(event) => {
-                unresolved += u64::from(!replay_event(store, learned, &event, &mut events));
+                unresolved += u64::from(!replay::event(store, &mut known, learned, &event, &mut events));
                 if event.flags & FLAG_ANOMALY != 0 {
                     remember(recall, store, lane, &at, &event);
                 }
@@ -608,28 +608,4 @@ fn remember(recall: &mut Recall, store: &TemplateStore, lane: u8, at: &wal::Reco
     let millis = u64::try_from(event.timestamp.as_millis()).unwrap_or(0);
     let id = EventId { millis, run: at.position.run, lane, number: at.event_number };
     recall.remember(Remembered::new(id, event.timestamp, template));
-}
-
-/// The same as [`Lane::observe`] does with what the log kept of an event; false when its template is gone.
-fn replay_event(store: &mut TemplateStore, learned: &mut Learned, event: &WalEvent, events: &mut FoldedEvents) -> bool {
-    events.events += 1;
-    events.incidents += u64::from(event.flags & FLAG_ANOMALY != 0);
-    events.newest = events.newest.max(event.timestamp);
-    let Some((slot, id)) = store.by_id(event.template).map(|template| (template.slot, template.id)) else {
-        return false;
-    };
-    store.meet(slot);
-    learned.note_slot(slot, id);
-    learned.observe(&Input {
-        slot: slot.index(),
-        timestamp: event.timestamp,
-        stream: event.stream,
-        severity: Severity::from_code(event.severity),
-        values: Values::from_bytes(event.values),
-        is_muted: event.flags & FLAG_MUTED != 0,
-        is_like_incident: event.flags & FLAG_LIKE_INCIDENT != 0,
-        oddness: oddness_of(event.flags),
-        ..Input::default()
-    });
-    true
 }

@@ -328,11 +328,15 @@ impl TemplateStore {
         Learned { is_new: true, ..self.learned(slot) }
     }
 
-    /// Takes note of an event of the template in `slot`: a new template proves itself by being met again.
-    pub fn meet(&mut self, slot: Slot) {
+    /// Takes note of an event of the template in `slot`: a new template proves itself by being met again. True when to meet it once more
+    /// changes nothing, until something is learned.
+    pub fn meet(&mut self, slot: Slot) -> bool {
         match self.entries.get_mut(slot.index()) {
-            Some(Some(entry)) if !entry.founded => entry.founded = true,
-            _ => _ = self.shared.is_current(slot, self.shared.generation(slot)),
+            Some(Some(entry)) if !entry.founded => {
+                entry.founded = true;
+                false
+            }
+            _ => self.shared.is_current(slot, self.shared.generation(slot)),
         }
     }
 
