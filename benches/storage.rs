@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
-use std::sync::Barrier;
+use std::sync::{Barrier, Mutex};
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, Divan};
@@ -18,12 +18,14 @@ use oddline::storage::chunk::{ChunkOptions, ChunkWriter, EventAt, Level};
 use oddline::storage::hour::Hour;
 use oddline::storage::wal::{LaneWal, Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent, recover_lane};
 use oddline::{Engine, Environment, Lane};
+use tempfile::TempDir;
 
 const EVENTS: u64 = 1_000_000;
 const LANES: usize = 8;
 
 fn main() {
     Divan::from_args().run_benches();
+    drop(FULL.lock().map(|mut full| full.take()));
 }
 
 /// Two hundred templates, eight streams, five numbers that change, a hundred events a millisecond.
@@ -191,6 +193,11 @@ fn open_a_checkpoint_of_50_000_templates(bencher: Bencher) {
     bencher.bench_local(|| Engine::inspect(&config, Environment::system()).unwrap().recovery().checkpoint_templates);
 }
 
+/// Four letters.
+fn word(n: u64) -> String {
+    (0..4).map(|at| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> (at * 4 + 8) & 15) as u8)).collect()
+}
+
 /// What a restart waits for when no checkpoint was written for ten million events: far more than the size of a segment allows.
 #[divan::bench(args = [1, 2], sample_count = 3, sample_size = 1)]
 fn replay_10_000_000_events_of_lanes(bencher: Bencher, lanes: u64) {
@@ -205,14 +212,20 @@ fn replay_10_000_000_events_of_lanes(bencher: Bencher, lanes: u64) {
     let engine = Engine::open(&config, Environment::system()).unwrap();
     let mut all: Vec<Lane> = (0..lanes).map(|_| engine.lane().unwrap()).collect();
     for n in 0..10_000_000u64 {
-        let line = format!("INFO node.{}: served block {n} in {} ms", n % 200 / 2 * 2, n % 97);
+        // Eighty templates on eight streams, some a hundred times as frequent as others.
+        let kind = (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % 6_400;
+        let kind = kind * kind / (6_400 * 80);
+        let (verb, thing) = (word(kind * 7 + 1), word(kind * 31 + 5));
+        let line = format!("INFO {verb} {thing} block {n} served in {} ms", n % 97);
         let lane = &mut all[(n % lanes) as usize];
-        lane.observe(&Observation::new(line.as_bytes(), Timestamp(n as i64 * 50)));
+        let stream = StreamKey(n / 3 % 8 + 1);
+        lane.observe(&Observation { stream, ..Observation::new(line.as_bytes(), Timestamp(n as i64 * 50)) });
         if n % 1_000_000 == 0 {
             lane.commit().unwrap();
         }
     }
     all.iter_mut().for_each(|lane| lane.commit().unwrap());
+    assert!((60..=80).contains(&engine.stats().templates), "{:?}", engine.stats());
     // As a killed process leaves it.
     let killed = dir.path().join("killed");
     copy(&dir.path().join("live/wal"), &killed.join("wal"));
@@ -263,17 +276,29 @@ fn full_history(data_dir: &Path) -> u64 {
 const HOUR_MICROS: i64 = 3_600_000_000;
 const EVENTS_AN_HOUR: u64 = 1_150_000;
 
-/// What `oddline history` waits for, and with `--events 100`, on a data dir that is full.
-#[divan::bench(args = ["counts", "newest_100_events"], sample_count = 5, sample_size = 1)]
-fn history_of_a_full_data_dir(bencher: Bencher, what: &str) {
+/// A data dir that is full, made when it is first asked for and removed at the end.
+static FULL: Mutex<Option<TempDir>> = Mutex::new(None);
+
+fn full_data_dir() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let config = Config { data_dir: Some(dir.path().to_owned()), ..Config::default() };
+    many_templates(&config, config.max_templates);
     let bytes = full_history(dir.path());
     println!("{} MiB of history", bytes >> 20);
     assert!(bytes > 900 << 20);
+    dir
+}
+
+/// What `oddline stats`, `oddline history` and `oddline history --events 100` wait for on a data dir that is full.
+#[divan::bench(args = ["stats", "history_counts", "history_newest_100_events"], sample_count = 5, sample_size = 1)]
+fn history_of_a_full_data_dir(bencher: Bencher, what: &str) {
+    let mut full = FULL.lock().unwrap();
+    let dir = full.get_or_insert_with(full_data_dir).path();
+    let config = Config { data_dir: Some(dir.to_owned()), ..Config::default() };
     bencher.bench_local(|| match what {
-        "counts" => history::read(&RealFs, dir.path(), &config, &Query::ALL).unwrap().templates.len(),
-        _ => history::newest_events(&RealFs, dir.path(), &config, &Query::ALL, 100).unwrap().len(),
+        "stats" => Engine::inspect(&config, Environment::system()).unwrap().stats().templates as usize,
+        "history_counts" => history::read(&RealFs, dir, &config, &Query::ALL).unwrap().templates.len(),
+        _ => history::newest_events(&RealFs, dir, &config, &Query::ALL, 100).unwrap().len(),
     });
 }
 
