@@ -1,7 +1,7 @@
 //! A log is read and checked on one thread while another takes in what it holds.
 //!
 //! A replay learns record by record, in order, on the thread that calls. What comes before (files, checksums, decoding) needs nothing of what is
-//! learned, and runs ahead of it by [`PARTS_AHEAD`] parts of [`PART_EVENTS`] events at the most: some two megabytes. What is handed out, its order and
+//! learned, and runs ahead of it by `PARTS_AHEAD` parts of `PART_EVENTS` events at the most: some two megabytes. What is handed out, its order and
 //! the report are those of [`recover_lane`].
 
 use std::path::Path;
