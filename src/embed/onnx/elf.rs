@@ -87,10 +87,8 @@ fn machine_name(machine: u64) -> String {
     known.map_or_else(|| format!("machine {machine}"), |(_, name)| (*name).to_owned())
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
 mod tests {
-    #![cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
-
     use super::*;
 
     /// A header with one thing to load, of 100 bytes from 1,000 on.
