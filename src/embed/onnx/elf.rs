@@ -87,8 +87,8 @@ fn machine_name(machine: u64) -> String {
     known.map_or_else(|| format!("machine {machine}"), |(_, name)| (*name).to_owned())
 }
 
-#[cfg(test)]
 #[cfg(all(target_os = "linux", target_pointer_width = "64", target_endian = "little"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
