@@ -14,6 +14,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+#[path = "../integration/eval/src/csv.rs"]
+mod csv;
+
+use csv::fields;
 use oddline::embed::{Embedder, HashingEmbedder};
 
 /// Templates with fewer words say too little to be varied.
@@ -88,23 +92,6 @@ fn templates(csv: &Path) -> io::Result<Vec<String>> {
     let all: BTreeSet<String> =
         lines.filter_map(|mut fields| (column < fields.len()).then(|| fields.swap_remove(column))).collect();
     Ok(all.into_iter().collect())
-}
-
-/// The fields of one line of CSV (RFC 4180); none holds a line break.
-fn fields(line: &str) -> Vec<String> {
-    let mut fields = vec![String::new()];
-    let mut is_quoted = false;
-    let mut characters = line.chars().peekable();
-    while let Some(character) = characters.next() {
-        let Some(field) = fields.last_mut() else { break };
-        match character {
-            '"' if is_quoted && characters.next_if_eq(&'"').is_some() => field.push('"'),
-            '"' => is_quoted = !is_quoted,
-            ',' if !is_quoted => fields.push(String::new()),
-            other => field.push(other),
-        }
-    }
-    fields
 }
 
 /// Words as they were told apart for the measure by words.

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::csv::fields;
 use crate::truth::{Record, Stream};
 
 /// Lines before any counts.
@@ -34,23 +35,6 @@ pub(crate) fn stream(loghub: &Path) -> io::Result<Stream> {
         }
     };
     Ok(Stream { system: "BGL_2k".to_owned(), seed: 0, records: lines.enumerate().map(record).collect() })
-}
-
-/// The fields of one line of CSV (RFC 4180); none holds a line break.
-fn fields(line: &str) -> Vec<String> {
-    let mut fields = vec![String::new()];
-    let mut is_quoted = false;
-    let mut characters = line.chars().peekable();
-    while let Some(character) = characters.next() {
-        let Some(field) = fields.last_mut() else { break };
-        match character {
-            '"' if is_quoted && characters.next_if_eq(&'"').is_some() => field.push('"'),
-            '"' => is_quoted = !is_quoted,
-            ',' if !is_quoted => fields.push(String::new()),
-            other => field.push(other),
-        }
-    }
-    fields
 }
 
 #[cfg(test)]

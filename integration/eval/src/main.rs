@@ -9,6 +9,7 @@
 //! without `partition_by`; `--quick` leaves out ablation and baselines.
 
 mod bgl;
+mod csv;
 mod forest;
 mod metrics;
 mod report;
