@@ -336,6 +336,11 @@ impl Names {
         bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
     }
 
+    /// The same of a template of the history, as it was there when nobody knows it any more.
+    pub(super) fn plain_of(&self, template: &TemplateHistory) -> String {
+        self.plain(template.id).unwrap_or_else(|| template.text.clone())
+    }
+
     /// The texts of all templates of the checkpoint, every variable `<*>`.
     pub(super) fn all(&self) -> impl Iterator<Item = (TemplateId, String)> + '_ {
         let templates = self.store.iter().flat_map(TemplateStore::templates);

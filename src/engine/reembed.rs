@@ -96,9 +96,7 @@ fn texts(config: &Config, fs: &dyn FileSystem) -> Result<Vec<String>, ReembedErr
     let dir = config.data_dir.as_deref().ok_or(ReembedError::NoDataDir)?;
     let (history, names) = history::read_named(fs, dir, config, &Query::ALL)?;
     let mut texts: Vec<String> = names.all().map(|(_, text)| text).collect();
-    texts.extend(
-        history.templates.iter().map(|template| names.plain(template.id).unwrap_or_else(|| template.text.clone())),
-    );
+    texts.extend(history.templates.iter().map(|template| names.plain_of(template)));
     texts.sort();
     texts.dedup();
     Ok(texts)

@@ -221,9 +221,7 @@ struct Meant {
 impl Meant {
     /// Words weigh what they say among all templates known, seen in the time asked for or not.
     fn new(history: &History, names: &Names) -> Self {
-        let text =
-            |template: &history::TemplateHistory| names.plain(template.id).unwrap_or_else(|| template.text.clone());
-        let texts: Vec<String> = history.templates.iter().map(text).collect();
+        let texts: Vec<String> = history.templates.iter().map(|template| names.plain_of(template)).collect();
         let mut all: HashMap<TemplateId, String> = names.all().collect();
         history.templates.iter().for_each(|template| _ = all.remove(&template.id));
         let embedder = HashingEmbedder::fit(texts.iter().chain(all.values()).map(String::as_str));
