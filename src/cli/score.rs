@@ -159,7 +159,7 @@ impl Scoring {
     /// Told at the first such event: a stream that is followed has no end to be told at.
     fn warn_of_missing_message(&mut self, line: &[u8]) {
         let component = self.scorer.component();
-        if component.stats().counts.events_without_message_total == 0 {
+        if component.counts().events_without_message_total == 0 {
             return;
         }
         let names: Vec<String> = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line)

@@ -452,11 +452,16 @@ impl Component {
         }
     }
 
-    /// Counts of all clones, as of their last tick or flush and of this one as of now, and the engine's figures.
-    pub fn stats(&mut self) -> ComponentStats {
+    /// Counts of all clones, as of their last tick or flush and of this one as of now. Waits for nothing.
+    pub fn counts(&mut self) -> Counts {
         self.shared.counts.fold(&mut self.counts);
+        self.shared.counts.load()
+    }
+
+    /// [`Self::counts`], and the engine's figures.
+    pub fn stats(&mut self) -> ComponentStats {
         ComponentStats {
-            counts: self.shared.counts.load(),
+            counts: self.counts(),
             engine: self.engine().map(|engine| engine.stats()),
             last_error: self.shared.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
