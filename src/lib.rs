@@ -30,7 +30,7 @@
 //!
 //! # Map
 //! Imports point down only: `cli` → `serve` → [`plugin`] → [`engine`] → {[`template`], [`embed`], [`index`], [`detect`], [`storage`]} →
-//! {[`event`], [`clock`], [`config`]}.
+//! {[`event`], [`clock`], [`config`], `arithmetic`}.
 //!
 //! | module | is |
 //! |---|---|
@@ -44,7 +44,9 @@
 //! | [`storage`] | the only place that touches files of the data dir |
 //! | [`config`] | keys, defaults, bounds, schema |
 //! | [`event`], [`clock`] | observations and verdicts; time |
+//! | `arithmetic` | what gives the same bits on every machine |
 
+mod arithmetic;
 pub mod clock;
 pub mod config;
 pub mod detect;

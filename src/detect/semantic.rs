@@ -19,6 +19,7 @@
 //! ```
 
 use super::{Input, StateError, StateReader, logarithm};
+use crate::arithmetic::{dot, next_random};
 
 /// Centroids at most.
 pub const MOST_CENTROIDS: usize = 32;
@@ -46,9 +47,6 @@ const SEED: u64 = 0x006f_6464_6c69_6e65;
 
 /// Longer vectors are none.
 const MOST_DIMENSIONS: usize = 1 << 14;
-
-/// Numbers summed side by side.
-const ABREAST: usize = 16;
 
 /// How odd a template's meaning is, in steps of [`Oddness::STEP`] nats: four bits, so that the log can keep it and a replay scores the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -270,29 +268,15 @@ fn pick(weights: &[f32], random: &mut u64) -> Option<usize> {
     last
 }
 
-/// In [0, 1): SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+/// In [0, 1).
 fn next(state: &mut u64) -> f64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((value ^ (value >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    (next_random(state) >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// The lower one of two in the middle.
 fn middle(values: &mut [f32]) -> Option<f32> {
     let at = values.len().checked_sub(1)? / 2;
     Some(*values.select_nth_unstable_by(at, f32::total_cmp).1)
-}
-
-/// Sum of products, in an order that does not depend on the machine.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (blocks_a, blocks_b) = (a.chunks_exact(ABREAST), b.chunks_exact(ABREAST));
-    let rest: f32 = blocks_a.remainder().iter().zip(blocks_b.remainder()).map(|(a, b)| a * b).sum();
-    let mut sums = [0.0f32; ABREAST];
-    for (a, b) in blocks_a.zip(blocks_b) {
-        sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += a * b);
-    }
-    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

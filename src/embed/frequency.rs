@@ -12,6 +12,7 @@
 //! ```
 
 use super::words;
+use crate::arithmetic::mix;
 
 /// Buckets of the table, a power of two.
 pub const BUCKETS: usize = 1 << 14;
@@ -43,13 +44,6 @@ impl Default for Frequencies {
 /// Hash of a word: part of what a vector is made of, so its values never change.
 pub(super) fn hash_of(letters: &[char]) -> u64 {
     letters.iter().fold(0x9e37_79b9_7f4a_7c15, |hash, letter| mix(hash ^ u64::from(*letter as u32)))
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
-pub(super) const fn mix(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 const fn bucket_of(hash: u64) -> usize {

@@ -6,9 +6,10 @@
 //! [`frequency`](super::frequency) says; its parts together weigh `PARTS` of it, so that `timeout` and `timeouts` are near; a pair
 //! `PAIR` of both. What has the same words is the same; what has other words for the same thing is not seen to be: that takes a model.
 
-use super::frequency::{Frequencies, hash_of, mix};
+use super::frequency::{Frequencies, hash_of};
 use super::words::{self, MOST_LETTERS};
 use super::{EmbedError, Embedder, normalise};
+use crate::arithmetic::mix;
 
 /// Length of a vector.
 pub const DIMENSIONS: usize = 384;

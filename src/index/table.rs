@@ -1,9 +1,7 @@
 //! Vectors side by side, and the scan over them.
 
 use super::Hit;
-
-/// Numbers summed side by side: what a processor adds at once.
-const ABREAST: usize = 16;
+use crate::arithmetic::dot;
 
 /// Rows of one length, each with an id.
 #[derive(Debug, Clone)]
@@ -83,15 +81,4 @@ impl Table {
         found.sort_unstable_by(nearest);
         found
     }
-}
-
-/// Sum of products, in an order that does not depend on the machine.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (blocks_a, blocks_b) = (a.chunks_exact(ABREAST), b.chunks_exact(ABREAST));
-    let rest: f32 = blocks_a.remainder().iter().zip(blocks_b.remainder()).map(|(a, b)| a * b).sum();
-    let mut sums = [0.0f32; ABREAST];
-    for (a, b) in blocks_a.zip(blocks_b) {
-        sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += a * b);
-    }
-    sums.iter().sum::<f32>() + rest
 }

@@ -1,5 +1,6 @@
 //! Whether an event is kept at its `sample_ratio`: by its id, so that it is the same answer whenever it is asked.
 
+use crate::arithmetic::mix;
 use crate::event::EventId;
 
 /// Whether the event is kept. Of many events about `ratio` are, whichever they are; at 1 all.
@@ -9,15 +10,10 @@ pub fn is_kept(event: EventId, ratio: f64) -> bool {
     ratio >= 1.0 || (mixed(event) >> 11) as f64 * SCALE < ratio
 }
 
-/// Every bit depends on every bit (the finaliser of SplitMix64; Steele, Lea and Flood 2014).
+/// Every bit depends on every bit.
 fn mixed(event: EventId) -> u64 {
-    let finalise = |x: u64| {
-        let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    };
     let place = u64::from(event.run) << 8 | u64::from(event.lane);
-    finalise(finalise(finalise(event.number.wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ place) ^ event.millis)
+    mix(mix(mix(event.number.wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ place) ^ event.millis)
 }
 
 #[cfg(test)]
