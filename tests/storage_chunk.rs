@@ -446,6 +446,16 @@ fn the_oldest_go_for_space_but_never_the_current_hour() {
 }
 
 #[test]
+fn an_hour_that_will_not_go_keeps_no_other_from_going() {
+    let fs = MemFs::new();
+    hours_of_100_bytes(&fs, 0..4);
+    fs.set_faults(Faults { remove: true, ..Faults::default() });
+    let expired = expire(&fs, dir(), Timestamp(9 * HOUR), 1, u64::MAX).unwrap();
+    assert_eq!((expired.hours.len(), expired.failed.len(), expired.kept_bytes), (0, 4, 400));
+    assert!(expired.failed[0].contains("cannot remove"), "{:?}", expired.failed);
+}
+
+#[test]
 fn a_clock_that_went_back_removes_nothing() {
     let fs = MemFs::new();
     hours_of_100_bytes(&fs, 5..8);

@@ -1,7 +1,7 @@
 //! The history of events: L1 files as segments of the log close, L2 files as hours end, and what goes when time or space runs out.
 //!
 //! L1 is written by one thread ([`super::sealer`]) as the storage thread closes segments; hours are merged, and expire, in another. No event, commit or
-//! flush waits for either. The two share nothing but files: an hour is merged from what is in its
+//! flush waits for either. The two share nothing but files, at which they take turns: an hour is merged from what is in its
 //! directory, and a file that comes later is merged the next time.
 //!
 //! **At the cap.** When the log and the history reach `max_disk_bytes` and no hour but the current one is left to go, L1 files keep
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -38,11 +38,17 @@ pub(super) struct Historian {
     dir: PathBuf,
     started: Instant,
     clock_watch: Mutex<ClockWatch>,
+    /// Held while files of an hour are written, merged or removed: an hour does not go under a file that is being written.
+    files: Mutex<()>,
 }
 
 impl Historian {
     pub(super) fn new(core: Arc<Core>, dir: PathBuf) -> Self {
-        Self { core, dir, started: Instant::now(), clock_watch: Mutex::default() }
+        Self { core, dir, started: Instant::now(), clock_watch: Mutex::default(), files: Mutex::default() }
+    }
+
+    fn files(&self) -> MutexGuard<'_, ()> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fs(&self) -> &dyn FileSystem {
@@ -65,19 +71,26 @@ impl Historian {
         let wal_dir = self.dir.join("wal");
         let Some(begun) = wal::segment_begun(self.fs(), &wal_dir, lane, sequence)? else { return Ok(()) };
         let options = self.options(Level::L1, self.has_room());
-        let hour = Hour::of(begun);
-        let mut writer = chunk_dir::create_l1(self.fs(), &self.chunks_dir(), hour, (lane, sequence.0), options)?;
-        let mut events = 0u64;
+        let (hour, chunks_dir) = (Hour::of(begun), self.chunks_dir());
+        let _files = self.files();
+        // Begun with the first event: an hour in which none came has no directory.
+        let mut writer = None;
         let mut failed = Ok(());
         wal::read_segment(self.fs(), &wal_dir, lane, sequence, &mut |at, record| {
-            if let (Record::Event(event), Ok(())) = (record, &failed) {
-                events += 1;
-                let (run, number) = (at.position.run, at.event_number);
-                failed = writer.push(EventAt { lane, run, sequence: sequence.0, number }, &event);
-            }
+            let (Record::Event(event), Ok(())) = (record, &failed) else { return };
+            let (run, number) = (at.position.run, at.event_number);
+            let created = match writer.take() {
+                Some(writer) => Ok(writer),
+                None => chunk_dir::create_l1(self.fs(), &chunks_dir, hour, (lane, sequence.0), options),
+            };
+            failed = created.and_then(|mut created| {
+                created.push(EventAt { lane, run, sequence: sequence.0, number }, &event)?;
+                writer = Some(created);
+                Ok(())
+            });
         })?;
         failed?;
-        if events > 0 {
+        if let Some(writer) = writer {
             let core = &self.core;
             let text = &mut |id| core.store().by_id(id).map(|template| template.text.to_vec());
             self.note(&writer.finish(text)?);
@@ -126,7 +139,9 @@ impl Historian {
         let is_settled = watch.is_settled(now, self.started.elapsed(), newest);
         let most_hours = if is_settled { config.retention_hours } else { u64::MAX };
         let most_bytes = config.max_disk_bytes.saturating_sub(self.core.gauges.wal_bytes.load(Ordering::Relaxed));
+        let _files = self.files();
         let expired = retention::expire(self.fs(), &self.chunks_dir(), now, most_hours, most_bytes)?;
+        expired.failed.iter().for_each(|failure| self.core.note_failure(failure));
         self.core.gauges.history_bytes.store(expired.kept_bytes, Ordering::Relaxed);
         Ok(())
     }
@@ -139,6 +154,7 @@ impl Historian {
         for hour in hours.into_iter().filter(|hour| *hour < settled && !passed_over.contains(hour)).collect::<Vec<_>>()
         {
             let options = self.options(Level::L2, true);
+            let _files = self.files();
             match chunk_dir::merge_hour(self.fs(), &self.chunks_dir(), hour, options) {
                 Ok(None) => {}
                 Ok(Some(merged)) => {

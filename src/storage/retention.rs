@@ -1,7 +1,8 @@
 //! What goes when time or space runs out: whole hours of chunks, oldest first.
 //!
 //! An hour goes once all of it is older than `retention_hours`, or while the chunks hold more than `max_disk_bytes`. The current hour, and any later
-//! one, never goes. A removal cut short by a crash leaves an hour with fewer chunks; the next call removes the rest.
+//! one, never goes. A removal cut short by a crash leaves an hour with fewer chunks; the next call removes the rest. An hour that will not go keeps no
+//! other from going.
 
 use std::path::Path;
 
@@ -38,6 +39,8 @@ pub struct ExpiredHour {
 pub struct Expired {
     /// Hours removed, oldest first.
     pub hours: Vec<ExpiredHour>,
+    /// Hours that are to go and do not, with what the file system says.
+    pub failed: Vec<String>,
     /// Bytes of chunks that are left; may exceed the limit by what the current hour holds.
     pub kept_bytes: u64,
 }
@@ -51,7 +54,7 @@ pub fn expire(
     max_disk_bytes: u64,
 ) -> Result<Expired, StorageError> {
     let current = Hour::of(now);
-    let mut expired = Expired { hours: Vec::new(), kept_bytes: disk_usage(fs, chunks_dir)? };
+    let mut expired = Expired { kept_bytes: disk_usage(fs, chunks_dir)?, ..Expired::default() };
     for hour in chunk_dir::hours(fs, chunks_dir)?.into_iter().take_while(|hour| *hour < current) {
         let is_old = current.hours_since(hour).unsigned_abs() > retention_hours;
         let reason = match is_old {
@@ -60,8 +63,15 @@ pub fn expire(
             false => break,
         };
         let dir = chunks_dir.join(hour.to_string());
-        let bytes = disk_usage(fs, &dir)?;
-        fs.remove_dir_all(&dir).map_err(StorageError::io("remove", &dir))?;
+        let removed = disk_usage(fs, &dir)
+            .and_then(|bytes| fs.remove_dir_all(&dir).map(|()| bytes).map_err(StorageError::io("remove", &dir)));
+        let bytes = match removed {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                expired.failed.push(error.to_string());
+                continue;
+            }
+        };
         expired.kept_bytes = expired.kept_bytes.saturating_sub(bytes);
         expired.hours.push(ExpiredHour { hour, bytes, reason });
     }
