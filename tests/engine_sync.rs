@@ -1,4 +1,4 @@
-//! With `durability: interval` a sync that hangs, or fails, on its own thread.
+//! A sync that hangs or fails, and what is promised meanwhile.
 
 #![allow(clippy::unwrap_used)]
 
@@ -187,4 +187,46 @@ fn a_sync_that_fails_on_its_own_thread_degrades_and_a_new_segment_brings_everyth
     let again = bed.open();
     assert!(!again.recovery().is_damaged(), "{:?}", again.recovery());
     assert_eq!(again.stats().events_total, 700, "nothing learned meanwhile is missing");
+}
+
+#[test]
+fn what_a_lane_dropped_is_not_called_durable_because_another_lanes_checkpoint_ended_the_failure() {
+    let bed = Bed::new();
+    let disk = Hanging { fs: bed.fs.clone(), hangs: Arc::default() };
+    let environment = Environment { clock: bed.clock.clone(), fs: Arc::new(disk.clone()) };
+    let engine = Engine::open(&bed.config, environment).unwrap();
+    let (mut left, mut right) = (engine.lane().unwrap(), engine.lane().unwrap());
+    let _released = Released(&disk);
+    events(&bed, &mut left, 0);
+    events(&bed, &mut right, 0);
+    left.commit().unwrap();
+    right.commit().unwrap();
+    bed.fs.set_faults(Faults { sync: true, ..Faults::default() });
+    events(&bed, &mut left, 100);
+    left.commit().unwrap_err();
+    bed.fs.set_faults(Faults::default());
+    // The left lane starts anew, and its checkpoint would end the failure; the disk hangs in it.
+    disk.set(true);
+    bed.advance(1, &mut left);
+    bed.advance(10, &mut left);
+    let release = {
+        let disk = disk.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            disk.set(false);
+        })
+    };
+    events(&bed, &mut right, 100);
+    let answer = right.commit();
+    release.join().unwrap();
+    let restored = bed.killed().open().stats().events_total;
+    assert!(answer.is_err() || restored == 400, "{restored} of 400 are there, and it was said they all are");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while right.commit().is_err() {
+        assert!(Instant::now() < deadline, "{:?}", engine.stats());
+        bed.advance(1, &mut left);
+        bed.advance(0, &mut right);
+    }
+    assert_eq!(bed.killed().open().stats().events_total, 400);
+    assert_eq!(bed.powerless().open().stats().events_total, 400);
 }

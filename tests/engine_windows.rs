@@ -13,6 +13,7 @@ use oddline::config::Config;
 use oddline::engine::history::{self, History, Query};
 use oddline::event::{Observation, StreamKey, Timestamp};
 use oddline::storage::fs::{DirEntry, FileSystem, OpenMode, WriteFile};
+use oddline::storage::hour::Hour;
 use oddline::storage::mem_fs::{Faults, MemFs};
 use oddline::storage::{chunk_dir, disk_usage};
 use oddline::{Engine, Lane};
@@ -298,4 +299,29 @@ fn attempts_to_write_again_come_less_and_less_often_and_succeed_when_the_disk_is
     drop(again);
     let killed = bed.killed();
     assert_eq!(killed.open().stats().events_total, 2 + 200 + 35);
+}
+
+#[test]
+fn events_after_quiet_hours_are_filed_in_their_own_hour_and_stay() {
+    let bed = Bed::with(Config { retention_hours: 1, ..Config::default() });
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    let parked = engine.lane().unwrap();
+    parked.close().unwrap();
+    for _ in 0..10 {
+        bed.advance(1_800, &mut lane);
+    }
+    let mut taken = engine.lane().unwrap();
+    let hour = Hour::of(bed.now());
+    for lane in [&mut lane, &mut taken] {
+        say(lane, "routine work done");
+    }
+    lane.close().unwrap();
+    taken.close().unwrap();
+    engine.close().unwrap();
+    drop(bed.open());
+    assert_eq!(chunk_dir::hours(&bed.fs, &bed.dir().join("chunks")).unwrap(), [hour]);
+    assert_eq!(events(&read(&bed)), 2);
+    let segments = bed.segments(0).len() + bed.segments(1).len();
+    assert!(segments <= 6, "{segments} segments of hours in which nothing came");
 }

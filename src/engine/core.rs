@@ -237,11 +237,12 @@ impl Core {
 
     pub(super) fn degrade(&self, reason: String) {
         self.note_failure(&reason);
-        if !self.is_degraded() {
+        // State and text change together.
+        let mut failure = lock(&self.failure);
+        if !self.degraded.swap(true, Ordering::Relaxed) {
             tracing::warn!("persistence fails; scoring goes on");
         }
-        lock(&self.failure).get_or_insert(reason);
-        self.degraded.store(true, Ordering::Relaxed);
+        failure.get_or_insert(reason);
     }
 
     pub(super) fn count_dropped(&self, bytes: u64) {
@@ -250,9 +251,10 @@ impl Core {
     }
 
     pub(super) fn recover(&self) {
+        let mut failure = lock(&self.failure);
         if self.degraded.swap(false, Ordering::Relaxed) {
             tracing::info!("persistence works again");
-            *lock(&self.failure) = None;
+            *failure = None;
         }
     }
 

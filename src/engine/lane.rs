@@ -30,6 +30,7 @@ use crate::event::{
     DetectorKind, EventId, Measure, Observation, REASONS, Reason, Ruling, State, StreamKey, TemplateId, Timestamp,
     Verdict,
 };
+use crate::storage::hour::Hour;
 use crate::storage::journal::MessagePart;
 use crate::storage::wal::{Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent};
 use crate::template::explain::Explanation;
@@ -171,6 +172,8 @@ impl Lane {
             inner,
         };
         lane.heed();
+        // Nobody held it for a while.
+        lane.age_segment(lane.inner.core.environment.clock.now());
         lane
     }
 
@@ -663,8 +666,8 @@ impl Lane {
         }
         let interval = i64::try_from(config.checkpoint_interval_secs).unwrap_or(i64::MAX);
         if self.checkpoints.is_due(now, interval) {
-            self.age_segment(now);
-            if self.checkpointed_events != self.learned.model.events() {
+            let is_aged = self.age_segment(now);
+            if is_aged || self.checkpointed_events != self.learned.model.events() {
                 self.request_checkpoint();
             }
         }
@@ -681,13 +684,21 @@ impl Lane {
         std::mem::take(&mut self.synthetic)
     }
 
-    fn age_segment(&mut self, now: Timestamp) {
+    /// Leaves a segment that is old; one without events when its hour is over, since that is where its events would be filed. Whether it did.
+    fn age_segment(&mut self, now: Timestamp) -> bool {
         let is_old = |log: &Log| {
-            log.segment_bytes > 0 && Every::since(log.encoder.header().created).has_passed(now, SEGMENT_SECS)
+            let begun = log.encoder.header().created;
+            if log.segment_bytes > 0 {
+                Every::since(begun).has_passed(now, SEGMENT_SECS)
+            } else {
+                Hour::of(begun) != Hour::of(now)
+            }
         };
-        if self.log.as_ref().is_some_and(is_old) {
+        let is_aged = self.log.as_ref().is_some_and(is_old);
+        if is_aged {
             self.rotate();
         }
+        is_aged
     }
 
     /// A request the writer has no room for is made again with the next segment or interval, as is one while others wait for a slow disk: each is
@@ -695,11 +706,12 @@ impl Lane {
     fn request_checkpoint(&mut self) {
         self.fold();
         let core = &self.inner.core;
-        let is_due = core.is_degraded() || core.checkpoints_waiting() < MOST_CHECKPOINTS_WAITING;
-        if let (true, Some(log), Some(writer)) = (is_due, &mut self.log, &self.inner.writer)
-            && log.is_flowing()
-        {
+        let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return };
+        let ends_a_failure = core.is_degraded() || log.has_lost;
+        let is_due = ends_a_failure || core.checkpoints_waiting() < MOST_CHECKPOINTS_WAITING;
+        if is_due && log.is_flowing() {
             self.checkpointed_events = self.learned.model.events();
+            log.has_lost = false;
             log.enqueue(Command::Checkpoint(sections::compose(&self.inner.core)));
             log.offer(writer);
         }
@@ -728,15 +740,26 @@ impl Lane {
         Ok(())
     }
 
-    /// Returns when all observed so far is on disk, whatever `durability` says: for those who promise it to others.
+    /// Returns when all observed so far is on disk, whatever `durability` says: for those who promise it to others. Events that were dropped while
+    /// writing failed are then in a checkpoint: what was learned of them is there, and the history lacks them.
     ///
     /// # Errors
     /// When it cannot be made durable.
     pub fn sync(&mut self) -> Result<(), EngineError> {
         self.hand_over();
+        if !self.inner.core.is_degraded() && self.log.as_ref().is_some_and(|log| log.has_lost) {
+            self.request_checkpoint();
+        }
         let (Some(log), Some(writer)) = (&mut self.log, &self.inner.writer) else { return Ok(()) };
+        let degraded = |reason| EngineError::Degraded { reason, retry_secs: MOST_REOPEN_SECS };
         log.send(writer);
-        writer.sync().map_err(|reason| EngineError::Degraded { reason, retry_secs: MOST_REOPEN_SECS })
+        writer.sync().map_err(degraded)?;
+        // Another lane's checkpoint may have ended the failure that this one lost events in.
+        if log.has_lost {
+            Err(degraded("events were dropped and no checkpoint has them yet".to_owned()))
+        } else {
+            Ok(())
+        }
     }
 
     /// A template's text, variables as `<*>`.
@@ -837,8 +860,8 @@ impl Drop for Lane {
             log.send(writer);
         }
         self.fold();
-        if let (Some(_), Some(writer)) = (&self.log, &self.inner.writer) {
-            writer.send(Command::Park(self.number));
+        if let (Some(log), Some(writer)) = (&self.log, &self.inner.writer) {
+            writer.send(Command::Park(self.number, log.encoder.position()));
         }
         self.inner.core.picture().park(self.number);
         let parked = ParkedLane { number: self.number, next_event: self.next_event, log: self.log.take() };

@@ -22,6 +22,8 @@ pub(super) struct Log {
     segment_event: u64,
     /// Since bytes were dropped: what comes next needs a new segment.
     pub(super) broken: Option<Every>,
+    /// Bytes were dropped that no checkpoint stands in for yet.
+    pub(super) has_lost: bool,
     /// New segments that were begun in vain since it worked last.
     pub(super) attempts: u32,
     /// What the writer had no room for, in order.
@@ -36,6 +38,7 @@ impl Log {
             segment_bytes: 0,
             segment_event: 0,
             broken: None,
+            has_lost: false,
             attempts: 0,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
@@ -91,6 +94,8 @@ impl Log {
     /// Forgets what waits and what is encoded; returns the bytes of it. Nothing is encoded for the open segment any more.
     pub(super) fn discard(&mut self) -> u64 {
         self.broken.get_or_insert_default();
+        // The writer may have dropped what was handed over before, too.
+        self.has_lost = true;
         self.waiting.clear();
         let waiting = std::mem::take(&mut self.waiting_bytes);
         (waiting + self.encoder.take(Vec::new()).len()) as u64

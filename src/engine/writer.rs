@@ -54,8 +54,8 @@ pub(super) enum Command {
     Append(u8, Vec<u8>, Instant),
     /// Leaves the open segment, which ends before `end`, for the one of the header.
     Rotate { next: SegmentHeader, end: Position },
-    /// No thread holds the lane any more: its log need not work.
-    Park(u8),
+    /// No thread holds the lane any more: its log, which ends before the position, need not work.
+    Park(u8, Position),
     /// A thread holds the lane again.
     Take(u8),
     /// Writes a checkpoint.
@@ -271,7 +271,7 @@ impl Worker {
                 self.core.recycle(bytes);
             }
             Command::Rotate { next, end } => self.rotate(next, end),
-            Command::Park(lane) => _ = self.parked.insert(lane),
+            Command::Park(lane, end) => self.park(lane, end),
             Command::Take(lane) => self.take(lane),
             Command::Checkpoint(sections) => self.checkpoint(&sections),
             Command::Sync(reply) => self.waiting.push(reply),
@@ -323,6 +323,13 @@ impl Worker {
         }
     }
 
+    fn park(&mut self, lane: u8, end: Position) {
+        self.parked.insert(lane);
+        if self.failed.contains(&lane) {
+            self.owed.insert(lane, end);
+        }
+    }
+
     /// The log of a lane may have failed while nobody was there to start a new segment.
     fn take(&mut self, lane: u8) {
         self.parked.remove(&lane);
@@ -334,10 +341,11 @@ impl Worker {
     fn open(&mut self, header: SegmentHeader, end: Position) {
         self.await_synced();
         self.parked.remove(&header.lane);
-        if self.failed.contains(&header.lane) {
-            self.owed.insert(header.lane, end);
-        }
-        if let Some(before) = self.logs.remove(&header.lane) {
+        if let Some(mut before) = self.logs.remove(&header.lane) {
+            // One that works is left since another lane's failed: what it promised stays promised.
+            if self.failed.contains(&header.lane) || before.sync().is_err() {
+                self.owed.insert(header.lane, end);
+            }
             self.unsealed.insert((header.lane, before.sequence()), end);
         }
         match LaneWal::open(Arc::clone(&self.fs), &self.wal_dir(), header) {
@@ -495,7 +503,7 @@ impl Worker {
         }
         self.group.forget();
         // What a log that failed had promised is in the log in common until a checkpoint has it.
-        if all_synced && self.failed.is_empty() && self.owed.is_empty() {
+        if all_synced && self.failed.is_subset(&self.parked) && self.owed.is_empty() {
             self.clear_group();
         }
         self.core.gauges.wal_bytes.store(self.resting_bytes + self.open_bytes(), Ordering::Relaxed);
@@ -555,7 +563,9 @@ impl Worker {
             Ok(()) => {}
             // Trying again would not help: its history is lost, what was learned of it is not.
             Err(error @ StorageError::TooLarge { .. }) => self.core.note_failure(&error.to_string()),
-            Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Err(StorageError::Io { source, path, .. })
+                if source.kind() == ErrorKind::NotFound && path.starts_with(self.wal_dir()) =>
+            {
                 self.core.note_failure("a segment of the write-ahead log was removed by someone else");
                 self.unsealed.remove(&segment);
             }
