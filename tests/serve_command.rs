@@ -7,6 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use oddline::config::Config;
@@ -48,6 +49,22 @@ impl Running {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// Posts while the process may end at any time; whether all of the answer came.
+    fn try_post(address: &str, body: &str) -> bool {
+        let exchange = || -> std::io::Result<String> {
+            let head = format!(
+                "POST /v1/score HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
+            let mut stream = TcpStream::connect(address)?;
+            stream.write_all((head + body).as_bytes())?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        exchange().is_ok_and(|answer| answer.matches("\"anomaly\"").count() == body.lines().count())
     }
 
     fn signal(&self, name: &str) {
@@ -107,6 +124,54 @@ fn with_durability_always_what_was_answered_is_on_disk() {
         let engine = oddline::Engine::open(&config, oddline::Environment::system()).unwrap();
         assert_eq!(engine.stats().events_total, answered);
     }
+}
+
+#[test]
+fn a_kill_while_many_wait_for_one_sync_loses_nothing_that_was_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let config = dir.path().join("oddline.toml");
+    std::fs::write(&config, "durability = \"always\"\n").unwrap();
+    let serve_config = dir.path().join("serve.toml");
+    std::fs::write(&serve_config, "lanes = 8\n").unwrap();
+    let [state_arg, config, serve_config] = [&state, &config, &serve_config].map(|path| path.to_str().unwrap());
+    let args = ["--http", "127.0.0.1:0", "--data-dir", state_arg, "--config", config, "--serve-config", serve_config];
+    let (mut before, mut answered_in_all, mut common_logs) = (0, 0, 0);
+    for round in 0..6u64 {
+        let running = Running::start(&mut oddline(&args));
+        let (sent, answered, is_killed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            for client in 0..8u64 {
+                let (sent, answered, is_killed) = (&sent, &answered, &is_killed);
+                let address = &running.address;
+                scope.spawn(move || {
+                    let line = |n| format!("{{\"message\":\"request {n} of client {client} failed\"}}\n");
+                    let body: String = (0..=client * 3).map(line).collect();
+                    while !is_killed.load(Ordering::SeqCst) {
+                        let lines = body.lines().count() as u64;
+                        sent.fetch_add(lines, Ordering::SeqCst);
+                        if Running::try_post(address, &body) {
+                            answered.fetch_add(lines, Ordering::SeqCst);
+                        }
+                    }
+                });
+            }
+            std::thread::sleep(Duration::from_millis(100 + round * 53));
+            running.signal("KILL");
+            is_killed.store(true, Ordering::SeqCst);
+        });
+        assert_eq!(running.end().0, None);
+        common_logs += std::fs::read_dir(state.join("wal/group")).map_or(0, Iterator::count);
+        let config = Config { data_dir: Some(state.clone()), ..Config::default() };
+        let engine = oddline::Engine::open(&config, oddline::Environment::system()).unwrap();
+        let restored = engine.stats().events_total;
+        let (sent, answered) = (sent.into_inner(), answered.into_inner());
+        let expected = before + answered..=before + sent;
+        assert!(expected.contains(&restored), "round {round}: {restored} restored, expected {expected:?}");
+        before = restored;
+        answered_in_all += answered;
+    }
+    assert!(answered_in_all > 100 && common_logs > 0, "{answered_in_all} answers, {common_logs} logs in common");
 }
 
 #[test]
