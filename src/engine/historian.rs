@@ -1,5 +1,8 @@
 //! The history of events: L1 files as segments of the log close, L2 files as hours end, and what goes when time or space runs out.
 //!
+//! L1 is made of the log and not of the sealed windows in memory: the log has every event, also those a window had no room for, and it is there
+//! after a crash.
+//!
 //! L1 is written by one thread ([`super::sealer`]) as the storage thread closes segments; hours are merged, and expire, in another. No event, commit or
 //! flush waits for either. The two share nothing but files, at which they take turns: an hour is merged from what is in its
 //! directory, and a file that comes later is merged the next time.
