@@ -94,12 +94,12 @@ impl Writer {
     pub(super) fn start(core: Arc<Core>, dir: PathBuf, start: Start) -> Result<Self, EngineError> {
         let (sender, receiver) = sync_channel(QUEUE);
         let historian = Arc::new(Historian::new(Arc::clone(&core), dir.clone()));
-        let upkeep = Upkeep::start(Arc::clone(&historian))?;
+        let upkeep = start.keeps_up.then(|| Upkeep::start(Arc::clone(&historian))).transpose()?;
         let sealer = Sealer::start(historian)?;
         let syncer = Syncer::start()?;
         let work = move || {
             Worker::new(core, sealer, syncer, dir, start).run(&receiver);
-            upkeep.stop();
+            upkeep.into_iter().for_each(Upkeep::stop);
         };
         let thread = std::thread::Builder::new().name("oddline-storage".into()).spawn(work);
         Ok(Self { sender, thread: Some(thread.map_err(EngineError::Thread)?) })
@@ -158,6 +158,8 @@ pub(super) struct Start {
     pub(super) covered: Vec<(u8, Position)>,
     /// Segments of earlier runs.
     pub(super) leftovers: Vec<(u8, SegmentSequence)>,
+    /// Whether hours are merged, and expire.
+    pub(super) keeps_up: bool,
 }
 
 struct Worker {
