@@ -187,6 +187,25 @@ impl Engine {
         Ok(Self::from_inner(Arc::new(inner)))
     }
 
+    /// Restores and replays what is whole in the data dir, whatever caps are configured, makes history of closed segments, and writes one checkpoint. Nothing is
+    /// merged, expires or goes for want of room; neither the journal nor an embedder is started.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when something cannot be written.
+    pub(super) fn settle(config: &Config, environment: Environment) -> Result<RecoveryReport, EngineError> {
+        let options = baseline::unbounded(template_options(config)?);
+        let Some(dir) = config.data_dir.clone() else { return Ok(RecoveryReport::default()) };
+        // At its cap the history would make room, or keep counts alone.
+        let config = Config { max_disk_bytes: u64::MAX, ..config.clone() };
+        let (inner, start) = Self::recovered(&dir, &config, environment, options, Given::default())?;
+        let mut writer = Writer::start(Arc::clone(&inner.core), dir, Start { keeps_up: false, ..start })?;
+        writer.send(Command::Checkpoint(sections::compose(&inner.core)));
+        let settled = writer.settle();
+        writer.stop();
+        settled.map_err(not_durable)?;
+        Ok(inner.recovery.clone())
+    }
+
     fn in_memory(
         config: &Config,
         environment: Environment,
@@ -314,7 +333,7 @@ impl Engine {
     pub fn checkpoint(&self) -> Result<(), EngineError> {
         let Some(writer) = &self.inner.writer else { return Ok(()) };
         writer.send(Command::Checkpoint(sections::compose(&self.inner.core)));
-        writer.settle().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::MOST_REOPEN_SECS })
+        writer.settle().map_err(not_durable)
     }
 
     /// Saves everything; with the last handle gone and no lane left the data dir is released.
@@ -342,6 +361,10 @@ impl Lanes {
         self.next_number += 1;
         Ok(ParkedLane { number, next_event: 0, log: None })
     }
+}
+
+fn not_durable(reason: String) -> EngineError {
+    EngineError::Degraded { reason, retry_secs: super::lane::MOST_REOPEN_SECS }
 }
 
 /// How templates are mined under `config`.

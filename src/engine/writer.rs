@@ -174,7 +174,10 @@ struct Worker {
     next_checkpoint: u64,
     /// [`Sections::order`] of the newest checkpoint of this run.
     written: u64,
+    /// What the newest checkpoint covers.
     covered: BTreeMap<u8, Position>,
+    /// What the one before it covers; nothing until this run wrote one.
+    covered_before: BTreeMap<u8, Position>,
     /// Closed segments and where they end, by whether they are chunks already.
     unsealed: BTreeMap<(u8, SegmentSequence), Position>,
     sealed: BTreeMap<(u8, SegmentSequence), Position>,
@@ -211,6 +214,7 @@ impl Worker {
             next_checkpoint: start.next_checkpoint,
             written: 0,
             covered: start.covered.into_iter().collect(),
+            covered_before: BTreeMap::new(),
             unsealed: start.leftovers.into_iter().map(|segment| (segment, end)).collect(),
             sealed: BTreeMap::new(),
             dirty: false,
@@ -601,8 +605,8 @@ impl Worker {
         self.core.gauges.checkpoints_total.fetch_add(1, Ordering::Relaxed);
         self.seal();
         self.take_sealed();
+        self.covered_before = std::mem::replace(&mut self.covered, sections.positions.iter().copied().collect());
         self.remove_covered();
-        self.covered = sections.positions.iter().copied().collect();
         self.owed.retain(|lane, end| self.covered.get(lane).is_none_or(|position| position < end));
         self.is_whole = self.failed.is_subset(&self.parked);
         self.recover();
@@ -618,7 +622,7 @@ impl Worker {
 
     /// Removes segments that are chunks and that the checkpoint before the newest covers.
     fn remove_covered(&mut self) {
-        let covered = |lane: &u8, end: &Position| self.covered.get(lane).is_some_and(|position| end <= position);
+        let covered = |lane: &u8, end: &Position| self.covered_before.get(lane).is_some_and(|position| end <= position);
         let gone: Vec<_> =
             self.sealed.iter().filter(|((lane, _), end)| covered(lane, end)).map(|(segment, _)| *segment).collect();
         for (lane, sequence) in gone {
