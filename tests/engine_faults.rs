@@ -4,10 +4,13 @@
 
 mod engine_support;
 
+use std::path::PathBuf;
+
 use engine_support::Bed;
 use oddline::config::Config;
+use oddline::engine::repair::repair;
 use oddline::event::{Observation, State, StreamKey, Timestamp};
-use oddline::storage::checkpoint;
+use oddline::storage::{FileSystem, checkpoint};
 use oddline::storage::mem_fs::Faults;
 use oddline::{Engine, Environment, Lane};
 
@@ -63,6 +66,80 @@ fn a_disk_that_turns_read_only_degrades_and_comes_back() {
 }
 
 #[test]
+fn a_disk_that_cannot_write_degrades_and_comes_back() {
+    fail_and_recover(Faults { write: true, ..Faults::default() });
+}
+
+#[test]
+fn one_failure_of_any_operation_costs_nothing_that_was_answered() {
+    let mut failed = 0;
+    for operation in 0..60 {
+        let bed = Bed::new();
+        let engine = bed.open();
+        let mut lane = engine.lane().unwrap();
+        (0..200).for_each(|n| _ = observe(&mut lane, n));
+        lane.commit().unwrap();
+        bed.fs.set_faults(Faults { one_after: Some(operation), ..Faults::default() });
+        let mut answered = 200;
+        for step in 0..6u64 {
+            (0..50).for_each(|n| _ = observe(&mut lane, 200 + step * 50 + n));
+            match lane.commit() {
+                Ok(()) => answered = 250 + step * 50,
+                Err(_) => failed += 1,
+            }
+            bed.advance(35, &mut lane);
+            drop(engine.checkpoint());
+        }
+        let restored = bed.powerless().open();
+        assert!(!restored.recovery().is_damaged(), "operation {operation}: {:?}", restored.recovery());
+        assert!(restored.stats().events_total >= answered, "operation {operation}: {answered} were answered");
+        assert_eq!(observe(&mut lane, 501), State::Ready, "operation {operation}: {:?}", engine.stats());
+    }
+    assert!(failed > 0, "no commit met the failure");
+}
+
+#[test]
+fn a_segment_stays_until_the_checkpoint_before_the_newest_covers_it() {
+    let bed = Bed::new();
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    for round in 0..4u64 {
+        (0..200).for_each(|n| _ = observe(&mut lane, round * 200 + n));
+        // A segment is closed after ten minutes.
+        bed.advance(700, &mut lane);
+        lane.commit().unwrap();
+        bed.checkpoint(&engine, &mut lane);
+        // Waits until what is closed is history, and nothing more.
+        engine.checkpoint().unwrap();
+        if bed.checkpoints().len() < 2 {
+            continue;
+        }
+        let killed = bed.killed();
+        killed.damage(killed.checkpoints().last().unwrap(), -9);
+        let again = killed.open();
+        assert_eq!(again.recovery().damaged_checkpoints.len(), 1);
+        assert_eq!(again.stats().events_total, (round + 1) * 200, "{:?}", again.recovery());
+    }
+}
+
+#[test]
+fn what_cannot_be_pruned_does_not_degrade() {
+    let bed = Bed::new();
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    bed.fs.set_faults(Faults { remove: true, ..Faults::default() });
+    for n in 0..4 {
+        observe(&mut lane, n);
+        bed.checkpoint(&engine, &mut lane);
+    }
+    assert_eq!(engine.stats().state, "learning", "{:?}", engine.stats().failure);
+    assert!(bed.checkpoints().len() > checkpoint::KEPT);
+    bed.fs.set_faults(Faults::default());
+    bed.checkpoint(&engine, &mut lane);
+    assert_eq!(bed.checkpoints().len(), checkpoint::KEPT, "tried again");
+}
+
+#[test]
 fn power_loss_keeps_every_committed_event() {
     let bed = Bed::new();
     let engine = bed.open();
@@ -94,6 +171,57 @@ fn a_data_dir_of_a_newer_version_is_refused_and_left_alone() {
     let error = Engine::open(&bed.config, bed.environment()).unwrap_err().to_string();
     assert!(error.contains("99") && error.contains(&path.display().to_string()), "{error}");
     assert_eq!(oddline::storage::FileSystem::read(&bed.fs, &path).unwrap(), bytes);
+}
+
+/// The newest checkpoint as another oddline might have written it: a lane's section changed, every checksum right.
+fn rewrite_newest(bed: &Bed, change: impl Fn(&mut Vec<u8>)) -> PathBuf {
+    let path = bed.checkpoints().pop().unwrap();
+    let mut file = checkpoint::decode(&path, &bed.fs.read(&path).unwrap()).unwrap();
+    let lane = file.sections.iter_mut().find(|(name, _)| name == "lane-00").unwrap();
+    change(&mut lane.1);
+    let sections: Vec<(&str, &[u8])> = file.sections.iter().map(|(name, bytes)| (&name[..], &bytes[..])).collect();
+    bed.fs.put(&path, &checkpoint::encode(file.sequence, file.created, &sections).unwrap());
+    path
+}
+
+fn twice_closed() -> Bed {
+    let bed = Bed::new();
+    for run in 0..2 {
+        let engine = bed.open();
+        let mut lane = engine.lane().unwrap();
+        (0..300).for_each(|n| _ = observe(&mut lane, run * 300 + n));
+        lane.close().unwrap();
+        engine.close().unwrap();
+    }
+    bed
+}
+
+#[test]
+fn learned_state_of_a_newer_format_is_refused_and_left_alone() {
+    let bed = twice_closed();
+    // After the position and the next segment.
+    let path = rewrite_newest(&bed, |lane| lane[20..24].copy_from_slice(&99u32.to_le_bytes()));
+    let before = bed.fs.read(&path).unwrap();
+    let error = Engine::open(&bed.config, bed.environment()).unwrap_err().to_string();
+    assert!(error.contains("version 99") && error.contains(&path.display().to_string()), "{error}");
+    let error = repair(&bed.config, bed.environment()).unwrap_err().to_string();
+    assert!(error.contains("version 99"), "{error}");
+    assert_eq!(bed.fs.read(&path).unwrap(), before);
+    assert_eq!(bed.checkpoints().len(), 2);
+}
+
+#[test]
+fn learned_state_that_does_not_read_falls_back_to_the_checkpoint_before_and_the_log() {
+    let bed = twice_closed();
+    let path = rewrite_newest(&bed, |lane| lane.truncate(40));
+    let again = bed.killed().open();
+    assert_eq!(again.stats().events_total, 600, "{:?}", again.recovery());
+    assert_eq!(again.recovery().damaged_checkpoints.len(), 1);
+    let fixed = repair(&bed.config, bed.environment()).unwrap();
+    assert_eq!(fixed.iter().map(|file| &file.path).collect::<Vec<_>>(), [&path]);
+    let repaired = bed.open();
+    assert!(!repaired.recovery().is_damaged(), "{:?}", repaired.recovery());
+    assert_eq!(repaired.stats().events_total, 600);
 }
 
 #[test]

@@ -75,6 +75,20 @@ fn the_newest_two_are_kept_and_leftovers_of_a_crash_removed() {
 }
 
 #[test]
+fn what_cannot_be_removed_is_no_failure_and_goes_with_a_later_one() {
+    let fs = MemFs::new();
+    fs.put(&dir().join("a directory.tmp/inside"), b"somebody's");
+    (0..3).for_each(|sequence| _ = write(&fs, sequence, b"x").unwrap());
+    fs.set_faults(Faults { remove: true, ..Faults::default() });
+    write(&fs, 3, b"x").unwrap();
+    assert_eq!((newest(&fs), checkpoint::list(&fs, dir()).unwrap().len()), (Some(3), 3));
+    fs.set_faults(Faults::default());
+    write(&fs, 4, b"x").unwrap();
+    assert_eq!(checkpoint::list(&fs, dir()).unwrap(), [3, 4]);
+    assert_eq!(fs.read(&dir().join("a directory.tmp/inside")).unwrap(), b"somebody's");
+}
+
+#[test]
 fn a_flip_of_any_byte_and_a_cut_at_any_length_is_damage() {
     let good = checkpoint::encode(7, CREATED, &[("first", b"some bytes, some bytes"), ("second", b"")]).unwrap();
     assert!(decode(&good).is_ok());

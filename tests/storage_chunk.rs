@@ -245,7 +245,100 @@ fn survives(good: &[u8], bad: &[u8], touched: impl Fn(u64, u64) -> bool, what: &
     if let Some(written) = salvaged {
         let reader = ChunkReader::open(&fs, &written.path).unwrap();
         assert!(groups(&fs, &reader).iter().eq(untouched.iter().copied()), "{what}");
+        let kept: u64 = untouched.iter().map(|group| group.events.len() as u64).sum();
+        assert_eq!(written.events - written.dropped_events, kept, "{what}");
     }
+}
+
+/// What is whole of the file of three groups with these bytes flipped, as its summary.
+fn salvaged(flipped: impl Fn(&ChunkReader, usize) -> usize) -> (chunk::Written, ChunkReader) {
+    let fs = disk();
+    let path = three_groups(&fs);
+    let mut bytes = fs.read(&path).unwrap();
+    let at = flipped(&ChunkReader::open(&fs, &path).unwrap(), bytes.len());
+    bytes[at] ^= 0x04;
+    fs.put(&path, &bytes);
+    // Another length of windows is configured than the file has.
+    let other = ChunkOptions { window_secs: 3_600, ..options(Level::L2) };
+    let written = chunk::salvage(&fs, &path, Path::new("/d"), "saved", other).unwrap().unwrap();
+    let reader = ChunkReader::open(&fs, &written.path).unwrap();
+    (written, reader)
+}
+
+#[test]
+fn a_damaged_group_costs_its_events_and_no_count() {
+    let fs = disk();
+    let before = ChunkReader::open(&fs, &three_groups(&fs)).unwrap();
+    let (written, reader) = salvaged(|reader, _| reader.summary().groups[1].offset as usize + 20);
+    assert_eq!((written.events, written.dropped_events), (12, 4));
+    let (before, after) = (before.summary(), reader.summary());
+    assert_eq!((&after.templates, after.window_micros), (&before.templates, before.window_micros));
+    assert_eq!((after.groups.len(), &after.sources), (2, &before.sources));
+}
+
+#[test]
+fn a_damaged_footer_costs_nothing_even_of_a_file_that_only_counts() {
+    let (written, reader) = salvaged(|_, length| length - 10);
+    assert_eq!((written.events, written.dropped_events, reader.summary().groups.len()), (12, 0, 3));
+    let fs = disk();
+    let thin = ChunkOptions { keeps_events: false, ..options(Level::L1) };
+    let mut writer = ChunkWriter::create(&fs, Path::new("/d"), "thin", thin).unwrap();
+    writer.add_source(3, 7);
+    (0..100).for_each(|n| writer.push(at(3, n), &event(n as i64)).unwrap());
+    let path = writer.finish(&mut text).unwrap().path;
+    let before = ChunkReader::open(&fs, &path).unwrap();
+    let mut bytes = fs.read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs.put(&path, &bytes);
+    let written = chunk::salvage(&fs, &path, Path::new("/d"), "saved", options(Level::L2)).unwrap().unwrap();
+    assert_eq!((written.events, written.dropped_events), (100, 100));
+    assert_eq!(ChunkReader::open(&fs, &written.path).unwrap().summary(), before.summary());
+}
+
+#[test]
+fn without_the_summary_a_group_stands_for_every_segment_its_events_were_in() {
+    let fs = disk();
+    let mut writer = ChunkWriter::create(&fs, Path::new("/d"), "hour", options(Level::L2)).unwrap();
+    // Three segments of ten events, more than a group takes, one more segment after a gap, and another lane.
+    let push = |writer: &mut ChunkWriter<'_>, lane: u8, sequence: u64, numbers: std::ops::Range<u64>| {
+        writer.add_source(lane, sequence);
+        numbers.for_each(|number| writer.push(EventAt { lane, run: 1, sequence, number }, &event(number as i64)).unwrap());
+    };
+    push(&mut writer, 0, 1, 0..10);
+    push(&mut writer, 0, 2, 10..20);
+    push(&mut writer, 0, 3, 20..70_000);
+    push(&mut writer, 0, 9, 80_000..80_010);
+    push(&mut writer, 1, 4, 0..10);
+    let path = writer.finish(&mut text).unwrap().path;
+    let good = fs.read(&path).unwrap();
+    fs.put(&path, &good[..good.len() - 40]);
+    let written = chunk::salvage(&fs, &path, Path::new("/d"), "saved", options(Level::L2)).unwrap().unwrap();
+    let reader = ChunkReader::open(&fs, &written.path).unwrap();
+    assert_eq!(reader.summary().events(), 70_020);
+    assert_eq!(reader.summary().sources, [(0, 1), (0, 2), (0, 3), (0, 9), (1, 4)]);
+}
+
+#[test]
+fn in_a_merged_file_the_series_counted_least_recently_go() {
+    let fs = disk();
+    let half = MOST_SERIES as u64 / 2 + 100;
+    // The first file has the higher ids and the later events; each half fits, both do not.
+    let file = |name: &str, first_id: u64, first_time: i64| {
+        let mut writer = ChunkWriter::create(&fs, Path::new("/d"), name, options(Level::L1)).unwrap();
+        for n in 0..half {
+            // Within a file the highest id is the one counted first.
+            let template = TemplateId(first_id + half - n);
+            writer.push(at(0, n), &WalEvent { template, ..event(first_time + n as i64) }).unwrap();
+        }
+        writer.finish(&mut |_| None).unwrap().path
+    };
+    let inputs = [file("a", 1_000_000, 0), file("b", 1, 10_000_000)];
+    let merged = chunk::merge(&fs, Path::new("/d"), "hour.l2", options(Level::L2), &inputs).unwrap();
+    let reader = ChunkReader::open(&fs, &merged.written.unwrap().path).unwrap();
+    let kept = |id: u64| reader.summary().templates.iter().any(|counts| counts.id.0 == id);
+    assert!(reader.summary().evicted_series > 0);
+    assert!(!kept(1_000_000 + half), "counted first of all");
+    assert!(kept(1_000_001) && kept(1 + half) && kept(2), "counted last in its file, and all of the later file");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use oddline::event::{TemplateId, Timestamp};
 use oddline::storage::FileSystem;
 use oddline::storage::fs::OpenMode;
 use oddline::storage::mem_fs::{Faults, MemFs};
-use oddline::storage::wal::group::{Redone, redo};
+use oddline::storage::frame;
+use oddline::storage::wal::group::{Redone, damage, redo};
+use oddline::storage::wal::segment::HEADER_BYTES;
 use oddline::storage::wal::{
     GroupLog, LaneWal, Position, Record, SegmentHeader, SegmentSequence, WalEncoder, WalEvent, recover_lane,
 };
@@ -93,7 +95,7 @@ fn golden_bytes() {
 fn one_sync_in_common_is_enough_for_all_lanes() {
     let (fs, _group, _lanes) = committed();
     let after = fs.durable_copy();
-    assert_eq!(redo(&after, wal_dir()).unwrap(), Redone { records: 6, segments: 3 });
+    assert_eq!(redo(&after, wal_dir()).unwrap(), Redone { records: 6, segments: 3, ..Redone::default() });
     (0..3).for_each(|lane| assert_eq!(events(&after, lane), 20));
     assert!(after.list(&wal_dir().join("group")).unwrap().is_empty());
     assert_eq!(redo(&after, wal_dir()).unwrap(), Redone::default());
@@ -125,7 +127,7 @@ fn whatever_part_of_the_lanes_own_logs_reached_the_disk_all_that_was_promised_is
 #[test]
 fn after_a_kill_it_is_synced_before_the_log_in_common_goes() {
     let (fs, _group, _lanes) = committed();
-    assert_eq!(redo(&fs, wal_dir()).unwrap(), Redone { records: 6, segments: 0 });
+    assert_eq!(redo(&fs, wal_dir()).unwrap(), Redone { records: 6, ..Redone::default() });
     let after = fs.durable_copy();
     (0..3).for_each(|lane| assert_eq!(events(&after, lane), 20));
 }
@@ -147,6 +149,84 @@ fn a_flip_of_any_byte_and_a_cut_at_any_length_change_nothing_that_the_lanes_have
         redo(&after, wal_dir()).unwrap();
         (0..3).for_each(|lane| assert_eq!(events(&after, lane), 20));
     }
+}
+
+/// The events of a lane that a damaged log in common puts in place: with no gap, or as damage of the segment.
+fn restored(fs: &MemFs, lane: u8) -> u64 {
+    let mut events = 0;
+    recover_lane(fs, wal_dir(), lane, Position::default(), &mut |_, record| {
+        events += u64::from(matches!(record, Record::Event(_)));
+    })
+    .unwrap();
+    events
+}
+
+#[test]
+fn a_flip_of_any_byte_costs_the_record_it_is_in_and_what_builds_on_it_and_is_told() {
+    let (fs, _group, _lanes) = committed();
+    let good = fs.read(&in_common()).unwrap();
+    // Six records: of lanes 0, 1, 2, and again.
+    let mut starts = Vec::new();
+    let mut at = HEADER_BYTES;
+    while at < good.len() {
+        starts.push(at);
+        at += frame::HEADER_BYTES + u32::from_le_bytes(*good[at + 4..].first_chunk().unwrap()) as usize;
+    }
+    assert_eq!(starts.len(), 6);
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x11;
+        // All that the lanes have is in common.
+        let after = fs.durable_copy();
+        after.put(&in_common(), &bad);
+        let redone = redo(&after, wal_dir()).unwrap();
+        let hit = starts.iter().rposition(|start| *start <= at);
+        for lane in 0..3usize {
+            let kept = match hit {
+                None => 0,
+                // A second record without the first would leave a gap.
+                Some(hit) if hit == lane => 0,
+                Some(hit) if hit == lane + 3 => 10,
+                Some(_) => 20,
+            };
+            assert_eq!(restored(&after, lane as u8), kept, "byte {at} lane {lane}");
+        }
+        // A damaged last record looks like a torn one.
+        let is_told = hit != Some(5);
+        assert_eq!(redone.damage_total, u64::from(is_told), "byte {at}: {redone:?}");
+        let place = hit.map_or(0, |hit| starts[hit] as u64);
+        assert!(redone.damage.iter().all(|damage| damage.offset == place && damage.path == in_common()), "byte {at}");
+        let kept = redone.quarantined.iter().map(|path| after.read(path).unwrap()).collect::<Vec<_>>();
+        assert_eq!(kept, if is_told { vec![bad] } else { Vec::new() }, "byte {at}");
+        assert!(after.read(&in_common()).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_cut_at_any_length_costs_what_is_beyond_it() {
+    let (fs, _group, _lanes) = committed();
+    let good = fs.read(&in_common()).unwrap();
+    let mut before = 0;
+    for length in 0..=good.len() {
+        let after = fs.durable_copy();
+        after.put(&in_common(), &good[..length]);
+        assert_eq!(redo(&after, wal_dir()).unwrap().damage_total, 0, "a torn tail is no damage: length {length}");
+        let restored = (0..3).map(|lane| events(&after, lane)).sum();
+        assert!(restored >= before, "length {length}");
+        before = restored;
+    }
+    assert_eq!(before, 60);
+}
+
+#[test]
+fn damage_is_found_without_changing_anything() {
+    let (fs, _group, _lanes) = committed();
+    let mut bad = fs.read(&in_common()).unwrap();
+    bad[HEADER_BYTES + 20] ^= 1;
+    fs.put(&in_common(), &bad);
+    let found = damage(&fs, wal_dir()).unwrap();
+    assert_eq!(found.iter().map(|damage| damage.offset).collect::<Vec<_>>(), [HEADER_BYTES as u64]);
+    assert_eq!(fs.read(&in_common()).unwrap(), bad);
 }
 
 #[test]

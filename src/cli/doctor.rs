@@ -27,7 +27,7 @@ use super::settings::{self, EngineArgs};
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// Repair what is damaged: copy it to quarantine/ in the data dir, keep what is whole of it, remove the rest.
+    /// Repair what is damaged: move it to quarantine/ in the data dir, and keep what is whole of it in its place.
     #[arg(long)]
     repair: bool,
     /// How to print the findings.
@@ -189,7 +189,12 @@ fn restored(recovery: &RecoveryReport) -> String {
         Some(number) => format!("checkpoint {number} with {} templates", recovery.checkpoint_templates),
         None => "no checkpoint".to_owned(),
     };
-    format!("{checkpoint}, {} events replayed from the log", recovery.events_replayed)
+    let group = &recovery.group;
+    let in_common = match group.segments {
+        0 => String::new(),
+        segments => format!(", {segments} logs completed from the {} records of the log in common", group.records),
+    };
+    format!("{checkpoint}, {} events replayed from the log{in_common}", recovery.events_replayed)
 }
 
 /// What was damaged, in words.
@@ -199,7 +204,10 @@ pub(crate) fn damage(recovery: &RecoveryReport) -> String {
         let (lane_number, places, lost) = (lane.lane, lane.damage_total, lane.records_lost);
         format!("log of lane {lane_number}: {places} places, {lost} records lost")
     });
-    recovery.damaged_checkpoints.iter().cloned().chain(lanes).collect::<Vec<_>>().join("; ")
+    let places = recovery.group.damage.iter().map(|place| format!("{} byte {}: {}", place.path.display(), place.offset, place.reason));
+    let group = Some(recovery.group.damage_total).filter(|total| *total > 0);
+    let in_common = group.map(|total| format!("log in common: {total} places ({})", places.collect::<Vec<_>>().join(", ")));
+    recovery.damaged_checkpoints.iter().cloned().chain(in_common).chain(lanes).collect::<Vec<_>>().join("; ")
 }
 
 /// What a crash at this moment, with nobody writing, and one during a run would lose.
@@ -276,8 +284,9 @@ fn text(findings: &Findings) -> String {
     }
     for file in &findings.repaired {
         let kept = file.events_kept.map(|events| format!(", {events} events of it kept")).unwrap_or_default();
+        let counted = file.events_counted.map(|events| format!(", {events} counted")).unwrap_or_default();
         let target = file.quarantined.as_deref().unwrap_or(Path::new("-")).display();
-        text += &format!("fixed  {}: {}; now in {target}{kept}\n", file.path.display(), file.reason);
+        text += &format!("fixed  {}: {}; now in {target}{kept}{counted}\n", file.path.display(), file.reason);
     }
     for (name, bytes) in &findings.sizes {
         text += &format!("       {name}: {bytes} bytes\n");

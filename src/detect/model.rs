@@ -711,6 +711,9 @@ impl Model {
     pub fn restore(&mut self, bytes: &[u8]) -> Result<(), StateError> {
         let from = &mut StateReader::new(bytes);
         let format = from.u32(WHAT_FORMAT)?;
+        if format > FORMAT {
+            return Err(StateError::Newer { what: WHAT_FORMAT, found: format, supported: FORMAT });
+        }
         if ![FORMAT, FORMAT_WITHOUT_SHARES].contains(&format) {
             let (expected, found) = (FORMAT.to_string(), format.to_string());
             return Err(StateError::Impossible { what: WHAT_FORMAT, expected, found });

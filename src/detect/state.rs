@@ -24,6 +24,16 @@ pub enum StateError {
         /// What was found.
         found: String,
     },
+    /// Written by a newer oddline.
+    #[error("{what} {found}, this oddline reads up to {supported}")]
+    Newer {
+        /// What was being read.
+        what: &'static str,
+        /// Its format.
+        found: u32,
+        /// The newest this build reads.
+        supported: u32,
+    },
 }
 
 /// Reads state bytes from the front.

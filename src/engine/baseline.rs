@@ -243,8 +243,8 @@ fn tokeniser(options: &TemplateOptions) -> String {
     format!("{:016x}", unify::fingerprint(&options.masking))
 }
 
-/// No template is left out of a baseline for want of room.
-fn unbounded(options: TemplateOptions) -> TemplateOptions {
+/// No template is left out for want of room: as many as the configuration accepts at most.
+pub(super) fn unbounded(options: TemplateOptions) -> TemplateOptions {
     TemplateOptions { max_bytes: usize::MAX, max_templates: 1_000_000, ..options }
 }
 
@@ -277,7 +277,7 @@ impl Baseline {
         let restored = sections::restore(&newest, config, options).map_err(|error| {
             let (path, reason) = (dir.join("state"), "the newest checkpoint does not fit the configuration");
             tracing::warn!(%error, "checkpoint");
-            StorageError::Damaged { path, offset: 0, reason }
+            error.refused(&path).err().unwrap_or(StorageError::Damaged { path, offset: 0, reason })
         })?;
         let lanes: Vec<Arc<LaneState>> = restored.lanes.into_iter().map(Arc::new).collect();
         let said = feedback::of_file(fs, dir, restored.feedback).map_err(Box::new)?;

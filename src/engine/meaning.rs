@@ -120,6 +120,9 @@ impl Meaning {
         let impossible = |expected: String, found: String| StateError::Impossible { what, expected, found };
         let from = &mut StateReader::new(bytes);
         let version = from.u32(what)?;
+        if version > VERSION {
+            return Err(StateError::Newer { what, found: version, supported: VERSION });
+        }
         if version != VERSION {
             return Err(impossible(format!("version {VERSION}"), version.to_string()));
         }

@@ -68,6 +68,7 @@ mod recall;
 pub mod reembed;
 mod registry;
 pub mod repair;
+mod repair_journal;
 mod replay;
 mod ruling;
 mod sampler;

@@ -29,7 +29,7 @@ use super::{registry, sections, seed};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Wildcards};
 use crate::event::EventId;
-use crate::storage::checkpoint::{self, Checkpoint};
+use crate::storage::checkpoint;
 use crate::storage::wal::{self, Position, Record, SegmentSequence, WalEvent};
 use crate::storage::{DataDirLock, FileSystem, RealFs, Untouched, disk_usage};
 use crate::template::{Masking, Rule, RuleSet, TemplateOptions, TemplateStore, UserMasks};
@@ -69,6 +69,8 @@ pub struct RecoveryReport {
     pub baseline_failure: Option<String>,
     /// Checkpoints that could not be used, newest first, each with its reason.
     pub damaged_checkpoints: Vec<String>,
+    /// What the log in common held, which is put in place before the lanes' own are read.
+    pub group: wal::group::Redone,
     /// The log, by lane.
     pub lanes: Vec<wal::RecoveryReport>,
     /// Events replayed from the log.
@@ -80,7 +82,9 @@ pub struct RecoveryReport {
 impl RecoveryReport {
     /// Something was damaged: what it held is lost, what follows is not.
     pub fn is_damaged(&self) -> bool {
-        !self.damaged_checkpoints.is_empty() || self.lanes.iter().any(|lane| lane.damage_total > 0)
+        !self.damaged_checkpoints.is_empty()
+            || self.group.damage_total > 0
+            || self.lanes.iter().any(|lane| lane.damage_total > 0)
     }
 }
 
@@ -173,7 +177,7 @@ impl Engine {
         let given = baseline::for_new(&environment, config)?;
         let inner = match config.data_dir.clone() {
             Some(dir) => {
-                let fs = Arc::new(Untouched(environment.fs));
+                let fs = Arc::new(Untouched::new(environment.fs));
                 let mut inner = Self::recovered(&dir, config, Environment { fs, ..environment }, options, given)?.0;
                 inner.embedder_tried = Some(EmbedderStats::tried(&inner.core));
                 inner
@@ -181,6 +185,25 @@ impl Engine {
             None => Self::in_memory(config, environment, options, given)?,
         };
         Ok(Self::from_inner(Arc::new(inner)))
+    }
+
+    /// Restores and replays what is whole in the data dir, whatever caps are configured, makes history of closed segments, and writes one checkpoint. Nothing is
+    /// merged, expires or goes for want of room; neither the journal nor an embedder is started.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when something cannot be written.
+    pub(super) fn settle(config: &Config, environment: Environment) -> Result<RecoveryReport, EngineError> {
+        let options = baseline::unbounded(template_options(config)?);
+        let Some(dir) = config.data_dir.clone() else { return Ok(RecoveryReport::default()) };
+        // At its cap the history would make room, or keep counts alone.
+        let config = Config { max_disk_bytes: u64::MAX, ..config.clone() };
+        let (inner, start) = Self::recovered(&dir, &config, environment, options, Given::default())?;
+        let mut writer = Writer::start(Arc::clone(&inner.core), dir, Start { keeps_up: false, ..start })?;
+        writer.send(Command::Checkpoint(sections::compose(&inner.core)));
+        let settled = writer.settle();
+        writer.stop();
+        settled.map_err(not_durable)?;
+        Ok(inner.recovery.clone())
     }
 
     fn in_memory(
@@ -310,7 +333,7 @@ impl Engine {
     pub fn checkpoint(&self) -> Result<(), EngineError> {
         let Some(writer) = &self.inner.writer else { return Ok(()) };
         writer.send(Command::Checkpoint(sections::compose(&self.inner.core)));
-        writer.settle().map_err(|reason| EngineError::Degraded { reason, retry_secs: super::lane::MOST_REOPEN_SECS })
+        writer.settle().map_err(not_durable)
     }
 
     /// Saves everything; with the last handle gone and no lane left the data dir is released.
@@ -338,6 +361,10 @@ impl Lanes {
         self.next_number += 1;
         Ok(ParkedLane { number, next_event: 0, log: None })
     }
+}
+
+fn not_durable(reason: String) -> EngineError {
+    EngineError::Degraded { reason, retry_secs: super::lane::MOST_REOPEN_SECS }
 }
 
 /// How templates are mined under `config`.
@@ -469,18 +496,15 @@ impl<'a> Recovery<'a> {
         fs: &dyn FileSystem,
         given: Given,
     ) -> Result<Recovered, EngineError> {
-        let read = checkpoint::read_newest(fs, &dir.join("state"))?;
         let mut recovery = Self::new(config, options.clone());
-        recovery.report.damaged_checkpoints =
-            read.damage.iter().map(|damage| format!("{}: {}", damage.path.display(), damage.reason)).collect();
-        let mut last_run = read.checkpoint.as_ref().and_then(|checkpoint| recovery.restore(checkpoint, options));
-        if read.next_sequence == 0 {
+        let (mut last_run, next_checkpoint) = recovery.restore_newest(fs, &dir.join("state"), &options)?;
+        if next_checkpoint == 0 {
             recovery.start_from(given);
         }
         recovery.plant_seeds();
         let covered = recovery.states.values().map(|state| (state.number, state.position)).collect();
         let wal_dir = dir.join("wal");
-        wal::group::redo(fs, &wal_dir)?;
+        recovery.report.group = wal::group::redo(fs, &wal_dir)?;
         let mut leftovers = Vec::new();
         let lanes = wal::lanes(fs, &wal_dir)?;
         let shares_templates = lanes.len() > 1;
@@ -498,7 +522,7 @@ impl<'a> Recovery<'a> {
         let lanes = recovery.park(run);
         recovery.read_feedback(fs, dir);
         let (feedback, recall, meaning) = (recovery.feedback, recovery.recall, recovery.meaning);
-        let start = Start { next_checkpoint: read.next_sequence, covered, leftovers };
+        let start = Start { next_checkpoint, covered, leftovers, keeps_up: true };
         Ok(Recovered {
             run,
             feedback,
@@ -512,25 +536,43 @@ impl<'a> Recovery<'a> {
         })
     }
 
-    /// Takes a checkpoint in; one that does not fit (other options, damage its checksums do not show) is reported and left.
-    fn restore(&mut self, checkpoint: &Checkpoint, options: TemplateOptions) -> Option<u32> {
-        match sections::restore(checkpoint, self.config, options) {
-            Ok(restored) => {
-                self.report.checkpoint = Some(checkpoint.sequence);
-                self.report.checkpoint_templates = restored.store.len() as u64;
-                self.store = restored.store;
-                self.picture = restored.picture;
-                self.feedback = restored.feedback;
-                self.recall = restored.recall;
-                self.meaning = restored.meaning;
-                self.states = restored.lanes.into_iter().map(|state| (state.number, state)).collect();
-                Some(restored.run)
+    /// Takes the newest checkpoint in that reads; those that do not (damage, whether checksums show it or not) are reported. Returns its run, and the
+    /// number of the next checkpoint.
+    fn restore_newest(
+        &mut self,
+        fs: &dyn FileSystem,
+        dir: &Path,
+        options: &TemplateOptions,
+    ) -> Result<(Option<u32>, u64), EngineError> {
+        let mut before = u64::MAX;
+        loop {
+            let read = checkpoint::read_before(fs, dir, before)?;
+            let damage = read.damage.iter().map(|damage| format!("{}: {}", damage.path.display(), damage.reason));
+            self.report.damaged_checkpoints.extend(damage);
+            let Some(checkpoint) = read.checkpoint else { return Ok((None, read.next_sequence)) };
+            match sections::restore(&checkpoint, self.config, options.clone()) {
+                Ok(restored) => return Ok((Some(self.take_up(checkpoint.sequence, restored)), read.next_sequence)),
+                Err(error) => {
+                    let path = dir.join(checkpoint::file_name(checkpoint.sequence));
+                    self.report.damaged_checkpoints.push(format!("{}: {error}", path.display()));
+                    error.refused(&path)?;
+                }
             }
-            Err(error) => {
-                self.report.damaged_checkpoints.push(format!("checkpoint {}: {error}", checkpoint.sequence));
-                None
-            }
+            before = checkpoint.sequence;
         }
+    }
+
+    /// Returns the run.
+    fn take_up(&mut self, sequence: u64, restored: sections::Restored) -> u32 {
+        self.report.checkpoint = Some(sequence);
+        self.report.checkpoint_templates = restored.store.len() as u64;
+        self.store = restored.store;
+        self.picture = restored.picture;
+        self.feedback = restored.feedback;
+        self.recall = restored.recall;
+        self.meaning = restored.meaning;
+        self.states = restored.lanes.into_iter().map(|state| (state.number, state)).collect();
+        restored.run
     }
 
     /// The file counts, and the checkpoint's copy where it cannot be read.

@@ -10,6 +10,7 @@
 //! | `meaning` | what `semantic` measures by, see [`meaning`](super::meaning); only when it was fitted |
 //! | `lane-<hex>` | position (12 bytes), next segment `u64`, then [`Model::checkpoint`](crate::detect::Model::checkpoint) |
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::core::Core;
@@ -22,6 +23,7 @@ use super::recall::{self, Recall};
 use crate::config::Config;
 use crate::detect::{StateError, StateReader};
 use crate::event::State;
+use crate::storage::StorageError;
 use crate::storage::checkpoint::Checkpoint;
 use crate::storage::wal::{Position, SegmentSequence};
 use crate::template::{ImageError, TemplateOptions, TemplateStore};
@@ -45,6 +47,19 @@ pub(super) enum SectionError {
     Feedback(serde_json::Error),
     #[error("section recall: {0}")]
     Recall(serde_json::Error),
+}
+
+impl SectionError {
+    /// Of a checkpoint that a newer oddline wrote the refusal: it is no damage, and nothing to pass over.
+    pub(super) fn refused(self, path: &Path) -> Result<(), StorageError> {
+        match self {
+            Self::State { source: StateError::Newer { found, supported, .. }, .. } => {
+                let (what, path) = ("a checkpoint with learned state", path.to_owned());
+                Err(StorageError::NewerVersion { what, path, found, supported })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A checkpoint to be written: sections, and the positions it covers.

@@ -94,12 +94,12 @@ impl Writer {
     pub(super) fn start(core: Arc<Core>, dir: PathBuf, start: Start) -> Result<Self, EngineError> {
         let (sender, receiver) = sync_channel(QUEUE);
         let historian = Arc::new(Historian::new(Arc::clone(&core), dir.clone()));
-        let upkeep = Upkeep::start(Arc::clone(&historian))?;
+        let upkeep = start.keeps_up.then(|| Upkeep::start(Arc::clone(&historian))).transpose()?;
         let sealer = Sealer::start(historian)?;
         let syncer = Syncer::start()?;
         let work = move || {
             Worker::new(core, sealer, syncer, dir, start).run(&receiver);
-            upkeep.stop();
+            upkeep.into_iter().for_each(Upkeep::stop);
         };
         let thread = std::thread::Builder::new().name("oddline-storage".into()).spawn(work);
         Ok(Self { sender, thread: Some(thread.map_err(EngineError::Thread)?) })
@@ -158,6 +158,8 @@ pub(super) struct Start {
     pub(super) covered: Vec<(u8, Position)>,
     /// Segments of earlier runs.
     pub(super) leftovers: Vec<(u8, SegmentSequence)>,
+    /// Whether hours are merged, and expire.
+    pub(super) keeps_up: bool,
 }
 
 struct Worker {
@@ -172,7 +174,10 @@ struct Worker {
     next_checkpoint: u64,
     /// [`Sections::order`] of the newest checkpoint of this run.
     written: u64,
+    /// What the newest checkpoint covers.
     covered: BTreeMap<u8, Position>,
+    /// What the one before it covers; nothing until this run wrote one.
+    covered_before: BTreeMap<u8, Position>,
     /// Closed segments and where they end, by whether they are chunks already.
     unsealed: BTreeMap<(u8, SegmentSequence), Position>,
     sealed: BTreeMap<(u8, SegmentSequence), Position>,
@@ -209,6 +214,7 @@ impl Worker {
             next_checkpoint: start.next_checkpoint,
             written: 0,
             covered: start.covered.into_iter().collect(),
+            covered_before: BTreeMap::new(),
             unsealed: start.leftovers.into_iter().map(|segment| (segment, end)).collect(),
             sealed: BTreeMap::new(),
             dirty: false,
@@ -609,8 +615,8 @@ impl Worker {
         self.core.gauges.checkpoints_total.fetch_add(1, Ordering::Relaxed);
         self.seal();
         self.take_sealed();
+        self.covered_before = std::mem::replace(&mut self.covered, sections.positions.iter().copied().collect());
         self.remove_covered();
-        self.covered = sections.positions.iter().copied().collect();
         self.owed.retain(|lane, end| self.covered.get(lane).is_none_or(|position| position < end));
         self.is_whole = self.failed.is_subset(&self.parked);
         self.recover();
@@ -626,7 +632,7 @@ impl Worker {
 
     /// Removes segments that are chunks and that the checkpoint before the newest covers.
     fn remove_covered(&mut self) {
-        let covered = |lane: &u8, end: &Position| self.covered.get(lane).is_some_and(|position| end <= position);
+        let covered = |lane: &u8, end: &Position| self.covered_before.get(lane).is_some_and(|position| end <= position);
         let gone: Vec<_> =
             self.sealed.iter().filter(|((lane, _), end)| covered(lane, end)).map(|(segment, _)| *segment).collect();
         for (lane, sequence) in gone {

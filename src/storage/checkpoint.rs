@@ -19,8 +19,9 @@
 //! Limits: names of 1 to 255 bytes, each used once; 1 GiB a section before compression; 4,096 sections.
 //!
 //! **Commit order** ([`atomic`]): tmp, fsync, rename, fsync of the directory; only then all but it and the newest whole one before are removed, and
-//! tmp files left by a crash. A checkpoint is whole or damaged: a damaged one is passed over for the one before, and said so. Segments of the WAL that only
-//! the older of the two needs must be kept for that to lose nothing.
+//! tmp files left by a crash. What cannot be removed is warned of and tried again with the next one: this one is durable. A checkpoint is whole or
+//! damaged: a damaged one is passed over for the one before, and said so. Segments of the WAL that only the older of the two needs must be kept for that
+//! to lose nothing. Sections have formats of their own, which only who reads them knows: [`read_before`] is for who finds one that does not read.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -87,8 +88,7 @@ pub struct Restored {
 
 /// Writes checkpoint `sequence`; durable when it returns. Returns its size in bytes.
 ///
-/// Fails without a trace when it cannot be written. When only removing the old ones fails, the checkpoint is durable all the same, and
-/// the next one tries again.
+/// Fails without a trace when it cannot be written. That old ones cannot be removed is no failure: it is warned of, and the next one tries again.
 pub fn write(
     fs: &dyn FileSystem,
     dir: &Path,
@@ -99,7 +99,9 @@ pub fn write(
     let bytes = encode(sequence, created, sections)?;
     fs.create_dir_all(dir).map_err(StorageError::io("create directory", dir))?;
     atomic::write(fs, dir, &file_name(sequence), &bytes)?;
-    prune(fs, dir, sequence)?;
+    if let Err(error) = prune(fs, dir, sequence) {
+        tracing::warn!(%error, "an old checkpoint stays for now");
+    }
     Ok(bytes.len() as u64)
 }
 
@@ -107,10 +109,15 @@ pub fn write(
 ///
 /// Fails on one of a newer version, and when a file cannot be read.
 pub fn read_newest(fs: &dyn FileSystem, dir: &Path) -> Result<Restored, StorageError> {
+    read_before(fs, dir, u64::MAX)
+}
+
+/// As [`read_newest`], of those of a lower sequence than `before`.
+pub fn read_before(fs: &dyn FileSystem, dir: &Path, before: u64) -> Result<Restored, StorageError> {
     let sequences = list(fs, dir)?;
     let next_sequence = sequences.last().map_or(0, |last| last.saturating_add(1));
     let mut restored = Restored { next_sequence, ..Restored::default() };
-    for sequence in sequences.into_iter().rev() {
+    for sequence in sequences.into_iter().rev().filter(|sequence| *sequence < before) {
         let path = dir.join(file_name(sequence));
         let bytes = fs.read(&path).map_err(StorageError::io("read", &path))?;
         match decode(&path, &bytes) {
@@ -246,7 +253,8 @@ fn parse_section(reader: &mut ByteReader<'_>) -> Result<(String, Vec<u8>), &'sta
     if raw.len() == raw_len { Ok((name.to_owned(), raw)) } else { Err("a section decompresses to another length") }
 }
 
-/// Keeps checkpoint `newest`, just written, and the newest whole one before: a damaged one is nothing to fall back to.
+/// Keeps checkpoint `newest`, just written, and the newest whole one before: a damaged one is nothing to fall back to. Removes what it can; fails with
+/// the first that it cannot.
 fn prune(fs: &dyn FileSystem, dir: &Path, newest: u64) -> Result<(), StorageError> {
     let mut kept = 1;
     let mut gone = Vec::new();
@@ -258,14 +266,17 @@ fn prune(fs: &dyn FileSystem, dir: &Path, newest: u64) -> Result<(), StorageErro
         }
     }
     let entries = fs.list(dir).map_err(StorageError::io("list", dir))?;
-    let leftover = entries.into_iter().map(|entry| entry.name).filter(|name| name.ends_with(atomic::TMP_SUFFIX));
-    let gone: Vec<String> = gone.into_iter().chain(leftover).collect();
-    for name in &gone {
-        let path = dir.join(name);
-        fs.remove(&path).map_err(StorageError::io("remove", &path))?;
+    let leftover = entries.into_iter().filter(|entry| !entry.is_dir && entry.name.ends_with(atomic::TMP_SUFFIX));
+    gone.extend(leftover.map(|entry| entry.name));
+    let mut removed = Ok(());
+    for path in gone.iter().map(|name| dir.join(name)) {
+        removed = removed.and(fs.remove(&path).map_err(StorageError::io("remove", &path)));
     }
     // Else every power cut in a row would bring one more back.
-    if gone.is_empty() { Ok(()) } else { fs.sync_dir(dir).map_err(StorageError::io("sync directory", dir)) }
+    if !gone.is_empty() {
+        removed = removed.and(fs.sync_dir(dir).map_err(StorageError::io("sync directory", dir)));
+    }
+    removed
 }
 
 /// Whether a checkpoint could be restored, by this version or by the newer one that wrote it.

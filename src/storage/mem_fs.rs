@@ -30,7 +30,14 @@ pub struct Faults {
     pub read: bool,
     /// Everything that writes fails with `ReadOnlyFilesystem`.
     pub read_only: bool,
+    /// Appending fails with [`EIO`] after half of the bytes.
+    pub write: bool,
+    /// Of what changes something or syncs it, so many succeed, one fails with [`EIO`], and all after it succeed.
+    pub one_after: Option<u64>,
 }
+
+/// What a disk that cannot write says; std has no kind for it.
+pub const EIO: i32 = 5;
 
 /// What a disk writes in one piece.
 const SECTOR_BYTES: usize = 512;
@@ -179,8 +186,9 @@ impl MemFs {
     }
 
     fn writable(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.state();
+        let mut state = self.state();
         fail_when(state.faults.read_only, ErrorKind::ReadOnlyFilesystem)?;
+        state.count_down()?;
         Ok(state)
     }
 }
@@ -252,13 +260,31 @@ impl State {
         self.moved.push(Moved { dir, gone, there });
     }
 
+    /// The one failure that is to pass.
+    fn count_down(&mut self) -> io::Result<()> {
+        match self.faults.one_after {
+            Some(0) => {
+                self.faults.one_after = None;
+                Err(io::Error::from_raw_os_error(EIO))
+            }
+            left => {
+                self.faults.one_after = left.map(|left| left - 1);
+                Ok(())
+            }
+        }
+    }
+
     fn append(&mut self, id: usize, bytes: &[u8]) -> io::Result<()> {
         let room = self.faults.capacity_bytes.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()));
-        let fits = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        let most = if self.faults.write { bytes.len() / 2 } else { bytes.len() };
+        let fits = most.min(usize::try_from(room).unwrap_or(usize::MAX));
         let written = bytes.get(..fits).unwrap_or_default();
         let inode = self.inode(id)?;
         inode.pending.push(Change::Write { offset: inode.data.len(), bytes: written.to_vec() });
         inode.data.extend_from_slice(written);
+        if self.faults.write {
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         fail_when(fits < bytes.len(), ErrorKind::StorageFull)
     }
 }
@@ -428,6 +454,19 @@ mod tests {
 
     fn fs_names(fs: &MemFs, dir: &Path) -> Vec<String> {
         fs.list(dir).unwrap().into_iter().map(|entry| entry.name).collect()
+    }
+
+    #[test]
+    fn a_disk_that_cannot_write_writes_in_part_and_one_failure_passes() {
+        let fs = MemFs::new();
+        let mut file = fs.open(Path::new("/f"), OpenMode::New).unwrap();
+        fs.set_faults(Faults { write: true, ..Faults::default() });
+        assert_eq!(file.append(b"1234").unwrap_err().raw_os_error(), Some(EIO));
+        fs.set_faults(Faults { one_after: Some(1), ..Faults::default() });
+        file.append(b"5").unwrap();
+        assert_eq!(file.sync().unwrap_err().raw_os_error(), Some(EIO));
+        file.sync().unwrap();
+        assert_eq!(fs.read(Path::new("/f")).unwrap(), b"125");
     }
 
     #[test]

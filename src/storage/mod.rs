@@ -11,6 +11,7 @@
 //!   chunks/<YYYYMMDDTHH>/                  chunk/, chunk_dir.rs, retention.rs: the history of events
 //!     <lane:02x>-<sequence:016x>.chunk     L1: a closed segment of the log
 //!     hour.l2                              L2: what the hour's L1 files held
+//!   quarantine/                            quarantine.rs  damaged files, by where they were
 //! ```
 //!
 //! All integers are little endian; varints are LEB128 ([`varint`]); checksums are CRC-32C (Castagnoli).
@@ -37,6 +38,7 @@ pub mod hour;
 pub mod journal;
 pub mod lock;
 pub mod mem_fs;
+pub mod quarantine;
 pub mod retention;
 mod shown_url;
 pub mod untouched;

@@ -1,9 +1,10 @@
 //! Many files into one: an hour's L1 into L2, and what is whole of a damaged file into a new one.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use super::group::Group;
+use super::group::{Group, GroupId};
 use super::reader::{Found, scan};
 use super::writer::{ChunkOptions, ChunkWriter, EventAt, Written};
 use super::{ChunkReader, Summary};
@@ -81,8 +82,9 @@ impl Texts {
 
 /// Writes what is whole of the damaged file `from` to `dir/name`; durable when it returns. `None` when nothing is.
 ///
-/// Counts are those of the events that are left. Which segments of the log the file stood for is taken from the summary, or where that is
-/// damaged from the groups.
+/// Where the summary reads, counts, windows and the segments of the log the file stands for are its own, and events that are in no group any more are counted as
+/// dropped. Where it does not, they are those of the groups: a segment counts when an event of it begins a group, or all of it is between two that do
+/// with no event missing.
 pub fn salvage(
     fs: &dyn FileSystem,
     from: &Path,
@@ -91,25 +93,51 @@ pub fn salvage(
     options: ChunkOptions,
 ) -> Result<Option<Written>, StorageError> {
     let bytes = fs.read(from).map_err(StorageError::io("read", from))?;
-    let mut writer = ChunkWriter::create(fs, dir, name, options)?;
-    let mut texts = Texts::default();
-    let mut events = 0;
-    let scanned = scan(from, &bytes, &mut |found| match found {
-        Found::Group(group) => {
-            events += group.events.len();
-            writer.add_source(group.id.lane, group.id.sequence);
-            let numbered = (group.id.first_event..).zip(&group.events);
-            numbered.into_iter().try_for_each(|(number, event)| writer.push(at(&group, number), event))
+    let (mut summary, mut events) = (None, 0u64);
+    let scanned = scan(from, &bytes, &mut |found| {
+        match found {
+            Found::Group(group) => events += group.events.len() as u64,
+            Found::Summary(found) => summary = Some(found),
         }
-        Found::Summary(summary) => {
-            summary.sources.iter().for_each(|(lane, sequence)| writer.add_source(*lane, *sequence));
-            texts.take(summary);
-            Ok(())
-        }
+        Ok(())
     });
     match scanned {
-        Ok(_) if events > 0 => writer.finish(&mut |id| texts.0.remove(&id)).map(Some),
-        Ok(_) | Err(StorageError::Damaged { .. }) => Ok(None),
-        Err(error) => Err(error),
+        Ok(_) if events > 0 || summary.is_some() => {}
+        Ok(_) | Err(StorageError::Damaged { .. }) => return Ok(None),
+        Err(error) => return Err(error),
     }
+    let window_secs = summary.as_ref().and_then(|summary| u32::try_from(summary.window_micros / 1_000_000).ok());
+    let options = ChunkOptions { window_secs: window_secs.unwrap_or(options.window_secs), ..options };
+    let mut writer = ChunkWriter::create(fs, dir, name, options)?;
+    if let Some(summary) = &summary {
+        writer.absorb(summary);
+        let listed = summary.groups.iter().fold(0u64, |sum, place| sum.saturating_add(place.events));
+        writer.note_dropped(listed.saturating_sub(events));
+    }
+    let mut before = None;
+    scan(from, &bytes, &mut |found| {
+        let Found::Group(group) = found else { return Ok(()) };
+        if summary.is_some() {
+            return keep(&mut writer, &group);
+        }
+        sources(before, &group).for_each(|sequence| writer.add_source(group.id.lane, sequence));
+        before = Some((group.id, group.events.len() as u64));
+        let mut numbered = (group.id.first_event..).zip(&group.events);
+        numbered.try_for_each(|(number, event)| writer.push(at(&group, number), event))
+    })?;
+    let mut texts = Texts::default();
+    summary.into_iter().for_each(|summary| texts.take(summary));
+    writer.finish(&mut |id| texts.0.remove(&id)).map(Some)
+}
+
+/// Segments that a group stands for, after the one `before` with so many events: that of its first event, and those between when no event is missing.
+fn sources(before: Option<(GroupId, u64)>, group: &Group) -> RangeInclusive<u64> {
+    let id = group.id;
+    let follows = |(before, events): &(GroupId, u64)| {
+        (before.lane, before.run) == (id.lane, id.run)
+            && before.first_event.checked_add(*events) == Some(id.first_event)
+            // Each has an event at least.
+            && id.sequence.checked_sub(before.sequence).is_some_and(|segments| segments <= *events)
+    };
+    before.filter(follows).map_or(id.sequence, |(before, _)| before.sequence)..=id.sequence
 }

@@ -105,7 +105,10 @@ impl SeriesTable {
     pub(super) fn absorb(&mut self, summary: &Summary) {
         self.unlisted_events = self.unlisted_events.saturating_add(summary.unlisted_events);
         self.evicted = self.evicted.saturating_add(summary.evicted_series);
-        for counts in &summary.templates {
+        // A file lists them by id; touched they were in the order of their last events.
+        let mut by_last: Vec<&TemplateCounts> = summary.templates.iter().collect();
+        by_last.sort_by_key(|counts| counts.last);
+        for counts in by_last {
             self.now += 1;
             let entry = self.entries.entry(counts.id).or_default();
             entry.touched = self.now;

@@ -149,6 +149,11 @@ impl<'f> ChunkWriter<'f> {
         self.dropped_events = self.dropped_events.saturating_add(summary.dropped_events);
     }
 
+    /// Notes that so many of the events counted are in no group.
+    pub(super) fn note_dropped(&mut self, events: u64) {
+        self.dropped_events = self.dropped_events.saturating_add(events);
+    }
+
     fn close_group(&mut self) -> Result<(), StorageError> {
         let Some(group) = self.open.take() else { return Ok(()) };
         let payload = group.encode(self.options.level.compression())?;

@@ -1,8 +1,9 @@
 //! A log is read and checked on one thread while another takes in what it holds.
 //!
 //! A replay learns record by record, in order, on the thread that calls. What comes before (files, checksums, decoding) needs nothing of what is
-//! learned, and runs ahead of it by `PARTS_AHEAD` parts of `PART_EVENTS` events at the most: some two megabytes. What is handed out, its order and
-//! the report are those of [`recover_lane`].
+//! learned, and runs ahead of it by `PARTS_AHEAD` parts at the most: of `PART_EVENTS` events, which is some two megabytes, or of one template or decision, each as large
+//! as its record ([`MAX_PAYLOAD_BYTES`](crate::storage::frame::MAX_PAYLOAD_BYTES) at the most; a template's text is seldom a kilobyte). What is handed out,
+//! its order and the report are those of [`recover_lane`].
 
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};

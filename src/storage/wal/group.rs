@@ -11,23 +11,30 @@
 //! log in common has grown ([`GROUP_BYTES`]), all segments are synced, and only then it is removed and a new one begun.
 //!
 //! **Recovery** comes before that of the lanes ([`redo`]): what a segment lacks, or has otherwise (a power cut leaves any part of what was
-//! not synced), is put in place, the segment synced, and then the log in common is removed. It can be done again after a crash at any moment: a
+//! not synced), is put in place, the segment synced, and then the log in common is removed: one that is damaged goes to the
+//! [`quarantine`]. It can be done again after a crash at any moment: a
 //! segment that differs where the log in common says something was not synced since, so that nothing promised can follow there but what the log in
 //! common has as well. Records are in order; one that does not check out, or would leave a gap, is passed over. Segments that are gone are
 //! covered by a checkpoint.
+//!
+//! **Damage** is what does not check out with a record after it, or behind a header that was synced; it is reported with its place. A torn tail is none: what
+//! is not whole was not promised. (A power cut while several lanes' records were being written may leave a later one without an earlier: it is
+//! reported, though nothing of it was promised.)
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::recover::{MAX_DAMAGE_LISTED, WalDamage};
 use super::segment::{self, SegmentHeader, SegmentSequence};
 use super::{LaneWal, writer};
 use crate::event::Timestamp;
 use crate::storage::bytes::ByteReader;
 use crate::storage::error::StorageError;
-use crate::storage::frame::{self, Frames, Step};
+use crate::storage::frame::{self, Frame, Frames, Step};
 use crate::storage::fs::{FileSystem, OpenMode};
+use crate::storage::quarantine;
 
 /// When the log in common has grown to this, the lanes' own are synced and a new one is begun.
 pub const GROUP_BYTES: u64 = 8 << 20;
@@ -140,39 +147,73 @@ fn frames(seed: u32, waiting: &[Waiting]) -> Vec<u8> {
     out
 }
 
-/// What [`redo`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+/// What [`redo`] found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Redone {
     /// Records read.
     pub records: u64,
     /// Segments that lacked something.
     pub segments: u64,
+    /// Damage found, as far as listed.
+    pub damage: Vec<WalDamage>,
+    /// Damage found, all of it.
+    pub damage_total: u64,
+    /// Where damaged files are now, in their order.
+    pub quarantined: Vec<PathBuf>,
 }
 
-/// Puts what the log in common promised into the segments it belongs to, and removes it.
+impl Redone {
+    fn damage(&mut self, path: &Path, offset: usize, skipped_to: usize, reason: &'static str) {
+        self.damage_total += 1;
+        if self.damage.len() < MAX_DAMAGE_LISTED {
+            let (offset, skipped_to) = (offset as u64, skipped_to as u64);
+            self.damage.push(WalDamage { path: path.to_owned(), offset, skipped_to, reason, is_tail: false });
+        }
+    }
+}
+
+/// Puts what the log in common promised into the segments it belongs to, and removes it; damaged files go to the quarantine beside `wal_dir`.
 ///
 /// Fails when a file cannot be read or written, and on a newer version; it can be called again then.
 pub fn redo(fs: &dyn FileSystem, wal_dir: &Path) -> Result<Redone, StorageError> {
     let dir = wal_dir.join(DIR);
     let mut redone = Redone::default();
     let mut segments: BTreeMap<(u8, SegmentSequence), Vec<Piece>> = BTreeMap::new();
+    let mut damaged = Vec::new();
     let files = writer::list(fs, &dir)?;
     for sequence in files.keys() {
+        let before = redone.damage_total;
         let path = dir.join(segment::file_name(*sequence));
-        let bytes = fs.read(&path).map_err(StorageError::io("read", &path))?;
-        for (segment, offset, bytes) in records(&path, &bytes)? {
-            redone.records += 1;
+        for (segment, offset, bytes) in records(fs, &path, &mut redone)? {
             segments.entry(segment).or_default().push((offset, bytes));
+        }
+        if redone.damage_total > before {
+            damaged.push(path);
         }
     }
     for ((lane, sequence), records) in segments {
         let path = segment::lane_dir(wal_dir, lane).join(segment::file_name(sequence));
         redone.segments += u64::from(restore(fs, &path, &records)?);
     }
+    for path in &damaged {
+        redone.quarantined.push(quarantine::set_aside(fs, wal_dir.parent().unwrap_or(wal_dir), path)?);
+    }
     if !files.is_empty() {
         remove_all(fs, &dir)?;
     }
     Ok(redone)
+}
+
+/// What is damaged of the log in common, as [`redo`] would find it; changes nothing.
+///
+/// Fails when a file cannot be read, and on a newer version.
+pub fn damage(fs: &dyn FileSystem, wal_dir: &Path) -> Result<Vec<WalDamage>, StorageError> {
+    let dir = wal_dir.join(DIR);
+    let mut found = Redone::default();
+    for sequence in writer::list(fs, &dir)?.keys() {
+        records(fs, &dir.join(segment::file_name(*sequence)), &mut found)?;
+    }
+    Ok(found.damage)
 }
 
 /// Bytes and their offset.
@@ -181,8 +222,10 @@ type Piece = (u64, Vec<u8>);
 /// A piece and its segment.
 type At = ((u8, SegmentSequence), u64, Vec<u8>);
 
-fn records(path: &Path, bytes: &[u8]) -> Result<Vec<At>, StorageError> {
-    let seed = match SegmentHeader::parse(bytes) {
+/// The records of a file; they, and what is damaged, are counted.
+fn records(fs: &dyn FileSystem, path: &Path, found: &mut Redone) -> Result<Vec<At>, StorageError> {
+    let bytes = fs.read(path).map_err(StorageError::io("read", path))?;
+    let seed = match SegmentHeader::parse(&bytes) {
         Ok(header) if header.lane == NO_LANE => header.seed(),
         Err(segment::HeaderFault::Newer(found)) => {
             let path = path.to_owned();
@@ -193,18 +236,39 @@ fn records(path: &Path, bytes: &[u8]) -> Result<Vec<At>, StorageError> {
                 supported: segment::VERSION,
             });
         }
-        // The header was synced before anything was promised by it: this file never promised, or is damaged.
-        _ => return Ok(Vec::new()),
-    };
-    let record = |step| match step {
-        Step::Frame(frame) if frame.kind == KIND => {
-            let mut reader = ByteReader::new(frame.payload);
-            let (lane, sequence, offset) = (reader.u8()?, SegmentSequence(reader.u64()?), reader.u64()?);
-            Some(((lane, sequence), offset, reader.rest().to_vec()))
+        // The header was synced before anything followed it: alone, this file never promised.
+        _ if bytes.len() <= segment::HEADER_BYTES => return Ok(Vec::new()),
+        header => {
+            let reason = match header {
+                Err(segment::HeaderFault::Damaged(reason)) => reason,
+                _ => "the header is not that of a log in common",
+            };
+            found.damage(path, 0, bytes.len(), reason);
+            return Ok(Vec::new());
         }
-        _ => None,
     };
-    Ok(Frames::new(bytes, seed, segment::HEADER_BYTES).filter_map(record).collect())
+    let mut records = Vec::new();
+    for step in Frames::new(&bytes, seed, segment::HEADER_BYTES) {
+        match step {
+            Step::Frame(frame) => match record(&frame) {
+                Some(record) => records.push(record),
+                None => {
+                    let end = frame.offset + frame::HEADER_BYTES + frame.payload.len();
+                    found.damage(path, frame.offset, end, "a record of a kind this version does not know");
+                }
+            },
+            Step::Damaged { offset, skipped_to } => found.damage(path, offset, skipped_to, "no valid frame"),
+            Step::TornTail { .. } => {}
+        }
+    }
+    found.records += records.len() as u64;
+    Ok(records)
+}
+
+fn record(frame: &Frame<'_>) -> Option<At> {
+    let mut reader = ByteReader::new(frame.payload);
+    let (lane, sequence, offset) = (reader.u8()?, SegmentSequence(reader.u64()?), reader.u64()?);
+    (frame.kind == KIND).then(|| ((lane, sequence), offset, reader.rest().to_vec()))
 }
 
 /// Puts records into a segment; true when it lacked something.
