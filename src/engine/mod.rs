@@ -64,6 +64,7 @@ pub mod notes;
 mod open;
 mod past;
 mod picture;
+pub mod reasons;
 mod recall;
 pub mod reembed;
 mod registry;

@@ -130,16 +130,30 @@ fn streams(partition_by: &[String]) -> String {
 /// # Errors
 /// When a part is no pair, names what is not in `partition_by`, or names it twice.
 pub fn stream_key(config: &Config, text: &str) -> Result<StreamKey, SearchError> {
+    Ok(StreamKey::of_values(stream_values(config, text)?.into_iter()))
+}
+
+/// What the journal calls that stream: its values joined by `/`, `-` for one it does not have.
+///
+/// # Errors
+/// As [`stream_key`].
+pub fn stream_name(config: &Config, text: &str) -> Result<String, SearchError> {
+    let values = stream_values(config, text)?;
+    Ok(values.into_iter().map(|value| value.unwrap_or("-")).collect::<Vec<_>>().join("/"))
+}
+
+/// A value, or none, for each field of `partition_by`.
+fn stream_values<'t>(config: &Config, text: &'t str) -> Result<Vec<Option<&'t str>>, SearchError> {
     let fields = &config.partition_by;
     let error = || SearchError::Stream { partition_by: fields.clone(), found: text.chars().take(200).collect() };
-    let mut values: Vec<Option<&str>> = vec![None; fields.len()];
+    let mut values = vec![None; fields.len()];
     for part in text.split(',') {
         let (field, value) = part.split_once('=').ok_or_else(error)?;
         let place = fields.iter().position(|name| name == field).ok_or_else(error)?;
         let place = values.get_mut(place).filter(|place| place.is_none()).ok_or_else(error)?;
         *place = Some(value);
     }
-    Ok(StreamKey::of_values(values.into_iter()))
+    Ok(values)
 }
 
 /// The templates of `config.data_dir` that are nearest to the words of `search`.
