@@ -83,7 +83,7 @@ mod syncer;
 mod texts;
 mod timer;
 mod unsynced;
-mod vectors;
+pub mod vectors;
 mod whole;
 pub mod window;
 mod writer;

@@ -3,7 +3,7 @@
 //! Order, so that a crash at any moment loses nothing that is whole and can be repaired again:
 //!
 //! 1. under the data dir's lock every damaged file is copied to `quarantine/<its path>`, durably ([`atomic`]); one that is there already keeps its
-//!    place and the new one gets a number;
+//!    place and the new one gets a number; damaged vectors, which can be made anew, are removed then and there;
 //! 2. the data dir is opened as a run would, which restores and replays what is whole, makes history of it and writes a checkpoint;
 //! 3. damaged files of the history are replaced by what is whole of them, and the rest of what was copied is removed.
 //!
@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::error::EngineError;
 use super::lane::FLAG_ANOMALY;
 use super::open::{Engine, Environment};
-use super::{feedback, notes};
+use super::{feedback, notes, vectors};
 use crate::config::Config;
 use crate::event::Timestamp;
 use crate::storage::chunk::{self, ChunkOptions, Level};
@@ -56,6 +56,12 @@ pub fn damaged_files(fs: &dyn FileSystem, data_dir: &Path) -> Result<Vec<Damaged
     }
     if let Err(error) = notes::read(fs, data_dir) {
         found.push(damaged(notes::file_path(data_dir), error.to_string()));
+    }
+    match vectors::read(fs, data_dir) {
+        Err(error @ StorageError::Damaged { .. }) => {
+            found.push(damaged(vectors::file_path(data_dir), error.to_string()));
+        }
+        read => drop(read?),
     }
     Ok(found)
 }
@@ -123,6 +129,9 @@ pub fn repair(config: &Config, environment: Environment) -> Result<Vec<DamagedFi
     }
     for file in &mut found {
         file.quarantined = Some(quarantine(fs, dir, &file.path)?);
+    }
+    if found.iter().any(|file| file.path == vectors::file_path(dir)) {
+        vectors::remove(fs, dir, now)?;
     }
     drop(lock);
     let engine = Engine::open(config, environment.clone())?;
