@@ -4,11 +4,13 @@
 //! about, the endings of words changed. A measure should find them like the template (*found*), and other templates of the system not (*taken for it*).
 //!
 //! `cargo bench --bench likeness -- DIR`, with `DIR` as loghub has it: `<system>/<system>_2k.log_structured.csv` (default `../shared/data/loghub`). Without it there is
-//! nothing to measure, and nothing is.
+//! nothing to measure, and nothing is. With `--features onnx`, and `ODDLINE_ONNX_MODELS` and `ORT_DYLIB_PATH` as in `tests/embed_onnx.rs`, the vectors of sentence models are
+//! measured, too; a system's templates are then 40 at most, since a model takes milliseconds a text.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::{BTreeSet, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -28,6 +30,9 @@ const JACCARD: f64 = 0.6;
 
 /// The same of vectors: one less the distance up to which `similar` names a past incident.
 const COSINE: f64 = 0.6;
+
+/// Templates of a system, where models are measured.
+const MOST_OF_MODELS: usize = 40;
 
 /// Kinds of variants.
 const KINDS: [&str; 5] =
@@ -52,36 +57,79 @@ fn main() -> io::Result<()> {
         let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let csv = dir.join(format!("{name}_2k.log_structured.csv"));
         if csv.is_file() {
-            pairs.add(&templates(&csv)?);
+            pairs.add(&few(templates(&csv)?));
         }
     }
     println!("{}", table(&pairs));
     Ok(())
 }
 
-/// Both measures at their thresholds, and each where it takes as many others for it as the other one.
+/// An embedder's vectors, each made once.
+struct Cosine<'e> {
+    embedder: &'e dyn Embedder,
+    made: RefCell<HashMap<String, Vec<f32>>>,
+}
+
+impl<'e> Cosine<'e> {
+    fn new(embedder: &'e dyn Embedder) -> Self {
+        Self { embedder, made: RefCell::default() }
+    }
+
+    fn vector(&self, text: &str) -> Vec<f32> {
+        let make = || self.embedder.vector(text).unwrap_or_default();
+        self.made.borrow_mut().entry(text.to_owned()).or_insert_with(make).clone()
+    }
+
+    fn of(&self, a: &str, b: &str) -> f64 {
+        self.vector(a).iter().zip(self.vector(b)).map(|(a, b)| f64::from(a * b)).sum()
+    }
+}
+
+/// Sentence models by name, where they are.
+#[cfg(feature = "onnx")]
+fn models() -> Vec<(&'static str, Box<dyn Embedder>)> {
+    use oddline::embed::onnx::OnnxEmbedder;
+    let Some(dir) = std::env::var_os("ODDLINE_ONNX_MODELS").map(PathBuf::from) else { return Vec::new() };
+    let open = |name| OnnxEmbedder::open(&dir.join(name), None).ok();
+    ["fp32", "int8"].into_iter().filter_map(|name| Some((name, Box::new(open(name)?) as Box<dyn Embedder>))).collect()
+}
+
+#[cfg(not(feature = "onnx"))]
+fn models() -> Vec<(&'static str, Box<dyn Embedder>)> {
+    Vec::new()
+}
+
+/// All measures at their thresholds, and each where it takes as many others for it as another one.
 fn table(pairs: &Pairs) -> String {
-    let embedder = HashingEmbedder::default();
-    let vector = |text: &str| embedder.vector(text).unwrap_or_default();
-    let cosine = |a: &str, b: &str| -> f64 { vector(a).iter().zip(vector(b)).map(|(a, b)| f64::from(a * b)).sum() };
+    let (hashing, models) = (HashingEmbedder::default(), models());
     let by_words = pairs.likenesses(&jaccard);
-    let by_vectors = pairs.likenesses(&cosine);
-    let same = by_vectors.threshold(by_words.taken(JACCARD));
-    let same_of_words = by_words.threshold(by_vectors.taken(COSINE));
+    let cosine = Cosine::new(&hashing);
+    let by_vectors = pairs.likenesses(&|a, b| cosine.of(a, b));
+    let (few, more) = (by_words.taken(JACCARD), by_vectors.taken(COSINE));
+    let same_of_words = by_words.threshold(more);
+    let mut rows = vec![
+        ("words in common, 0.6".to_owned(), by_words.row(JACCARD)),
+        ("cosine of vectors, 0.6".to_owned(), by_vectors.row(COSINE)),
+        by_vectors.named("cosine of vectors", few),
+        (format!("words in common, {same_of_words:.2}"), by_words.row(same_of_words)),
+    ];
+    for (name, model) in &models {
+        let cosine = Cosine::new(&**model);
+        let by_model = pairs.likenesses(&|a, b| cosine.of(a, b));
+        rows.extend([few, more].map(|taken| by_model.named(name, taken)));
+    }
     let mut out =
         format!("| measure | {} | taken for it |\n|---|{}---|\n", KINDS.join(" | "), "---|".repeat(KINDS.len()));
-    let rows = [
-        ("words in common, 0.6".to_owned(), &by_words, JACCARD),
-        ("cosine of vectors, 0.6".to_owned(), &by_vectors, COSINE),
-        (format!("cosine of vectors, {same:.2}"), &by_vectors, same),
-        (format!("words in common, {same_of_words:.2}"), &by_words, same_of_words),
-    ];
-    for (name, likenesses, threshold) in rows {
-        let found = likenesses.found(threshold);
-        let shares: Vec<String> = found.iter().map(|share| format!("{share:.3}")).collect();
-        writeln!(out, "| {name} | {} | {:.5} |", shares.join(" | "), likenesses.taken(threshold)).unwrap_or_default();
+    for (name, row) in rows {
+        writeln!(out, "| {name} | {row} |").unwrap_or_default();
     }
     out
+}
+
+/// At equal steps, where models are measured.
+fn few(templates: Vec<String>) -> Vec<String> {
+    let step = if cfg!(feature = "onnx") { templates.len().div_ceil(MOST_OF_MODELS).max(1) } else { 1 };
+    templates.into_iter().step_by(step).collect()
 }
 
 fn templates(csv: &Path) -> io::Result<Vec<String>> {
@@ -165,6 +213,18 @@ fn share(values: &[f64], threshold: f64) -> f64 {
 impl Likenesses {
     fn found(&self, threshold: f64) -> [f64; KINDS.len()] {
         self.variants.each_ref().map(|values| share(values, threshold))
+    }
+
+    /// What is found from a threshold on, and what is taken for it.
+    fn row(&self, threshold: f64) -> String {
+        let found: Vec<String> = self.found(threshold).iter().map(|share| format!("{share:.3}")).collect();
+        format!("{} | {:.5}", found.join(" | "), self.taken(threshold))
+    }
+
+    /// The row where no larger share of others is taken for it, and its name.
+    fn named(&self, name: &str, taken: f64) -> (String, String) {
+        let threshold = self.threshold(taken);
+        (format!("{name}, {threshold:.2}"), self.row(threshold))
     }
 
     fn taken(&self, threshold: f64) -> f64 {

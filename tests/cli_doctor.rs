@@ -6,6 +6,8 @@ mod cli_support;
 use std::path::{Path, PathBuf};
 
 use cli_support::{a_log, failed, json, ok, path, run};
+use oddline::event::Timestamp;
+use oddline::storage::{DataDirLock, checkpoint};
 use serde_json::Value;
 
 /// Four runs: two checkpoints, segments, and chunks.
@@ -123,4 +125,57 @@ fn two_repairs_of_one_name_keep_both_originals() {
         ok(&doctor(&data, &["--repair"]));
     }
     assert_eq!(files(&data.join("quarantine"), "").len(), 2);
+}
+
+/// Writes vectors of two templates, each of the numbers given, as a model's thread does.
+fn write_vectors(data: &Path, cells: [f32; 3]) -> PathBuf {
+    let entry = |text: u64| text.to_le_bytes().into_iter().chain(cells.iter().flat_map(|cell| cell.to_le_bytes()));
+    let vectors: Vec<u8> = 3u32.to_le_bytes().into_iter().chain(entry(1)).chain(entry(2)).collect();
+    let sections = [("model", &b"onnx-1-some"[..]), ("vectors", &vectors)];
+    std::fs::create_dir_all(data.join("vectors")).unwrap();
+    let file = data.join("vectors/vectors");
+    std::fs::write(&file, checkpoint::encode(0, Timestamp(0), &sections).unwrap()).unwrap();
+    file
+}
+
+#[test]
+fn vectors_are_told_with_their_model_and_damaged_ones_go_to_the_quarantine() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    a_data_dir(&data);
+    assert!(!ok(&doctor(&data, &[])).contains("ok     vectors"), "there are none");
+    let file = write_vectors(&data, [1.0, 0.0, 0.0]);
+    let told = ok(&doctor(&data, &[])).to_owned();
+    assert!(told.contains("vectors: 2 of 3 numbers by onnx-1-some: not used"), "{told}");
+    let whole = std::fs::read(&file).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 0x10;
+    write_vectors(&data, [f32::NAN, 0.0, 0.0]);
+    let no_numbers = std::fs::read(&file).unwrap();
+    for damaged in [flipped, whole[..40].to_vec(), Vec::new(), no_numbers] {
+        std::fs::write(&file, &damaged).unwrap();
+        let found = doctor(&data, &[]);
+        assert!(found.status.code() == Some(1) && String::from_utf8_lossy(&found.stdout).contains("WRONG  vectors"));
+        let report = json(ok(&doctor(&data, &["--repair", "--format", "json"])));
+        let fixed = report["repaired"].as_array().unwrap();
+        assert!(fixed.len() == 1 && fixed[0]["path"] == path(&file), "{report}");
+        assert_eq!(std::fs::read(fixed[0]["quarantined"].as_str().unwrap()).unwrap(), damaged);
+        assert!(!file.exists() && !ok(&doctor(&data, &[])).contains("WRONG"));
+    }
+    assert_eq!(events(&data), 1_200);
+}
+
+#[test]
+fn vectors_that_somebody_is_writing_are_left_to_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    a_data_dir(&data);
+    let file = write_vectors(&data, [1.0, 0.0, 0.0]);
+    std::fs::write(&file, "damaged").unwrap();
+    let writer = DataDirLock::acquire(&data.join("vectors"), Timestamp(0)).unwrap();
+    assert!(failed(&doctor(&data, &["--repair"]), 1).contains("in use by another process"));
+    assert!(file.exists());
+    drop(writer);
+    ok(&doctor(&data, &["--repair"]));
+    assert!(!file.exists());
 }

@@ -80,12 +80,79 @@ fn it_reads_beside_a_run_that_goes_on() {
     assert!(child.wait().unwrap().success());
 }
 
+/// Of two hosts by turns, a backup of the second failing every 250 s: times end now, so that `7d` reaches them and `1s` does not.
+fn alerting(data: &str) {
+    let now = jiff::Timestamp::now().as_second();
+    let line = |n: i64| {
+        let (host, message) = match n {
+            n if n % 250 == 249 => ("db2", format!("FATAL backup of volume {n} failed: disk full")),
+            n if n % 2 == 0 => ("db1", format!("GET /items/{n} took {} ms", n % 50)),
+            n => ("db2", format!("session {n} closed")),
+        };
+        format!("{{\"timestamp\":{},\"host\":\"{host}\",\"message\":\"{message}\"}}\n", now - 3_000 + n)
+    };
+    let (first, second): (String, String) = ((0..1_500).map(line).collect(), (1_500..2_900).map(line).collect());
+    let args = ["score", "--input", "json", "--data-dir", data, "--time", "event"];
+    for part in [first, second] {
+        ok(&run(&args, part));
+    }
+}
+
+#[test]
+fn time_is_said_as_how_long_ago_and_streams_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let data = path(&data);
+    alerting(data);
+    assert_eq!(history(data, &["--since", "7d"])["events"], 2_900);
+    assert_eq!(history(data, &["--since", "1s"])["events"], 0);
+    assert_eq!(history(data, &["--until", "7d"])["events"], 0);
+    let of = |stream: &str| history(data, &["--stream", stream, "--since", "1d"])["events"].as_u64().unwrap();
+    assert_eq!((of("host=db1"), of("host=db2"), of("host=db3")), (1_450, 1_450, 0));
+    let newest = history(data, &["--stream", "host=db1", "--events", "5"]);
+    assert_eq!(newest.as_array().unwrap().len(), 5);
+}
+
+#[test]
+fn a_reason_counts_the_alerts_that_gave_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let data = path(&data);
+    alerting(data);
+    let incidents = |more: &[&str]| {
+        let args = [&["incidents", "--data-dir", data, "--top", "0", "--format", "json"], more].concat();
+        json(ok(&run(&args, ""))).as_array().unwrap().clone()
+    };
+    let all = incidents(&[]);
+    let with = |reason: &str| {
+        let gives = |row: &&Value| row["reasons"].as_array().unwrap().contains(&Value::from(reason));
+        all.iter().filter(gives).count()
+    };
+    assert!(with("severity") > 0, "a fatal failure must have alerted: {all:?}");
+    for reason in ["severity", "rare_template", "new_template", "silence"] {
+        let found = history(data, &["--reason", reason, "--since", "7d"]);
+        assert_eq!(found["events"], with(reason), "{reason}: {found}");
+        assert_eq!(incidents(&["--reason", reason]).len(), with(reason));
+    }
+    let severe = history(data, &["--reason", "severity"]);
+    let template = &severe["templates"][0];
+    assert_eq!(template["template"], "FATAL backup of volume <*> failed: disk full");
+    let id = template["template_id"].as_str().unwrap();
+    assert_eq!(history(data, &["--reason", "severity", "--template", id])["events"], template["events"]);
+    assert_eq!(history(data, &["--reason", "severity", "--stream", "host=db2"])["events"], severe["events"]);
+    assert_eq!(history(data, &["--reason", "severity", "--stream", "host=db1"])["events"], 0);
+    assert_eq!(history(data, &["--reason", "severity", "--since", "1s"])["events"], 0);
+    failed(&run(&["history", "--data-dir", data, "--reason", "severity", "--events", "5"], ""), 2);
+}
+
 #[test]
 fn what_is_asked_wrongly_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let data = path(dir.path());
     for (args, said) in [
-        (["--since", "yesterday"], "--since"),
+        (["--since", "yesterday"], "how long ago"),
+        (["--stream", "db1"], "host=VALUE"),
+        (["--reason", "odd"], "expected one of new_template, rare_template"),
         (["--last", "7 weeks"], "as in 90m"),
         (["--template", "xyz"], "16 hex digits"),
     ] {

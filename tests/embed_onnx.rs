@@ -12,8 +12,10 @@ use cli_support::{json, json_lines, ok, path, run, stderr};
 use oddline::config::{Config, EmbedderKind};
 use oddline::embed::onnx::{LEAST_MINOR, OnnxEmbedder, find};
 use oddline::embed::{Embedder, conformance};
+use oddline::engine::search::{Found, Search};
 use oddline::engine::{EmbedderStats, Engine, Environment, Lane};
 use oddline::event::{Observation, Timestamp};
+use oddline::storage::checkpoint;
 use serde_json::{Value, json as value};
 
 /// The directory of a model. Without one a test says that it is skipped, and fails in CI.
@@ -338,6 +340,79 @@ fn templates_get_vectors_in_the_background_and_a_restart_makes_none_again() {
     assert!(kept() == written, "nothing was new, and yet vectors were written");
 }
 
+fn asked(engine: &Engine, words: &str) -> Found {
+    // What the lane handed over is on disk then.
+    engine.checkpoint().unwrap();
+    let (from, until) = (Timestamp(i64::MIN), Timestamp(i64::MAX));
+    engine.search(&Search { words: words.to_owned(), from, until, stream: None, most: 10 }).unwrap()
+}
+
+fn meet(lane: &mut Lane, line: &str, at: i64) {
+    lane.observe(&Observation::new(line.as_bytes(), Timestamp(at)));
+    lane.tick(Timestamp(at));
+}
+
+#[test]
+fn a_running_engine_searches_with_what_it_has_loaded_and_with_vectors_that_are_not_on_disk_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = copy(&model!("int8"));
+    // More than a search would make vectors of.
+    let (engine, mut lane) = engine(dir.path(), model.path(), 400);
+    meet(&mut lane, "could not reach postgres: connection refused", 1_000_000);
+    let templates = engine.stats().templates;
+    until(&engine, "all have a vector", |stats| stats.vectors == templates && stats.waiting == 0);
+    assert!(!dir.path().join("data/vectors/vectors").exists(), "nothing is written yet");
+    // Who would load it now could not.
+    model.close().unwrap();
+    for _ in 0..3 {
+        let found = asked(&engine, "cannot connect to the database server");
+        assert_eq!(found.fallback, None);
+        assert!(found.model.starts_with("onnx-") && found.templates_searched > 300, "{found:?}");
+        assert!(found.templates[0].template.contains("postgres"), "{found:?}");
+    }
+    lane.close().unwrap();
+    engine.close().unwrap();
+}
+
+#[test]
+fn a_search_waits_for_a_model_that_is_being_loaded_and_goes_before_templates() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, mut lane) = engine(dir.path(), &model!("int8"), 150);
+    meet(&mut lane, "could not reach postgres: connection refused", 1_000_000);
+    assert_eq!(engine.stats().embedder.state, "loading");
+    let found = asked(&engine, "cannot connect to the database server");
+    assert_eq!((found.fallback, engine.stats().embedder.state), (None, "ready"));
+    assert!(found.templates[0].template.contains("postgres"));
+    lane.close().unwrap();
+    engine.close().unwrap();
+}
+
+#[test]
+fn an_engine_whose_model_cannot_be_used_searches_by_words_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, mut lane) = engine(dir.path(), &dir.path().join("none"), 20);
+    meet(&mut lane, "could not reach postgres: connection refused", 1_000_000);
+    let found = asked(&engine, "postgres connections");
+    assert!(found.fallback.unwrap().contains("model.onnx"));
+    assert!(found.templates[0].template.contains("postgres") && found.model.starts_with("hash"), "{}", found.model);
+    lane.close().unwrap();
+    engine.close().unwrap();
+}
+
+#[test]
+fn queries_that_are_long_or_in_other_scripts_are_answered_by_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &onnx(&model!("int8")));
+    ok(&run(&["score", "--config", &config], a_log()));
+    let long = "the database refused a connection ".repeat(3_000);
+    for words in ["磁盘已满", "диск переполнен", "القرص ممتلئ", "🔥 x", &long] {
+        assert_eq!(search(&config, words).1, "", "{}", words.chars().take(20).collect::<String>());
+    }
+    assert!(search(&config, &long).0[0]["template"].as_str().unwrap().contains("postgres"));
+    let refused = run(&["search", "", "--config", &config], "");
+    assert!(refused.status.code() == Some(2) && stderr(&refused).contains("expected words"), "{refused:?}");
+}
+
 #[test]
 fn scoring_does_not_wait_for_a_model_that_cannot_be_used() {
     let dir = tempfile::tempdir().unwrap();
@@ -355,11 +430,67 @@ fn vectors_of_another_model_are_replaced_and_said_so() {
     let first = config(dir.path(), &onnx(&model!("fp32")));
     ok(&run(&["score", "--config", &first], a_log()));
     ok(&run(&["reembed", "--config", &first], ""));
+    let told = |config: &str| ok(&run(&["doctor", "--config", config], "")).to_owned();
+    assert!(told(&first).contains("vectors: 6 of 384 numbers by onnx-1-") && !told(&first).contains("configured is"));
     let second = config(dir.path(), &onnx(&model!("int8")));
+    assert!(told(&second).contains("not the model that is configured"), "{}", told(&second));
     let done = json(ok(&run(&["reembed", "--config", &second, "--format", "json"], "")));
     assert_eq!((&done["embedded"], &done["kept"]), (&value!(6), &value!(0)));
     assert_eq!(done["replaced"], open(&model!("fp32")).model());
     assert!(search(&second, "the database is down").0[0]["template"].as_str().unwrap().contains("postgres"));
+}
+
+#[test]
+fn vectors_of_another_length_by_the_same_name_are_never_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), &onnx(&model!("int8")));
+    ok(&run(&["score", "--config", &config], a_log()));
+    ok(&run(&["reembed", "--config", &config], ""));
+    let found = search(&config, "the database is down");
+    let file = dir.path().join("data/vectors/vectors");
+    let kept = checkpoint::decode(&file, &std::fs::read(&file).unwrap()).unwrap();
+    let (name, vectors) = (kept.section("model").unwrap(), kept.section("vectors").unwrap());
+    // The first half of each, under the same texts.
+    let halves = vectors[4..].chunks_exact(8 + 384 * 4).flat_map(|entry| entry[..8 + 192 * 4].to_vec());
+    let halves: Vec<u8> = 192u32.to_le_bytes().into_iter().chain(halves).collect();
+    let short = checkpoint::encode(0, Timestamp(0), &[("model", name), ("vectors", &halves)]).unwrap();
+    std::fs::write(&file, short).unwrap();
+    assert_eq!(search(&config, "the database is down"), found);
+    assert!(ok(&run(&["doctor", "--config", &config], "")).contains("not the model that is configured"));
+    let done = json(ok(&run(&["reembed", "--config", &config, "--format", "json"], "")));
+    assert_eq!((&done["embedded"], &done["kept"]), (&value!(6), &value!(0)));
+    assert!(ok(&run(&["doctor", "--config", &config], "")).contains("vectors: 6 of 384 numbers"));
+}
+
+#[test]
+fn whatever_is_broken_of_a_model_events_are_scored_and_stats_and_doctor_say_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = copy(&model!("int8"));
+    write(&model, "libother.so", "no library");
+    let library = format!("{}embedder_runtime: {}\n", onnx(model.path()), model.path().join("libother.so").display());
+    let break_tokenizer =
+        |model: &tempfile::TempDir| std::fs::remove_file(model.path().join("tokenizer.json")).unwrap();
+    let break_model = |model: &tempfile::TempDir| write(model, "model.onnx", "no model");
+    let other_inputs = |model: &tempfile::TempDir| write(model, "model.onnx", identity("pixels", "classes", 1, 4));
+    let cases: [(String, &dyn Fn(&tempfile::TempDir), &str); 4] = [
+        (library, &|_| {}, "no ONNX Runtime for this machine"),
+        (onnx(model.path()), &other_inputs, "other inputs than a sentence model"),
+        (onnx(model.path()), &break_model, "model.onnx cannot be loaded"),
+        (onnx(model.path()), &break_tokenizer, "tokenizer.json"),
+    ];
+    for (more, break_it, named) in cases {
+        break_it(&model);
+        let config = config(dir.path(), &more);
+        assert_eq!(ok(&run(&["score", "--config", &config], a_log())).lines().count(), 3_000, "{named}");
+        let stats = json(ok(&run(&["stats", "--config", &config, "--format", "json"], "")));
+        assert_eq!(stats["embedder"]["state"], "failed", "{named}");
+        assert!(stats["embedder"]["failure"].as_str().unwrap().contains(named), "{stats}");
+        let doctor = run(&["doctor", "--config", &config], "");
+        let told = String::from_utf8_lossy(&doctor.stdout).into_owned();
+        assert_eq!(doctor.status.code(), Some(1), "{told}");
+        assert!(told.contains("WRONG  embedder") && told.contains(named), "{told}");
+        assert!(told.contains("ok     restore"), "the data dir is looked at all the same: {told}");
+    }
 }
 
 #[test]

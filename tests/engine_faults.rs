@@ -10,8 +10,8 @@ use engine_support::Bed;
 use oddline::config::Config;
 use oddline::engine::repair::repair;
 use oddline::event::{Observation, State, StreamKey, Timestamp};
-use oddline::storage::{FileSystem, checkpoint};
 use oddline::storage::mem_fs::Faults;
+use oddline::storage::{FileSystem, checkpoint};
 use oddline::{Engine, Environment, Lane};
 
 fn observe(lane: &mut Lane, n: u64) -> State {

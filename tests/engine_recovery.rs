@@ -16,16 +16,9 @@ use oddline::storage::mem_fs::Faults;
 use oddline::storage::{FileSystem, MemFs};
 use oddline::{Engine, Environment, Lane};
 
-const FULL: Faults = Faults {
-    capacity_bytes: Some(0),
-    sync: false,
-    sync_dir: false,
-    rename: false,
-    truncate: false,
-    remove: false,
-    read: false,
-    read_only: false,
-};
+fn full() -> Faults {
+    Faults { capacity_bytes: Some(0), ..Faults::default() }
+}
 
 fn small() -> Config {
     Config { wal_segment_bytes: 65_536, ..Config::default() }
@@ -63,7 +56,7 @@ fn settle(bed: &Bed, engine: &Engine, lane: &mut Lane) {
 
 #[test]
 fn a_lane_given_back_while_the_disk_was_full_does_not_keep_the_others_degraded() {
-    lane_given_back_during(FULL);
+    lane_given_back_during(full());
 }
 
 #[test]
@@ -107,7 +100,7 @@ fn a_clock_set_back_a_year_while_the_disk_was_full_does_not_delay_recovery() {
     let engine = bed.open();
     let mut lane = engine.lane().unwrap();
     say(&mut lane, "routine work done");
-    bed.fs.set_faults(FULL);
+    bed.fs.set_faults(full());
     assert!(lane.commit().is_err());
     bed.advance(1, &mut lane);
     bed.fs.set_faults(Faults::default());
@@ -187,7 +180,7 @@ fn segments_left_by_failures_go_once_a_checkpoint_covers_them() {
     for _ in 0..6 {
         (0..50).for_each(|_| _ = say(&mut lane, "routine work done"));
         lane.commit().unwrap();
-        bed.fs.set_faults(FULL);
+        bed.fs.set_faults(full());
         say(&mut lane, "routine work done");
         assert!(lane.commit().is_err());
         bed.fs.set_faults(Faults::default());

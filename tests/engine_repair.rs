@@ -48,7 +48,9 @@ fn chunk_files(bed: &Bed) -> Vec<(PathBuf, Vec<u8>)> {
     for hour in chunk_dir::hours(&bed.fs, &chunks).unwrap() {
         let dir = chunks.join(hour.to_string());
         let files = bed.fs.list(&dir).unwrap();
-        found.extend(files.into_iter().map(|file| dir.join(file.name)).map(|path| (path.clone(), bed.fs.read(&path).unwrap())));
+        found.extend(
+            files.into_iter().map(|file| dir.join(file.name)).map(|path| (path.clone(), bed.fs.read(&path).unwrap())),
+        );
     }
     found
 }
@@ -168,7 +170,8 @@ fn a_damaged_log_in_common_is_told_and_kept_and_looking_sees_what_it_restores() 
     let real = powerless.killed().open();
     assert_eq!(looked.stats().events_total, real.stats().events_total, "looking sees what opening restores");
     looked.close().unwrap();
-    let file = powerless.dir().join("wal/group").join(&powerless.fs.list(&powerless.dir().join("wal/group")).unwrap()[0].name);
+    let file =
+        powerless.dir().join("wal/group").join(&powerless.fs.list(&powerless.dir().join("wal/group")).unwrap()[0].name);
     powerless.damage(&file, 45);
     let told = powerless.killed().open().recovery().clone();
     assert!(told.is_damaged());
@@ -221,7 +224,9 @@ fn a_damaged_object_of_the_journal_keeps_its_whole_lines() {
 
 fn files(bed: &Bed, dir: &Path) -> Vec<PathBuf> {
     let entries = bed.fs.list(dir).unwrap().into_iter();
-    entries.flat_map(|entry| if entry.is_dir { files(bed, &dir.join(entry.name)) } else { vec![dir.join(entry.name)] }).collect()
+    entries
+        .flat_map(|entry| if entry.is_dir { files(bed, &dir.join(entry.name)) } else { vec![dir.join(entry.name)] })
+        .collect()
 }
 
 #[test]

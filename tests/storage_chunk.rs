@@ -302,7 +302,8 @@ fn without_the_summary_a_group_stands_for_every_segment_its_events_were_in() {
     // Three segments of ten events, more than a group takes, one more segment after a gap, and another lane.
     let push = |writer: &mut ChunkWriter<'_>, lane: u8, sequence: u64, numbers: std::ops::Range<u64>| {
         writer.add_source(lane, sequence);
-        numbers.for_each(|number| writer.push(EventAt { lane, run: 1, sequence, number }, &event(number as i64)).unwrap());
+        numbers
+            .for_each(|number| writer.push(EventAt { lane, run: 1, sequence, number }, &event(number as i64)).unwrap());
     };
     push(&mut writer, 0, 1, 0..10);
     push(&mut writer, 0, 2, 10..20);

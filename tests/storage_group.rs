@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use oddline::event::{TemplateId, Timestamp};
 use oddline::storage::FileSystem;
+use oddline::storage::frame;
 use oddline::storage::fs::OpenMode;
 use oddline::storage::mem_fs::{Faults, MemFs};
-use oddline::storage::frame;
 use oddline::storage::wal::group::{Redone, damage, redo};
 use oddline::storage::wal::segment::HEADER_BYTES;
 use oddline::storage::wal::{

@@ -12,6 +12,7 @@ use oddline::engine::baseline::{self, Manifest};
 use oddline::engine::embedding;
 use oddline::engine::incidents;
 use oddline::engine::repair::{self, DamagedFile};
+use oddline::engine::vectors::{self, Kept};
 use oddline::engine::{Engine, EngineError, Environment, RecoveryReport};
 use oddline::storage::{FileSystem, RealFs, StorageError, chunk_dir};
 use serde::Serialize;
@@ -44,6 +45,9 @@ Examples:
   oddline doctor --data-dir /var/lib/oddline
   oddline doctor --data-dir /var/lib/oddline --repair
   oddline doctor --config oddline.yaml --format json";
+
+/// The check of the model.
+const EMBEDDER: &str = "embedder";
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -102,25 +106,55 @@ fn examine(config: &Config, findings: &mut Findings) -> Result<(), CliError> {
         return Err(CliError::Usage("name the data dir: --data-dir DIR, or a --config FILE with data_dir"));
     };
     findings.checks.extend(baseline(config));
-    if config.embedder != EmbedderKind::Hashing {
-        findings.checks.push(Check::new("embedder", embedding::check(config)));
-    }
+    let model = embedder(config, findings);
     if !dir.exists() {
         findings.checks.push(Check::new("data dir", can_be_made(dir)));
         return Ok(());
     }
     findings.checks.push(Check::new("data dir", writable(dir)));
-    if findings.checks.iter().all(|check| check.ok) {
+    // A model that cannot be used keeps nobody from using the data dir.
+    if findings.checks.iter().all(|check| check.ok || check.name == EMBEDDER) {
         findings.sizes = sizes(dir);
         let restored = restore(config, findings);
         findings.checks.push(Check::new("restore", restored));
         findings.checks.push(Check::new("history", history(&dir.join("chunks"))));
+        findings.checks.extend(vectors(dir, model.as_ref()));
         if config.journal.enabled {
             findings.checks.push(Check::new("journal", journal(config)));
         }
         findings.checks.push(Check::new::<CliError>("a crash now", Ok(at_stake(config, &findings.recovery))));
     }
     Ok(())
+}
+
+/// Loads the model; its name and the numbers of its vectors, where there is one.
+fn embedder(config: &Config, findings: &mut Findings) -> Option<(String, usize)> {
+    if config.embedder == EmbedderKind::Hashing {
+        return None;
+    }
+    let checked = embedding::check(config);
+    findings.checks.push(Check::new(EMBEDDER, checked.as_ref().map(|checked| checked.text.clone())));
+    checked.ok()?.model
+}
+
+/// Reads the vectors a model made of templates; none where there are none and none are wanted.
+fn vectors(dir: &Path, model: Option<&(String, usize)>) -> Option<Check> {
+    let told = match vectors::check(&RealFs, dir) {
+        Ok(None) => return model.map(|_| Check::new::<CliError>("vectors", Ok("none yet".to_owned()))),
+        Ok(Some(kept)) => Ok(kept_vectors(&kept, model)),
+        Err(error) => Err(error),
+    };
+    Some(Check::new("vectors", told))
+}
+
+fn kept_vectors(kept: &Kept, model: Option<&(String, usize)>) -> String {
+    let Kept { model: made_by, dimensions, vectors } = kept;
+    let told = match model {
+        Some((name, wanted)) if (name, wanted) == (made_by, dimensions) => "",
+        Some(_) => ": not the model that is configured, so that a run makes them anew, as oddline reembed does at once",
+        None => ": not used, since no model is configured or it cannot be used",
+    };
+    format!("{vectors} of {dimensions} numbers by {made_by}{told}")
 }
 
 /// Reads the baseline that a start now would begin with.
@@ -204,9 +238,14 @@ pub(crate) fn damage(recovery: &RecoveryReport) -> String {
         let (lane_number, places, lost) = (lane.lane, lane.damage_total, lane.records_lost);
         format!("log of lane {lane_number}: {places} places, {lost} records lost")
     });
-    let places = recovery.group.damage.iter().map(|place| format!("{} byte {}: {}", place.path.display(), place.offset, place.reason));
+    let places = recovery
+        .group
+        .damage
+        .iter()
+        .map(|place| format!("{} byte {}: {}", place.path.display(), place.offset, place.reason));
     let group = Some(recovery.group.damage_total).filter(|total| *total > 0);
-    let in_common = group.map(|total| format!("log in common: {total} places ({})", places.collect::<Vec<_>>().join(", ")));
+    let in_common =
+        group.map(|total| format!("log in common: {total} places ({})", places.collect::<Vec<_>>().join(", ")));
     recovery.damaged_checkpoints.iter().cloned().chain(in_common).chain(lanes).collect::<Vec<_>>().join("; ")
 }
 

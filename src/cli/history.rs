@@ -1,16 +1,19 @@
 //! `oddline history`: what was seen when, from the files of a data dir, beside an engine that may be running on it.
 
 use clap::Args;
+use oddline::clock::moment;
 use oddline::config::Config;
-use oddline::engine::Environment;
 use oddline::engine::history::{self, History, HistoryEvent, Query, TemplateHistory};
-use oddline::event::{TemplateId, Timestamp};
+use oddline::engine::reasons::{self, Asked};
+use oddline::engine::{Environment, search};
+use oddline::event::{Reason, TemplateId, Timestamp};
 use serde::Serialize;
 
 use super::error::CliError;
+use super::incidents::config;
 use super::output::{self, OutputFormat};
 use super::report_text::{cut, grouped, more_templates};
-use super::settings::{self, EngineArgs};
+use super::settings::{self, EngineArgs, PeriodArgs};
 use super::sparkline::sparkline;
 
 /// Bars of a sparkline.
@@ -22,18 +25,20 @@ const BARS: usize = 40;
 pub(crate) struct HistoryArgs {
     #[command(flatten)]
     engine: EngineArgs,
-    /// Only what happened at this time or later, as 2026-01-31T07:00:00Z.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    since: Option<Timestamp>,
-    /// Only what happened before this time.
-    #[arg(long, value_name = "TIME", value_parser = time)]
-    until: Option<Timestamp>,
+    #[command(flatten)]
+    period: PeriodArgs,
     /// Only the last part of what happened until now, as 90m, 24h or 7d.
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with_all = ["since", "until"])]
     last: Option<i64>,
     /// Only this template: its template_id, 16 hex digits.
     #[arg(long, value_name = "ID", value_parser = template)]
     template: Option<TemplateId>,
+    /// Only events of this stream: values of partition_by, as host=db1 or host=db1,service=shop.
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<String>,
+    /// Count alerts that gave this reason instead, from the journal of incidents; `oddline incidents --reason` lists them.
+    #[arg(long, value_name = "REASON", value_parser = super::incidents::reason, conflicts_with = "events")]
+    reason: Option<Reason>,
     /// How many templates are printed, those with the most events first.
     #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "events")]
     top: usize,
@@ -47,17 +52,13 @@ pub(crate) struct HistoryArgs {
 
 const EXAMPLES: &str = "\
 Times are those of the events, to the length of a window (window_secs). What a running engine has seen in the last seconds may not be \
-in the files yet.
+in the files yet. With --stream every event of the time asked for is read.
 
 Examples:
-  oddline history --data-dir /var/lib/oddline --last 24h
+  oddline history --data-dir /var/lib/oddline --since 7d
+  oddline history --data-dir /var/lib/oddline --since 7d --reason rate_spike --stream host=db1
   oddline history --data-dir /var/lib/oddline --template 4f1d3c5a77b0e2a9 --format json
   oddline history --data-dir /var/lib/oddline --events 50";
-
-/// A time on the command line.
-fn time(text: &str) -> Result<Timestamp, jiff::Error> {
-    text.parse::<jiff::Timestamp>().map(|time| Timestamp(time.as_microsecond()))
-}
 
 /// A template's id is not one.
 #[derive(Debug, thiserror::Error)]
@@ -90,10 +91,10 @@ fn duration(text: &str) -> Result<i64, NotADuration> {
 
 /// Runs the command.
 pub(crate) fn run(args: &HistoryArgs) -> Result<(), CliError> {
-    let config = settings::checked(settings::load(&args.engine)?)?;
+    let config = config(&args.engine)?;
     let dir = settings::existing_data_dir(&config)?;
     let environment = Environment::system();
-    let query = query(args, environment.clock.now());
+    let query = query(args, &config, environment.clock.now())?;
     if let Some(most) = args.events {
         let events = history::newest_events(&*environment.fs, dir, &config, &query, most)?;
         return match args.format {
@@ -101,7 +102,10 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<(), CliError> {
             OutputFormat::Text => output::print(&event_lines(&events)),
         };
     }
-    let found = history::read(&*environment.fs, dir, &config, &query)?;
+    let found = match args.reason {
+        Some(reason) => of_reason(args, &config, &environment, query, reason)?,
+        None => history::read(&*environment.fs, dir, &config, &query)?,
+    };
     for damage in &found.damaged {
         output::warn(format_args!("passed over: {damage}"));
     }
@@ -112,14 +116,32 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<(), CliError> {
     }
 }
 
-fn query(args: &HistoryArgs, now: Timestamp) -> Query {
-    let last = args.last.map(|micros| Timestamp(now.0.saturating_sub(micros)));
-    Query {
-        from: args.since.or(last).unwrap_or(Query::ALL.from),
-        until: args.until.unwrap_or(Query::ALL.until),
-        templates: args.template.into_iter().collect(),
-        stream: None,
+fn of_reason(
+    args: &HistoryArgs,
+    config: &Config,
+    environment: &Environment,
+    query: Query,
+    reason: Reason,
+) -> Result<History, CliError> {
+    if !config.journal.enabled {
+        return Err(CliError::Usage("reasons are kept in the journal, which is off: journal.enabled"));
     }
+    let stream_name = args.stream.as_deref().map(|text| search::stream_name(config, text)).transpose()?;
+    Ok(reasons::read(config, &environment.fs, &Asked { query, stream_name, reason })?)
+}
+
+fn query(args: &HistoryArgs, config: &Config, now: Timestamp) -> Result<Query, CliError> {
+    let time = |text: &Option<String>| {
+        let text = text.as_deref();
+        text.map(|text| moment(text, now).ok_or_else(|| CliError::NotATime { text: text.to_owned() })).transpose()
+    };
+    let last = args.last.map(|micros| Timestamp(now.0.saturating_sub(micros)));
+    Ok(Query {
+        from: time(&args.period.since)?.or(last).unwrap_or(Query::ALL.from),
+        until: time(&args.period.until)?.unwrap_or(Query::ALL.until),
+        templates: args.template.into_iter().collect(),
+        stream: args.stream.as_deref().map(|text| search::stream_key(config, text)).transpose()?,
+    })
 }
 
 /// What is printed.

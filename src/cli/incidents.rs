@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use oddline::clock::{Clock, SystemClock, moment};
 use oddline::config::Config;
 use oddline::engine::incidents;
+use oddline::event::Reason;
 use oddline::storage::journal::{Found, Incident, Reading};
 use oddline::storage::{FileSystem, RealFs};
 use serde::Serialize;
@@ -29,6 +30,9 @@ pub(crate) struct IncidentsArgs {
     /// Of this host alone, where one journal has several.
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
+    /// With this among their reasons alone.
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    reason: Option<Reason>,
     /// The newest N; 0: all.
     #[arg(long, value_name = "N", default_value_t = 100)]
     top: usize,
@@ -46,6 +50,16 @@ Examples:
   oddline incidents --data-dir /var/lib/oddline --since 2h
   oddline incidents --data-dir /var/lib/oddline --format json | jq '.[] | select(.score > 0.9).message'
   oddline show 019aa3c0f1e2-00000103-0000000a3f --data-dir /var/lib/oddline";
+
+/// A reason is not one.
+#[derive(Debug, thiserror::Error)]
+#[error("expected one of {}", Reason::ALL.map(Reason::as_str).join(", "))]
+pub(super) struct NotAReason;
+
+/// A reason on the command line.
+pub(super) fn reason(text: &str) -> Result<Reason, NotAReason> {
+    Reason::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or(NotAReason)
+}
 
 /// Flags of `oddline journal`.
 #[derive(Debug, Args)]
@@ -117,6 +131,7 @@ pub(crate) fn run(args: &IncidentsArgs) -> Result<(), CliError> {
         until: time(&args.period.until)?,
         host: args.host.clone(),
         stream: args.stream.clone(),
+        reason: args.reason,
         limit: (args.top > 0).then_some(args.top),
     };
     let found = incidents::read(&config, &fs(), &reading)?;

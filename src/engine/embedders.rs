@@ -5,6 +5,9 @@
 //! then, and with a model that cannot be used, a template has the hashing embedder's vector, which is made when it is asked for.
 //!
 //! One run embeds as many texts as are kept ([`vectors::MOST`]). Vectors are written every [`WRITE_EVERY`] while there are new ones, and when the engine ends.
+//!
+//! A search borrows what they have loaded ([`Embedders::borrow`]), so that a model is in memory `embedders` times and no more, however often it is asked. Templates wait for it,
+//! not it for them: a thread is between two texts within milliseconds. Who scores has no part in any of this.
 
 use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
@@ -17,7 +20,7 @@ use serde::Serialize;
 use super::core::Core;
 use super::embedding;
 use super::error::EngineError;
-use super::vectors::{self, TextKey, Vectors};
+use super::vectors::{self, Entries, TextKey, Vectors};
 use crate::config::{Config, EmbedderKind};
 use crate::embed::Embedder;
 
@@ -32,6 +35,9 @@ const SLICE: usize = 256;
 
 /// Between two writes.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a search waits for a model that is being loaded: most are within a second.
+const LOADING: Duration = Duration::from_secs(10);
 
 /// What makes the vectors of templates, and how far it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -68,7 +74,7 @@ impl EmbedderStats {
             Ok(None) => {}
             Ok(Some(model)) => {
                 let kept = core.config.data_dir.as_deref().map(|dir| vectors::read(&*core.environment.fs, dir));
-                let kept = kept.and_then(Result::ok).flatten().filter(|kept| kept.model == model.model());
+                let kept = kept.and_then(Result::ok).flatten().filter(|kept| kept.are_of(&*model));
                 stats.state = "ready";
                 stats.model = Some(model.model());
                 stats.vectors = kept.map_or(0, |kept| kept.all.len() as u64);
@@ -96,7 +102,8 @@ struct Shared {
     core: Arc<Core>,
     dir: PathBuf,
     work: Mutex<Work>,
-    stopped: Condvar,
+    /// Told when the engine ends, a model is loaded or fails, or a search is over.
+    changed: Condvar,
     /// One thread looks for templates at a time, and one writes.
     looking: Mutex<()>,
     writing: Mutex<()>,
@@ -106,13 +113,18 @@ struct Shared {
 struct Work {
     stop: bool,
     stats: EmbedderStats,
+    /// What the threads have loaded, and which of them a search takes next.
+    models: Vec<Arc<dyn Embedder>>,
+    next_model: usize,
+    /// Searches that make vectors at this moment.
+    searches: usize,
     /// Texts that have a vector, or are about to.
     known: HashSet<TextKey>,
     queue: VecDeque<String>,
     /// Changes of the store when all of it had been looked at.
     seen_changes: Option<u64>,
     /// Not written yet.
-    new: Vec<(TextKey, Box<[f32]>)>,
+    new: Entries,
     written_at: Option<Instant>,
 }
 
@@ -134,7 +146,7 @@ impl Embedders {
             core: Arc::clone(core),
             dir,
             work: Mutex::new(work),
-            stopped: Condvar::new(),
+            changed: Condvar::new(),
             looking: Mutex::default(),
             writing: Mutex::default(),
         });
@@ -147,6 +159,14 @@ impl Embedders {
         Ok(Some(started))
     }
 
+    /// A model for a search; waits for one that is being loaded.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn borrow(&self) -> Result<Borrowed<'_>, String> {
+        Ok(Borrowed { model: self.shared.borrow()?, shared: &self.shared })
+    }
+
     pub(super) fn stats(&self) -> EmbedderStats {
         let work = lock(&self.shared.work);
         EmbedderStats {
@@ -157,11 +177,36 @@ impl Embedders {
     }
 }
 
+/// A loaded model, for as long as a search uses it.
+#[derive(Debug)]
+pub(super) struct Borrowed<'e> {
+    model: Arc<dyn Embedder>,
+    shared: &'e Shared,
+}
+
+impl Borrowed<'_> {
+    pub(super) fn model(&self) -> &dyn Embedder {
+        &*self.model
+    }
+
+    /// Vectors of it that are not written yet.
+    pub(super) fn fresh(&self) -> Entries {
+        lock(&self.shared.work).new.clone()
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        lock(&self.shared.work).searches -= 1;
+        self.shared.changed.notify_all();
+    }
+}
+
 impl Drop for Embedders {
     /// Ends the threads after the text each is at, and writes what is new.
     fn drop(&mut self) {
         lock(&self.shared.work).stop = true;
-        self.shared.stopped.notify_all();
+        self.shared.changed.notify_all();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread that embeds panicked");
@@ -175,7 +220,8 @@ impl Shared {
     fn run(&self) {
         match embedding::open(&self.core.config) {
             Ok(Some(model)) => {
-                self.ready(&*model);
+                let model: Arc<dyn Embedder> = model.into();
+                self.ready(&model);
                 self.embed_all(&*model);
             }
             Ok(None) => {}
@@ -186,11 +232,21 @@ impl Shared {
     fn fail(&self, reason: &str) {
         tracing::warn!(reason, "the embedder fails: templates have hashing vectors");
         metrics::counter!("oddline_embedder_errors_total").increment(1);
-        lock(&self.work).stats.failed(reason.to_owned());
+        let mut work = lock(&self.work);
+        work.stats.failed(reason.to_owned());
+        work.models.clear();
+        drop(work);
+        self.changed.notify_all();
     }
 
-    /// Takes up what this model made before.
-    fn ready(&self, model: &dyn Embedder) {
+    /// Lends the model, and takes up what it made before.
+    fn ready(&self, model: &Arc<dyn Embedder>) {
+        self.take_up(&**model);
+        lock(&self.work).models.push(Arc::clone(model));
+        self.changed.notify_all();
+    }
+
+    fn take_up(&self, model: &dyn Embedder) {
         let name = model.model();
         let kept = vectors::read(&*self.core.environment.fs, &self.dir).unwrap_or_else(|error| {
             self.core.note_failure(&format!("vectors are made anew: {error}"));
@@ -201,7 +257,7 @@ impl Shared {
             return;
         }
         match kept {
-            Some(kept) if kept.model == name => work.known = kept.all.iter().map(|(text, _)| *text).collect(),
+            Some(kept) if kept.are_of(model) => work.known = kept.all.iter().map(|(text, _)| *text).collect(),
             Some(kept) => {
                 let (was, count) = (kept.model, kept.all.len());
                 tracing::warn!(was, is = name, count, "the vectors on disk are another model's: they are made anew");
@@ -214,7 +270,7 @@ impl Shared {
 
     fn embed_all(&self, model: &dyn Embedder) {
         loop {
-            if lock(&self.work).stop {
+            if self.give_way() {
                 return;
             }
             match self.next() {
@@ -236,9 +292,34 @@ impl Shared {
     }
 
     fn wait(&self) {
-        let work = lock(&self.work);
-        let waited = self.stopped.wait_timeout_while(work, ROUND, |work| !work.stop);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        drop(self.wait_while(ROUND, |work| !work.stop));
+    }
+
+    /// Lets searches go first, though not for ever; tells whether the engine ends.
+    fn give_way(&self) -> bool {
+        self.wait_while(ROUND, |work| work.searches > 0 && !work.stop).stop
+    }
+
+    fn wait_while(&self, most: Duration, is_so: impl FnMut(&mut Work) -> bool) -> MutexGuard<'_, Work> {
+        let waited = self.changed.wait_timeout_while(lock(&self.work), most, is_so);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// The next of the models that are loaded.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn borrow(&self) -> Result<Arc<dyn Embedder>, String> {
+        let is_loading = |work: &mut Work| work.models.is_empty() && work.stats.failure.is_none() && !work.stop;
+        let mut work = self.wait_while(LOADING, is_loading);
+        let at = work.next_model.checked_rem(work.models.len()).unwrap_or(0);
+        let Some(model) = work.models.get(at).cloned() else {
+            let reason = work.stats.failure.clone();
+            return Err(reason.unwrap_or_else(|| "the model is still being loaded".to_owned()));
+        };
+        work.next_model = at + 1;
+        work.searches += 1;
+        Ok(model)
     }
 
     /// The next text without a vector; none when there is none now.
@@ -296,20 +377,20 @@ impl Shared {
         }
     }
 
-    /// What cannot be written now is tried again with what comes.
+    /// What cannot be written now is tried again with what comes. Until it is written a search has it from here.
     fn write(&self) {
         let _one_at_a_time = lock(&self.writing);
-        let (new, model) = {
+        let (all, model) = {
             let mut work = lock(&self.work);
             work.written_at = Some(Instant::now());
-            (std::mem::take(&mut work.new), work.stats.model.clone().unwrap_or_default())
+            (work.new.clone(), work.stats.model.clone().unwrap_or_default())
         };
-        let Some(dimensions) = new.first().map(|(_, vector)| vector.len()) else { return };
-        let all = Vectors { model, dimensions, all: new };
-        let environment = &self.core.environment;
-        if let Err(error) = vectors::add(&*environment.fs, &self.dir, &all, environment.clock.now()) {
-            self.core.note_failure(&format!("vectors are not written: {error}"));
-            lock(&self.work).new.splice(0..0, all.all);
+        let Some(dimensions) = all.first().map(|(_, vector)| vector.len()) else { return };
+        let (written, environment) = (all.len(), &self.core.environment);
+        let new = Vectors { model, dimensions, all };
+        match vectors::add(&*environment.fs, &self.dir, &new, environment.clock.now()) {
+            Ok(()) => drop(lock(&self.work).new.drain(..written)),
+            Err(error) => self.core.note_failure(&format!("vectors are not written: {error}")),
         }
     }
 }

@@ -54,13 +54,26 @@ fn onnx_model(_: &Config) -> Result<Box<dyn Embedder>, EmbedderError> {
     Err(EmbedderError::NotBuilt)
 }
 
+/// What makes vectors, in words and by what they are told apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// For who reads it.
+    pub text: String,
+    /// The model's name and the numbers of its vectors; none without a model.
+    pub model: Option<(String, usize)>,
+}
+
 /// Loads what is configured and says what it is, for who wants to know before the first event.
 ///
 /// # Errors
 /// When it cannot be used.
-pub fn check(config: &Config) -> Result<String, EmbedderError> {
-    let Some(model) = open(config)? else { return Ok("hashed words: no model".to_owned()) };
-    Ok(format!("model {} of {} dimensions{}", model.model(), model.dimensions(), runtime(config)))
+pub fn check(config: &Config) -> Result<Checked, EmbedderError> {
+    let Some(model) = open(config)? else {
+        return Ok(Checked { text: "hashed words: no model".to_owned(), model: None });
+    };
+    let (name, dimensions) = (model.model(), model.dimensions());
+    let text = format!("model {name} of {dimensions} dimensions{}", runtime(config));
+    Ok(Checked { text, model: Some((name, dimensions)) })
 }
 
 #[cfg(feature = "onnx")]

@@ -130,9 +130,8 @@ fn look(
     query: &Query,
 ) -> Result<((History, Names), Segments), EngineError> {
     let names = Names::read(fs, data_dir, config)?;
-    let window = i64::try_from(config.window_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000).max(1);
     let wanted = names.all_current(&query.templates);
-    let mut found = Found { names, wanted, query, window, history: History::default(), by_id: HashMap::new() };
+    let mut found = Found { names, wanted, query, config, history: History::default(), by_id: HashMap::new() };
     let mut damaged = Vec::new();
     let sealed = visit_files(fs, data_dir, &mut damaged, &mut |reader| {
         found.file(fs, reader);
@@ -295,7 +294,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    fn read(fs: &dyn FileSystem, data_dir: &Path, config: &Config) -> Result<Self, EngineError> {
+    pub(super) fn read(fs: &dyn FileSystem, data_dir: &Path, config: &Config) -> Result<Self, EngineError> {
         let newest = checkpoint::read_newest(fs, &data_dir.join("state"))?.checkpoint;
         let options = template_options(config)?;
         let section = newest.as_ref().and_then(|newest| newest.section(sections::TEMPLATES));
@@ -311,7 +310,7 @@ impl Names {
         self.template(id).map_or(id, |template| template.id)
     }
 
-    fn all_current(&self, ids: &[TemplateId]) -> Vec<TemplateId> {
+    pub(super) fn all_current(&self, ids: &[TemplateId]) -> Vec<TemplateId> {
         ids.iter().map(|id| self.current(*id)).collect()
     }
 
@@ -323,7 +322,7 @@ impl Names {
     }
 
     /// The text as it is shown.
-    fn text(&self, id: TemplateId) -> Option<String> {
+    pub(super) fn text(&self, id: TemplateId) -> Option<String> {
         match (self.store.as_ref(), self.template(id)) {
             (Some(store), Some(template)) => Some(store.shown(template)),
             _ => self.plain(id),
@@ -353,12 +352,28 @@ struct Found<'q> {
     /// Templates that are wanted, as they are called by now.
     wanted: Vec<TemplateId>,
     query: &'q Query,
-    window: i64,
+    config: &'q Config,
     history: History,
     by_id: HashMap<TemplateId, TemplateHistory>,
 }
 
-fn add(by_id: &mut HashMap<TemplateId, TemplateHistory>, id: TemplateId, points: impl Iterator<Item = Point>) {
+/// Microseconds of a window.
+fn window(config: &Config) -> i64 {
+    i64::try_from(config.window_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000).max(1)
+}
+
+/// One event.
+pub(super) fn point(time: Timestamp, config: &Config, is_anomaly: bool) -> Point {
+    let window = window(config);
+    let start = time.0.div_euclid(window).saturating_mul(window);
+    Point { start: Timestamp(start), events: 1, marked: u64::from(is_anomaly) }
+}
+
+pub(super) fn add(
+    by_id: &mut HashMap<TemplateId, TemplateHistory>,
+    id: TemplateId,
+    points: impl Iterator<Item = Point>,
+) {
     for point in points {
         let new = || TemplateHistory { id, first_seen: point.start, last_seen: point.start, ..Default::default() };
         let entry = by_id.entry(id).or_insert_with(new);
@@ -418,9 +433,8 @@ impl Found<'_> {
     fn event(&mut self, event: &WalEvent) {
         let id = self.names.current(event.template);
         if self.is_wanted(id) && self.query.takes_event(event) {
-            let start = event.timestamp.0.div_euclid(self.window).saturating_mul(self.window);
-            let marked = u64::from(event.flags & FLAG_ANOMALY != 0);
-            add(&mut self.by_id, id, std::iter::once(Point { start: Timestamp(start), events: 1, marked }));
+            let point = point(event.timestamp, self.config, event.flags & FLAG_ANOMALY != 0);
+            add(&mut self.by_id, id, std::iter::once(point));
         }
     }
 

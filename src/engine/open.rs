@@ -285,6 +285,11 @@ impl Engine {
         self.inner.reporter.as_ref()
     }
 
+    /// None where no model runs.
+    pub(super) fn embedders(&self) -> Option<&Embedders> {
+        self.inner.embedders.as_ref()
+    }
+
     pub(super) fn downgrade(&self) -> Weak<Inner> {
         Arc::downgrade(&self.inner)
     }

@@ -71,7 +71,7 @@ pub fn reembed(
     let model = embedding::open(config)?.ok_or(ReembedError::Hashing)?;
     let name = model.model();
     let (kept, replaced) = match vectors::read(&**fs, dir) {
-        Ok(Some(kept)) if kept.model == name => (kept.all.iter().map(|(text, _)| *text).collect(), None),
+        Ok(Some(kept)) if kept.are_of(&*model) => (kept.all.iter().map(|(text, _)| *text).collect(), None),
         Ok(other) => (HashSet::new(), other.map(|other| other.model)),
         Err(StorageError::Damaged { .. }) => (HashSet::new(), None),
         Err(error) => return Err(error.into()),

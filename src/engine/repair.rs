@@ -25,7 +25,7 @@ use super::baseline::unbounded;
 use super::error::EngineError;
 use super::lane::FLAG_ANOMALY;
 use super::open::{Engine, Environment, template_options};
-use super::{feedback, notes, repair_journal, sections};
+use super::{feedback, notes, repair_journal, sections, vectors};
 use crate::config::Config;
 use crate::event::Timestamp;
 use crate::storage::chunk::{self, ChunkOptions, Level};
@@ -52,6 +52,8 @@ pub enum Part {
     Journal,
     /// What the user said or noted.
     Said,
+    /// Of templates, by a model: they are made anew.
+    Vectors,
 }
 
 /// A file that is damaged.
@@ -91,6 +93,12 @@ pub fn damaged_files(config: &Config, fs: &Arc<dyn FileSystem>) -> Result<Vec<Da
     }
     if let Err(error) = notes::read(fs, dir) {
         found.push(damaged(Part::Said, notes::file_path(dir), error.to_string()));
+    }
+    match vectors::read(fs, dir) {
+        Err(error @ StorageError::Damaged { .. }) => {
+            found.push(damaged(Part::Vectors, vectors::file_path(dir), error.to_string()));
+        }
+        read => drop(read?),
     }
     Ok(found)
 }
@@ -191,6 +199,7 @@ pub fn repair(config: &Config, environment: Environment) -> Result<Vec<DamagedFi
         in_common.zip(report.group.quarantined).for_each(|(file, place)| file.quarantined = Some(place));
     }
     for file in found.iter_mut().filter(|file| file.quarantined.is_none()) {
+        let _vectors = (file.part == Part::Vectors).then(|| vectors::lock(dir, now)).transpose()?;
         file.quarantined = set_aside(&*fs, dir, &file.path)?;
     }
     drop(lock);
@@ -220,13 +229,8 @@ fn replace_chunk(
     now: Timestamp,
 ) -> Result<(), StorageError> {
     let (Some(dir), Some(name)) = (file.path.parent(), file.path.file_name()) else { return Ok(()) };
-    let options = ChunkOptions {
-        level: Level::L2,
-        created: now,
-        window_secs: 1,
-        marked_flag: FLAG_ANOMALY,
-        keeps_events: true,
-    };
+    let options =
+        ChunkOptions { level: Level::L2, created: now, window_secs: 1, marked_flag: FLAG_ANOMALY, keeps_events: true };
     let name = format!("{}{WHOLE_SUFFIX}", name.to_string_lossy());
     let written = chunk::salvage(fs, &file.path, dir, &name, options)?;
     file.quarantined = Some(quarantine::set_aside(fs, data_dir, &file.path)?);

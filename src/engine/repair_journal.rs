@@ -42,11 +42,7 @@ pub(super) fn find(fs: &Arc<dyn FileSystem>, data_dir: &Path) -> Result<Vec<Dama
 }
 
 /// Keeps what is whole of an object; returns where the object is now, and how many incidents were kept.
-pub(super) fn replace(
-    fs: &dyn FileSystem,
-    data_dir: &Path,
-    path: &Path,
-) -> Result<(PathBuf, u64), StorageError> {
+pub(super) fn replace(fs: &dyn FileSystem, data_dir: &Path, path: &Path) -> Result<(PathBuf, u64), StorageError> {
     let (spool, root) = (data_dir.join(journal::SPOOL_DIR), data_dir.join(journal::DIR));
     let is_spooled = path.starts_with(&spool);
     let within = path.strip_prefix(if is_spooled { &spool } else { &root }).unwrap_or(path);

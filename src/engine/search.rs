@@ -4,6 +4,9 @@
 //! asked for, in the chunks on disk and in the log that is not a chunk yet. Hashing vectors are made anew each time: a few microseconds a template, less than reading them
 //! back would cost, and never of another model or older than the text. A model's vectors are read from the data dir, and what few are missing is made; where many are, or
 //! the model cannot be used, hashing vectors answer and [`Found::fallback`] says why: vectors of two models are never compared. Nothing of it stays in memory.
+//!
+//! [`search`] loads the model anew each time, as a command does that is asked once; [`Engine::search`] loads none: it borrows what the engine's own threads have loaded, and
+//! takes the vectors that are not on disk yet from them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,11 +15,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::EngineError;
+use super::embedders::Embedders;
 use super::embedding;
 use super::history::{self, History, HistoryEvent, Names, Query};
 use super::incidents::{self, Incident, JournalError, Reading};
 use super::open::Engine;
-use super::vectors::{self, TextKey};
+use super::vectors::{self, Entries, TextKey};
 use crate::config::Config;
 use crate::embed::{EmbedError, Embedder, HashingEmbedder};
 use crate::event::{StreamKey, TemplateId, Timestamp};
@@ -130,16 +134,30 @@ fn streams(partition_by: &[String]) -> String {
 /// # Errors
 /// When a part is no pair, names what is not in `partition_by`, or names it twice.
 pub fn stream_key(config: &Config, text: &str) -> Result<StreamKey, SearchError> {
+    Ok(StreamKey::of_values(stream_values(config, text)?.into_iter()))
+}
+
+/// What the journal calls that stream: its values joined by `/`, `-` for one it does not have.
+///
+/// # Errors
+/// As [`stream_key`].
+pub fn stream_name(config: &Config, text: &str) -> Result<String, SearchError> {
+    let values = stream_values(config, text)?;
+    Ok(values.into_iter().map(|value| value.unwrap_or("-")).collect::<Vec<_>>().join("/"))
+}
+
+/// A value, or none, for each field of `partition_by`.
+fn stream_values<'t>(config: &Config, text: &'t str) -> Result<Vec<Option<&'t str>>, SearchError> {
     let fields = &config.partition_by;
     let error = || SearchError::Stream { partition_by: fields.clone(), found: text.chars().take(200).collect() };
-    let mut values: Vec<Option<&str>> = vec![None; fields.len()];
+    let mut values = vec![None; fields.len()];
     for part in text.split(',') {
         let (field, value) = part.split_once('=').ok_or_else(error)?;
         let place = fields.iter().position(|name| name == field).ok_or_else(error)?;
         let place = values.get_mut(place).filter(|place| place.is_none()).ok_or_else(error)?;
         *place = Some(value);
     }
-    Ok(StreamKey::of_values(values.into_iter()))
+    Ok(values)
 }
 
 /// The templates of `config.data_dir` that are nearest to the words of `search`.
@@ -147,25 +165,31 @@ pub fn stream_key(config: &Config, text: &str) -> Result<StreamKey, SearchError>
 /// # Errors
 /// When there is no word in them, or the history cannot be read. A journal that cannot be read costs the examples alone.
 pub fn search(config: &Config, fs: &Arc<dyn FileSystem>, search: &Search) -> Result<Found, SearchError> {
-    search_with(config, fs, search, &|reading| incidents::read(config, fs, reading))
+    let read_incidents = &|reading: &Reading| incidents::read(config, fs, reading);
+    search_from(&Source { config, fs: &**fs, embedders: None, read_incidents }, search)
 }
 
-type ReadIncidents<'r> = dyn Fn(&Reading) -> Result<incidents::Found, JournalError> + 'r;
+type ReadIncidents<'s> = dyn Fn(&Reading) -> Result<incidents::Found, JournalError> + 's;
 
-fn search_with(
-    config: &Config,
-    fs: &Arc<dyn FileSystem>,
-    search: &Search,
-    read_incidents: &ReadIncidents<'_>,
-) -> Result<Found, SearchError> {
+/// What a search looks at.
+struct Source<'s> {
+    config: &'s Config,
+    fs: &'s dyn FileSystem,
+    /// Of an engine that runs a model.
+    embedders: Option<&'s Embedders>,
+    read_incidents: &'s ReadIncidents<'s>,
+}
+
+fn search_from(source: &Source<'_>, search: &Search) -> Result<Found, SearchError> {
+    let Source { config, fs, .. } = *source;
     if !search.words.chars().any(char::is_alphabetic) {
         return Err(SearchError::NoWords { found: search.words.chars().take(200).collect() });
     }
     let dir = config.data_dir.as_deref().ok_or(SearchError::NoDataDir)?;
     let query = Query { from: search.from, until: search.until, templates: Vec::new(), stream: search.stream };
-    let (history, names) = history::read_named(&**fs, dir, config, &query)?;
+    let (history, names) = history::read_named(fs, dir, config, &query)?;
     let meant = Meant::new(&history, &names);
-    let answer = nearest(config, &**fs, &meant, search)?;
+    let answer = nearest(source, &meant, search)?;
     let nearest = answer.nearest;
     let mut templates: Vec<Hit> = nearest.into_iter().filter_map(|found| hit(&history, found)).collect();
     if config.journal.enabled && !templates.is_empty() {
@@ -175,7 +199,7 @@ fn search_with(
             limit: Some(MOST_INCIDENTS),
             ..Reading::default()
         };
-        match read_incidents(&reading) {
+        match (source.read_incidents)(&reading) {
             Ok(found) => add_examples(&mut templates, &found.incidents, &names),
             Err(error) => tracing::warn!(%error, "a search has no examples"),
         }
@@ -252,8 +276,8 @@ struct Answer {
 }
 
 /// By the model that is configured; by hashing when that cannot be.
-fn nearest(config: &Config, fs: &dyn FileSystem, meant: &Meant, search: &Search) -> Result<Answer, EmbedError> {
-    let fallback = match by_model(config, fs, &meant.texts, search) {
+fn nearest(source: &Source<'_>, meant: &Meant, search: &Search) -> Result<Answer, EmbedError> {
+    let fallback = match by_model(source, &meant.texts, search) {
         Ok(Some(answer)) => return Ok(answer),
         Ok(None) => None,
         Err(reason) => Some(reason),
@@ -263,20 +287,36 @@ fn nearest(config: &Config, fs: &dyn FileSystem, meant: &Meant, search: &Search)
 }
 
 /// None where no model is configured.
-fn by_model(config: &Config, fs: &dyn FileSystem, texts: &[String], search: &Search) -> Result<Option<Answer>, String> {
-    let Some(embedder) = embedding::open(config).map_err(|error| error.to_string())? else { return Ok(None) };
-    let (model, dir) = (embedder.model(), config.data_dir.as_deref().unwrap_or(Path::new("")));
-    let kept = vectors::read(fs, dir).map_err(|error| error.to_string())?;
+fn by_model(source: &Source<'_>, texts: &[String], search: &Search) -> Result<Option<Answer>, String> {
+    if let Some(embedders) = source.embedders {
+        let borrowed = embedders.borrow()?;
+        return by(borrowed.model(), &borrowed.fresh(), source, texts, search).map(Some);
+    }
+    let Some(model) = embedding::open(source.config).map_err(|error| error.to_string())? else { return Ok(None) };
+    by(&*model, &Entries::new(), source, texts, search).map(Some)
+}
+
+/// By a model and the vectors of it that there are, `fresh` ones among them.
+fn by(
+    embedder: &dyn Embedder,
+    fresh: &Entries,
+    source: &Source<'_>,
+    texts: &[String],
+    search: &Search,
+) -> Result<Answer, String> {
+    let (model, dir) = (embedder.model(), source.config.data_dir.as_deref().unwrap_or(Path::new("")));
+    let kept = vectors::read(source.fs, dir).map_err(|error| error.to_string())?;
     let (kept, other) = match kept {
-        Some(kept) if kept.model == model => (Some(kept), None),
+        Some(kept) if kept.are_of(embedder) => (Some(kept), None),
         other => (None, other),
     };
-    let kept = kept.as_ref().map(vectors::Vectors::by_text).unwrap_or_default();
+    let mut kept = kept.as_ref().map(vectors::Vectors::by_text).unwrap_or_default();
+    kept.extend(fresh.iter().map(|(text, vector)| (*text, &**vector)));
     let missing = texts.iter().filter(|text| !kept.contains_key(&TextKey::of(text))).count();
     if missing > MOST_MADE {
         let other = other.map(|other| format!(", those on disk are of {}", other.model)).unwrap_or_default();
         return Err(format!(
-            "{missing} of {} templates have no vector of {model}{other}: oddline reembed makes them",
+            "{missing} of {} templates have no vector of {model}{other}: a running engine makes them one after the other, oddline reembed all at once",
             texts.len()
         ));
     }
@@ -292,7 +332,7 @@ fn by_model(config: &Config, fs: &dyn FileSystem, texts: &[String], search: &Sea
             found.push((place, similarity));
         }
     }
-    Ok(Some(Answer { nearest: the_nearest(found, search.most), model, fallback: None }))
+    Ok(Answer { nearest: the_nearest(found, search.most), model, fallback: None })
 }
 
 /// Of two vectors of unit length.
@@ -334,14 +374,15 @@ fn add_examples(hits: &mut [Hit], incidents: &[(String, Incident)], names: &Name
 }
 
 impl Engine {
-    /// As [`search`], examples from incidents in memory among them.
+    /// As [`search`], by a model that is loaded already, and with examples from incidents in memory among them. Who scores never waits for it.
     ///
     /// # Errors
     /// As [`search`].
     pub fn search(&self, search: &Search) -> Result<Found, SearchError> {
         let core = self.core();
-        let read = |reading: &Reading| self.journal(reading);
-        search_with(&core.config, &core.environment.fs, search, &read)
+        let read_incidents = &|reading: &Reading| self.journal(reading);
+        let (config, fs) = (&core.config, &*core.environment.fs);
+        search_from(&Source { config, fs, embedders: self.embedders(), read_incidents }, search)
     }
 
     /// The stream that a text names, see [`stream_key`].

@@ -17,11 +17,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::error::EngineError;
+use crate::embed::Embedder;
 use crate::event::Timestamp;
 use crate::storage::{DataDirLock, FileSystem, StorageError, atomic, bytes, checkpoint};
 
@@ -44,18 +46,26 @@ impl TextKey {
     }
 }
 
+/// Texts, and a vector of each.
+pub(super) type Entries = Vec<(TextKey, Arc<[f32]>)>;
+
 /// Vectors of one model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Vectors {
     pub(super) model: String,
     pub(super) dimensions: usize,
     /// The oldest first.
-    pub(super) all: Vec<(TextKey, Box<[f32]>)>,
+    pub(super) all: Entries,
 }
 
 impl Vectors {
     pub(super) fn new(model: String, dimensions: usize) -> Self {
         Self { model, dimensions, all: Vec::new() }
+    }
+
+    /// Whether a model made them, so that they can be compared with what it makes now.
+    pub(super) fn are_of(&self, model: &dyn Embedder) -> bool {
+        self.model == model.model() && self.dimensions == model.dimensions()
     }
 
     /// By text.
@@ -64,7 +74,7 @@ impl Vectors {
     }
 
     /// Adds vectors, in place of those the texts had; beyond [`MOST`] the oldest go.
-    pub(super) fn add(&mut self, new: &[(TextKey, Box<[f32]>)]) {
+    pub(super) fn add(&mut self, new: &[(TextKey, Arc<[f32]>)]) {
         let texts: HashSet<TextKey> = new.iter().map(|(text, _)| *text).collect();
         self.all.retain(|(text, _)| !texts.contains(text));
         self.all.extend(new.iter().filter(|(_, vector)| vector.len() == self.dimensions).cloned());
@@ -93,10 +103,19 @@ impl Vectors {
             let (text, cells) =
                 reader.u64().zip(reader.take(dimensions * 4)).ok_or(damaged("a vector is cut short"))?;
             let cells = cells.chunks_exact(4).filter_map(|cell| Some(f32::from_le_bytes(*cell.first_chunk()?)));
-            read.all.push((TextKey(text), cells.collect()));
+            let cells: Arc<[f32]> = cells.collect();
+            if cells.iter().any(|cell| !cell.is_finite()) {
+                return Err(damaged("a vector holds what is no number"));
+            }
+            read.all.push((TextKey(text), cells));
         }
         Ok(read)
     }
+}
+
+/// Where the vectors of a data dir are.
+pub(super) fn file_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(DIR).join(FILE)
 }
 
 /// The vectors of a data dir, whatever model's they are; none when there is no file.
@@ -104,7 +123,7 @@ impl Vectors {
 /// # Errors
 /// When the file cannot be read or is damaged.
 pub(super) fn read(fs: &dyn FileSystem, data_dir: &Path) -> Result<Option<Vectors>, StorageError> {
-    let path = data_dir.join(DIR).join(FILE);
+    let path = file_path(data_dir);
     match fs.read(&path) {
         Ok(bytes) => Vectors::decode(&path, &bytes).map(Some),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
@@ -131,6 +150,34 @@ pub(super) fn add(fs: &dyn FileSystem, data_dir: &Path, new: &Vectors, now: Time
     atomic::write(fs, &dir, FILE, &bytes)?;
     drop(lock);
     Ok(())
+}
+
+/// Holds the vectors of a data dir: nobody else reads or writes them meanwhile.
+///
+/// # Errors
+/// When somebody else holds them.
+pub(super) fn lock(data_dir: &Path, now: Timestamp) -> Result<DataDirLock, EngineError> {
+    Ok(DataDirLock::acquire(&data_dir.join(DIR), now)?)
+}
+
+/// What is kept of a data dir's vectors, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The model that made them.
+    pub model: String,
+    /// Numbers of each.
+    pub dimensions: usize,
+    /// How many there are.
+    pub vectors: usize,
+}
+
+/// Reads all vectors of a data dir; none when there is no file.
+///
+/// # Errors
+/// When the file cannot be read or is damaged.
+pub fn check(fs: &dyn FileSystem, data_dir: &Path) -> Result<Option<Kept>, StorageError> {
+    let kept = read(fs, data_dir)?;
+    Ok(kept.map(|Vectors { model, dimensions, all }| Kept { model, dimensions, vectors: all.len() }))
 }
 
 #[cfg(test)]
@@ -192,7 +239,7 @@ mod tests {
     #[test]
     fn beyond_the_limit_the_oldest_go() {
         let mut vectors = Vectors::new("m".to_owned(), 0);
-        let all: Vec<(TextKey, Box<[f32]>)> = (0..MOST as u64 + 5).map(|n| (TextKey(n), Box::from([]))).collect();
+        let all: Entries = (0..MOST as u64 + 5).map(|n| (TextKey(n), Arc::from([]))).collect();
         vectors.add(&all[..10]);
         vectors.add(&all[10..]);
         assert_eq!((vectors.all.len(), vectors.all[0].0), (MOST, TextKey(5)));

@@ -71,7 +71,10 @@ mod tests {
         }
         let after = fs.durable_copy();
         assert!(after.read(&path).is_err());
-        assert_eq!(places, ["one.checkpoint", "one.checkpoint.1"].map(|name| data_dir.join("quarantine/state").join(name)));
+        assert_eq!(
+            places,
+            ["one.checkpoint", "one.checkpoint.1"].map(|name| data_dir.join("quarantine/state").join(name))
+        );
         assert_eq!(after.read(&places[0]).unwrap(), b"first");
         assert_eq!(after.read(&places[1]).unwrap(), b"second");
     }

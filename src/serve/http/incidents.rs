@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `since`, `until` | a time (RFC 3339) or how long ago (`90s`, `15m`, `2h`, `7d`); `since` is taken in, `until` is not | all |
 //! | `host`, `stream` | of this one alone | all |
+//! | `reason` | with this among their reasons | all |
 //! | `limit` | the newest so many, up to [`MOST`] | 100 |
 //!
 //! The answer is `{"incidents": […], "left_out": N, "unread_objects": N, "damaged_lines": N, "damaged_objects": […]}`, oldest first, with the
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::{Shared, failure};
 use crate::clock::{Clock, SystemClock, moment};
 use crate::engine::incidents::{Found, Incident, Reading};
-use crate::event::Timestamp;
+use crate::event::{Reason, Timestamp};
 
 /// Incidents in one answer at the most.
 const MOST: usize = 10_000;
@@ -45,6 +46,7 @@ pub(super) struct Asked {
     until: Option<String>,
     host: Option<String>,
     stream: Option<String>,
+    reason: Option<String>,
     limit: Option<usize>,
 }
 
@@ -77,8 +79,16 @@ impl Asked {
             until: time("until", &self.until)?,
             host: self.host.clone(),
             stream: self.stream.clone(),
+            reason: self.reason()?,
             limit: Some(self.limit()?),
         })
+    }
+
+    fn reason(&self) -> Result<Option<Reason>, String> {
+        let Some(text) = &self.reason else { return Ok(None) };
+        let found = Reason::ALL.into_iter().find(|reason| reason.as_str() == text);
+        let expected = || Reason::ALL.map(Reason::as_str).join(", ");
+        found.map(Some).ok_or_else(|| format!("reason: expected one of {}, found {text:?}", expected()))
     }
 
     fn limit(&self) -> Result<usize, String> {

@@ -20,7 +20,7 @@ use super::key::{Partition, host_part};
 use super::log::text_bytes;
 use super::spool::Spool;
 use super::store::ObjectStore;
-use crate::event::Timestamp;
+use crate::event::{Reason, Timestamp};
 use crate::storage::error::StorageError;
 use crate::storage::fs::FileSystem;
 
@@ -43,6 +43,8 @@ pub struct Reading {
     pub host: Option<String>,
     /// Of this stream alone.
     pub stream: Option<String>,
+    /// With this among their reasons.
+    pub reason: Option<Reason>,
     /// The newest so many; none: all.
     pub limit: Option<usize>,
 }
@@ -77,6 +79,9 @@ impl Reading {
 
     fn wants(&self, incident: &Incident) -> bool {
         if self.stream.as_ref().is_some_and(|stream| incident.stream != *stream) {
+            return false;
+        }
+        if self.reason.is_some_and(|reason| !incident.reasons.iter().any(|given| given == reason.as_str())) {
             return false;
         }
         let Some(time) = parse_time(&incident.time) else { return self.since.is_none() && self.until.is_none() };
