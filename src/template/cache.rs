@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::Slot;
 use super::keyed::Tokens;
 use super::parameters::Parts;
+use super::places::Places;
 use super::shared::SharedSlots;
 use super::store::{Learned, TemplateOptions, TemplateStore};
 use super::tokenise::Skeleton;
@@ -29,6 +30,14 @@ pub struct Match {
     /// Its id.
     pub id: TemplateId,
     pub(super) generation: u32,
+}
+
+impl Match {
+    /// Its template accepts words where it has wildcards: the line's variables are not its values.
+    #[inline(always)]
+    pub fn is_generalised(&self) -> bool {
+        self.generation & 1 == 1
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -132,6 +141,13 @@ impl LaneMatcher {
             *if is_free { proven } else { tried } = known;
         }
         found
+    }
+
+    /// The values of the last line at the places of its template, in order: a line's variables, but where words differed;
+    /// `None` where it has a word in place of a value. What is at one place stays at it, whatever a line has elsewhere.
+    pub fn values<'m>(&self, message: &'m [u8], found: &Match) -> impl Iterator<Item = Option<&'m [u8]>> {
+        let places = if found.is_generalised() { self.shared.places(found.slot) } else { Places::default() };
+        self.skeleton.placed(message, places)
     }
 
     /// Whether the last line has a value of a kind that its template's wildcard has not met; always false unless
@@ -250,6 +266,32 @@ mod tests {
         let found = ["a=x", "b=y", "c=z"].map(|word| miner.line(&format!("set {word} now")));
         assert_eq!(miner.text(found[2]), "set <*> now");
         assert_eq!(miner.line("set d=w now").id, found[0].id);
+    }
+
+    #[test]
+    fn values_keep_their_places_whatever_stands_where_words_differed() {
+        let mut miner = Miner::new(TemplateOptions::default());
+        let values = |miner: &mut Miner, line: &str| {
+            let found = miner.line(line);
+            let values: Vec<_> = miner.matcher.values(line.as_bytes(), &found).collect();
+            values.into_iter().map(|value| value.map(|value| String::from_utf8_lossy(value).into_owned())).collect()
+        };
+        let one = |value: &str| vec![Some(value.to_owned())];
+        for line in NAMES.iter().flat_map(|name| [format!("login of {name} took 4 ms"), format!("by={name} took 4 ms")])
+        {
+            let values: Vec<_> = values(&mut miner, &line);
+            assert_eq!(values, one("4"), "{line}");
+        }
+        assert_eq!(miner.store.len(), 2);
+        for line in
+            ["login of 17 took 5 ms", "login of a:1,b took 5 ms", "login of a=1,b=2 took 5 ms", "by=17 took 5 ms"]
+        {
+            let values: Vec<_> = values(&mut miner, line);
+            assert_eq!(values, one("5"), "{line}");
+        }
+        assert_eq!(miner.store.len(), 2);
+        let none: Vec<_> = values(&mut miner, "login of zoe took long ms");
+        assert_eq!((none, miner.store.len()), (vec![None], 2));
     }
 
     #[test]
