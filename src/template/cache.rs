@@ -382,6 +382,19 @@ mod tests {
     }
 
     #[test]
+    fn one_huge_line_with_a_match_of_the_user_s_evicts_no_known_template() {
+        let user = crate::template::UserMasks::new([("order", "ORD-[0-9]+")]).unwrap();
+        let masking = Masking { user, ..Masking::default() };
+        let mut miner = Miner::new(TemplateOptions { masking, merge_after: 1_000, ..TemplateOptions::default() });
+        for first in 'a'..='j' {
+            ('a'..='t').for_each(|second| _ = miner.line(&format!("known {first} {second}")));
+        }
+        miner.line(&format!("ORD-17 {}", "zx".repeat(8_500_000)));
+        miner.line(&format!("ORD-17 {}", "z x-y=\"\" {\"a\":1,".repeat(1_000_000)));
+        assert_eq!((miner.store.len(), miner.store.totals().1), (202, 0));
+    }
+
+    #[test]
     fn a_mask_that_matches_everything_makes_every_line_one_template() {
         let user = crate::template::UserMasks::new([("all", ".+")]).unwrap();
         let masking = Masking { user, ..Masking::default() };
