@@ -400,6 +400,7 @@ settings! {
     embedders: u64 = 1, Kind::Integer { min: 1, max: 16 }, unit "threads";
     /// Patterns of your own whose matches are variables, each a `name` (lower-case letters, digits and `_`, unique) and a
     /// `regex` (Rust `regex` syntax) that does not match the empty text. They come before the built-in ones, in this order.
+    /// They are looked for in the first 32 KiB of a message, and each has 512 matches there at the most.
     masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample vec![Mask { name: "order".to_owned(), regex: "ORD-[0-9]+".to_owned() }];
     /// Built-in masks that do not apply. There are: `path` (paths, URLs), `key_value` (values of `key=value`), `number` (words with a digit),
     /// `hex` (eight hex digits or more), `calendar_time`, `size` (a number and its unit), `protocol` (the version after a path),

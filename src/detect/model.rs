@@ -655,6 +655,12 @@ impl Model {
         self.leave(from);
     }
 
+    /// The values of the slot's template are at other places from now on.
+    pub fn forget_values(&mut self, slot: usize) {
+        self.numeric.forget(slot);
+        self.categorical.forget(slot);
+    }
+
     /// The slot is about to hold another template.
     pub fn forget(&mut self, slot: usize) {
         self.rarity.forget(slot);

@@ -174,9 +174,15 @@ pub struct Values {
 impl Values {
     /// Of the texts at a line's wildcards; `wanted` has a bit for each whose word is asked for.
     pub fn of<'m>(texts: impl Iterator<Item = &'m [u8]>, wanted: u8) -> Self {
+        Self::of_places(texts.map(Some), wanted)
+    }
+
+    /// The same, where a line need not have something at each.
+    pub fn of_places<'m>(texts: impl Iterator<Item = Option<&'m [u8]>>, wanted: u8) -> Self {
         // In registers: eight bytes written one by one and read at once are waited for.
         let (mut numbers, mut words) = (0u64, 0u64);
         for (place, text) in texts.take(SLOTS).enumerate() {
+            let Some(text) = text else { continue };
             numbers |= u64::from(number_of(text)) << (8 * place);
             if wanted >> place & 1 != 0 {
                 words |= u64::from(word_of(text)) << (8 * place);

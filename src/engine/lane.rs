@@ -293,7 +293,7 @@ impl Lane {
     fn report(&mut self, reporter: &Reporter, observation: &Observation<'_>, verdict: &Verdict, scored: &Scored) {
         let message = observation.message;
         let odd = scored.outlier.map(|outlier| outlier.place).or(scored.new_value);
-        let odd = odd.and_then(|place| self.matcher.skeleton().variables(message).nth(place));
+        let odd = odd.and_then(|place| self.matcher.values(message, &self.last?).nth(place)?);
         let parameters = || self.parameters(message).into_iter().map(Cow::into_owned).collect();
         let circumstances = Circumstances {
             time: observation.timestamp,
@@ -319,13 +319,22 @@ impl Lane {
     /// What the detectors see of an event. The words asked for depend on what was learned, and a replay has them from the log.
     fn input(&self, observation: &Observation<'_>, found: &Match, severity: Severity, ruling: Option<Ruling>) -> Input {
         let slot = found.slot.index();
-        let texts = self.matcher.skeleton().variables(observation.message);
-        let values = Values::of(texts, self.learned.model.wanted_words(slot));
+        let values = self.values(observation.message, found);
         let (timestamp, stream) = (observation.timestamp, observation.stream);
         let is_muted = ruling.is_some_and(|ruling| !ruling.is_always());
         let is_like_incident = self.has_rules && self.learned.is_like_flagged(found.slot);
         let oddness = if self.meaning.0.is_some() { self.learned.oddness(found.slot) } else { Oddness::NONE };
         Input { slot, timestamp, stream, severity, values, is_muted, is_like_incident, oddness, ..Input::default() }
+    }
+
+    #[inline]
+    fn values(&self, message: &[u8], found: &Match) -> Values {
+        let wanted = self.learned.model.wanted_words(found.slot.index());
+        if found.is_generalised() {
+            Values::of_places(self.matcher.values(message, found), wanted)
+        } else {
+            Values::of(self.matcher.skeleton().variables(message), wanted)
+        }
     }
 
     /// What a rate or numeric reason rests on, in the line's own units; the stronger one.
@@ -339,7 +348,7 @@ impl Lane {
     fn measured(&self, message: &[u8], scored: &Scored) -> Option<Measure> {
         let amount = || {
             let outlier = scored.outlier?;
-            let text = self.matcher.skeleton().variables(message).nth(outlier.place)?;
+            let text = self.matcher.values(message, &self.last?).nth(outlier.place)??;
             let quantity = Quantity::parse(text)?;
             let unit = if quantity.unit.name.is_empty() { unit_after(message, text) } else { quantity.unit.name };
             Some(Measure::Amount {

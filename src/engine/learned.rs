@@ -99,6 +99,7 @@ impl Learned {
                     info.looked_at = None;
                 }
             }
+            Change::Replaced(slot) => self.model.forget_values(slot.index()),
             Change::Evicted(slot) => {
                 self.model.forget(slot.index());
                 self.clear_slot(slot);

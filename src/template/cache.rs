@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::Slot;
 use super::keyed::Tokens;
 use super::parameters::Parts;
+use super::places::Places;
 use super::shared::SharedSlots;
 use super::store::{Learned, TemplateOptions, TemplateStore};
 use super::tokenise::Skeleton;
@@ -29,6 +30,14 @@ pub struct Match {
     /// Its id.
     pub id: TemplateId,
     pub(super) generation: u32,
+}
+
+impl Match {
+    /// Its template accepts words where it has wildcards: the line's variables are not its values.
+    #[inline(always)]
+    pub fn is_generalised(&self) -> bool {
+        self.generation & 1 == 1
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -132,6 +141,13 @@ impl LaneMatcher {
             *if is_free { proven } else { tried } = known;
         }
         found
+    }
+
+    /// The values of the last line at the places of its template, in order: a line's variables, but where words differed;
+    /// `None` where it has a word in place of a value. What is at one place stays at it, whatever a line has elsewhere.
+    pub fn values<'m>(&self, message: &'m [u8], found: &Match) -> impl Iterator<Item = Option<&'m [u8]>> {
+        let places = if found.is_generalised() { self.shared.places(found.slot) } else { Places::default() };
+        self.skeleton.placed(message, places)
     }
 
     /// Whether the last line has a value of a kind that its template's wildcard has not met; always false unless
@@ -253,6 +269,32 @@ mod tests {
     }
 
     #[test]
+    fn values_keep_their_places_whatever_stands_where_words_differed() {
+        let mut miner = Miner::new(TemplateOptions::default());
+        let values = |miner: &mut Miner, line: &str| {
+            let found = miner.line(line);
+            let values: Vec<_> = miner.matcher.values(line.as_bytes(), &found).collect();
+            values.into_iter().map(|value| value.map(|value| String::from_utf8_lossy(value).into_owned())).collect()
+        };
+        let one = |value: &str| vec![Some(value.to_owned())];
+        for line in NAMES.iter().flat_map(|name| [format!("login of {name} took 4 ms"), format!("by={name} took 4 ms")])
+        {
+            let values: Vec<_> = values(&mut miner, &line);
+            assert_eq!(values, one("4"), "{line}");
+        }
+        assert_eq!(miner.store.len(), 2);
+        for line in
+            ["login of 17 took 5 ms", "login of a:1,b took 5 ms", "login of a=1,b=2 took 5 ms", "by=17 took 5 ms"]
+        {
+            let values: Vec<_> = values(&mut miner, line);
+            assert_eq!(values, one("5"), "{line}");
+        }
+        assert_eq!(miner.store.len(), 2);
+        let none: Vec<_> = values(&mut miner, "login of zoe took long ms");
+        assert_eq!((none, miner.store.len()), (vec![None], 2));
+    }
+
+    #[test]
     fn few_values_stay_apart() {
         let mut miner = Miner::new(TemplateOptions::default());
         for method in ["GET", "POST", "PUT", "DELETE"] {
@@ -337,6 +379,19 @@ mod tests {
         let second = miner.line("another template of some length");
         assert_eq!((miner.store.len(), miner.store.totals().1), (1, 1));
         assert_eq!(miner.text(second), "another template of some length");
+    }
+
+    #[test]
+    fn one_huge_line_with_a_match_of_the_user_s_evicts_no_known_template() {
+        let user = crate::template::UserMasks::new([("order", "ORD-[0-9]+")]).unwrap();
+        let masking = Masking { user, ..Masking::default() };
+        let mut miner = Miner::new(TemplateOptions { masking, merge_after: 1_000, ..TemplateOptions::default() });
+        for first in 'a'..='j' {
+            ('a'..='t').for_each(|second| _ = miner.line(&format!("known {first} {second}")));
+        }
+        miner.line(&format!("ORD-17 {}", "zx".repeat(8_500_000)));
+        miner.line(&format!("ORD-17 {}", "z x-y=\"\" {\"a\":1,".repeat(1_000_000)));
+        assert_eq!((miner.store.len(), miner.store.totals().1), (202, 0));
     }
 
     #[test]

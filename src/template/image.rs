@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! entries: u32 | entry*       by age, oldest first
-//! entry:   slot u32 | flags u8 (1 generalised, 2 met, 4 founded) | id u64
+//! entry:   slot u32 | flags u8 (1 generalised, 2 met, 4 founded, 8 words) | id u64
 //!          | text: u32 length, bytes | kinds: u32 count, u8* | aliases: u32 count, u64* | hashes: u32 count, u64*
+//!          | words: u64, with flag 8: a bit for each token that a merge made a wildcard of
 //! free:    u32 count | slot u32*
 //! queues:  u32 count | slot u32* (small) | u32 count | slot u32* (main)
 //! totals:  merged u64 | evicted u64
@@ -30,6 +31,8 @@ pub(super) struct EntryImage {
     pub(super) generalised: bool,
     pub(super) met: bool,
     pub(super) founded: bool,
+    /// 0 when not kept.
+    pub(super) words: u64,
     pub(super) id: u64,
     pub(super) text: Vec<u8>,
     /// [`Kind::to_byte`](super::Kind) of each wildcard, as far as known.
@@ -115,7 +118,8 @@ impl StoreImage {
 impl EntryImage {
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.slot.0.to_le_bytes());
-        out.push(u8::from(self.generalised) | u8::from(self.met) << 1 | u8::from(self.founded) << 2);
+        let flags = [self.generalised, self.met, self.founded, self.words != 0];
+        out.push(flags.iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(*flag)));
         out.extend_from_slice(&self.id.to_le_bytes());
         for bytes in [&self.text, &self.kinds] {
             put_u32(out, bytes.len());
@@ -124,6 +128,9 @@ impl EntryImage {
         for values in [&self.aliases, &self.skeletons] {
             put_u32(out, values.len());
             values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+        }
+        if self.words != 0 {
+            out.extend_from_slice(&self.words.to_le_bytes());
         }
     }
 }
@@ -196,11 +203,13 @@ impl Reader<'_> {
         let kinds = self.bytes("kinds of wildcards")?;
         let aliases = self.u64s()?;
         let skeletons = self.u64s()?;
+        let words = if flags & 8 != 0 { self.u64()? } else { 0 };
         Ok(EntryImage {
             slot,
             generalised: flags & 1 != 0,
             met: flags & 2 != 0,
             founded: flags & 4 != 0,
+            words,
             id,
             text,
             kinds,
@@ -220,6 +229,7 @@ mod tests {
             generalised: slot == 0,
             met: true,
             founded: true,
+            words: if slot == 0 { 2 } else { 0 },
             id,
             text: b"took <*> ms".to_vec(),
             kinds: vec![1],
@@ -242,13 +252,14 @@ mod tests {
         StoreImage { entries: image().entries[..1].to_vec(), ..StoreImage::default() }.write(&mut out);
         let expected: &[&[u8]] = &[
             &[1, 0, 0, 0],
-            &[0, 0, 0, 0, 7],
+            &[0, 0, 0, 0, 15],
             &[1, 0, 0, 0, 0, 0, 0, 0],
             &[11, 0, 0, 0],
             b"took <*> ms",
             &[1, 0, 0, 0, 1],
             &[2, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0],
             &[1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+            &[2, 0, 0, 0, 0, 0, 0, 0],
             &[0; 12],
             &[0; 16],
         ];

@@ -10,12 +10,13 @@
 //! | … of a key that [tells what happened](super::shapes::is_telling) | text, read word by word |
 //! | array without an object in it | `[<*>]` |
 //!
-//! Blanks outside strings part tokens as everywhere. What stops being JSON (a string that is not closed) is read on as
+//! Blanks outside strings part tokens as everywhere. A match of the user's masks within a string or a word is a variable, and so
+//! is one that goes beyond, but there the JSON ends. What stops being JSON (a string that is not closed) is read on as
 //! text. No recursion: a string is a key when a colon follows.
 
 use std::ops::Range;
 
-use super::mask::{self, Variable, class};
+use super::mask::{Variable, class};
 use super::rule::Rule;
 use super::scanner::Scanner;
 use super::shapes::is_telling;
@@ -29,11 +30,13 @@ struct Open {
     start: usize,
     /// Its variables begin here.
     variables: usize,
+    /// It has had more variables than a token with as many constants as may be.
+    is_long: bool,
 }
 
 /// Why JSON is not read on.
 enum Stop {
-    /// It is none: a string is not closed.
+    /// It is none: a string is not closed, or a match of the user's goes beyond it.
     Broken,
     /// There are as many tokens as may be, or no more; what follows [`Open::start`] has not been taken.
     Full,
@@ -46,6 +49,7 @@ impl Scanner<'_> {
         self.message.get(start) == Some(&b'{')
             && self.message.get(self.skip_blanks(start + 1)) == Some(&b'"')
             && self.masking.rules.contains(Rule::Json)
+            && !self.is_matched(start..start + 1)
     }
 
     /// Takes the tokens of the JSON that begins at `start`; returns where it ended.
@@ -55,6 +59,10 @@ impl Scanner<'_> {
         let mut telling = false;
         let mut at = start;
         while let Some(&byte) = self.message.get(at) {
+            self.bound(&mut open);
+            if self.is_matched(at..at + 1) {
+                return self.leave(at, &open);
+            }
             at = match byte {
                 b'"' => match self.string(at, &mut telling, &mut open) {
                     Ok(end) => end,
@@ -86,21 +94,34 @@ impl Scanner<'_> {
     }
 
     fn open(&self, start: usize) -> Open {
-        Open { start, variables: self.skeleton.variables.len() }
+        Open { start, variables: self.skeleton.variables.len(), is_long: false }
+    }
+
+    /// Constant bytes a token may have.
+    fn most_constants(&self) -> usize {
+        self.masking.max_token_bytes.saturating_mul(CONSTANTS)
+    }
+
+    /// Lets the variables go of a token that has too many: between any two of them is a constant.
+    fn bound(&mut self, open: &mut Open) {
+        if self.skeleton.variables.len() - open.variables > self.most_constants() + 1 {
+            self.skeleton.variables.truncate(open.variables);
+            open.is_long = true;
+        }
     }
 
     /// Ends the token at the blank at `at` and opens the next.
     fn part(&mut self, at: usize, open: &mut Open) -> Result<(), Stop> {
         self.close(open, at);
         *open = self.open(self.skip_blanks(at));
-        let is_room = open.start < self.message.len() && self.skeleton.tokens.len() < self.masking.max_tokens;
+        let is_room = open.start < self.message.len() && !self.is_full(open.start);
         if is_room { Ok(()) } else { Err(Stop::Full) }
     }
 
     /// Ends the JSON at `at`; what is left of the token is text.
     fn leave(&mut self, at: usize, open: &Open) -> usize {
-        let (end, seen) = self.token_end(at);
-        mask::mask_token(self.message, at..end, seen, self.masking.rules, &mut self.skeleton.variables);
+        let end = self.forced_end(at, self.token_end(at).0);
+        self.mask_matched(at..end);
         self.close(open, end);
         end
     }
@@ -108,7 +129,7 @@ impl Scanner<'_> {
     fn close(&mut self, open: &Open, end: usize) {
         let variables = self.skeleton.variables.get(open.variables..).unwrap_or_default();
         let variable: usize = variables.iter().map(|variable| (variable.end - variable.start) as usize).sum();
-        if end - open.start > variable + self.masking.max_token_bytes.saturating_mul(CONSTANTS) {
+        if open.is_long || end - open.start > variable + self.most_constants() {
             self.skeleton.variables.truncate(open.variables);
             self.skeleton.variables.push(Variable::new(open.start..end, Rule::LongToken));
         }
@@ -119,13 +140,18 @@ impl Scanner<'_> {
     fn string(&mut self, at: usize, telling: &mut bool, open: &mut Open) -> Result<usize, Stop> {
         let end = closing_quote(self.message, at + 1).ok_or(Stop::Broken)?;
         let text = at + 1..end;
+        let matches = self.matches(text.clone());
+        if matches.last().is_some_and(|found| found.end > end) {
+            return Err(Stop::Broken);
+        }
         if self.message.get(self.skip_blanks(end + 1)) == Some(&b':') {
             *telling = self.message.get(text.clone()).is_some_and(is_telling);
             self.words(text, false, open)?;
         } else if *telling {
             self.words(text, true, open)?;
         } else {
-            self.skeleton.variables.push(Variable::new(text, Rule::Json));
+            let rule = if matches == [text.clone()] { Rule::UserMask } else { Rule::Json };
+            self.skeleton.variables.push(Variable::new(text, rule));
         }
         Ok(end + 1)
     }
@@ -137,11 +163,13 @@ impl Scanner<'_> {
             // Not the end of the token, which may be far beyond the string.
             let rest = self.message.get(at..text.end).unwrap_or_default();
             let is_blank = |byte: &u8| class::of(*byte) & class::BLANK != 0;
-            let word = at..at + rest.iter().position(is_blank).unwrap_or(rest.len());
+            let end = at + rest.iter().position(is_blank).unwrap_or(rest.len());
+            let word = at..self.forced_end(at, end).min(text.end);
             at = word.end;
-            if masked {
-                mask::mask_token(self.message, word, u8::MAX, self.masking.rules, &mut self.skeleton.variables);
+            if masked || self.is_matched(word.clone()) {
+                self.mask_matched(word);
             }
+            self.bound(open);
             if at < text.end {
                 self.part(at, open)?;
                 at = open.start;
@@ -179,6 +207,8 @@ impl Scanner<'_> {
         let word = self.message.get(at..end).unwrap_or_default();
         if word.iter().any(u8::is_ascii_digit) || word == b"<*>" {
             self.skeleton.variables.push(Variable::new(at..end, Rule::Json));
+        } else if self.is_matched(at..end) {
+            self.mask_matched(at..end);
         }
         end
     }

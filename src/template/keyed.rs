@@ -101,8 +101,12 @@ pub(super) fn common(token: &[u8], other: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether a template's text has a wildcard in whose place words may stand that no mask makes a variable.
 pub(super) fn has_open_wildcard(text: &[u8]) -> bool {
-    let is_open = |token: &[u8]| token == WILDCARD.as_bytes() || generalised(token).is_some_and(|text| text == token);
     text.split(|byte| *byte == b' ').any(is_open)
+}
+
+/// Whether a template's token is such a wildcard, or the key of one.
+pub(super) fn is_open(token: &[u8]) -> bool {
+    token == WILDCARD.as_bytes() || generalised(token).is_some_and(|text| text == token)
 }
 
 fn second_hash(token: &[u8]) -> Option<u64> {

@@ -30,6 +30,13 @@ pub struct MaskError {
     source: regex::Error,
 }
 
+/// Bytes of a message in which the user's masks are looked for. A pattern may read on from each of its matches to the end,
+/// so that the time for a line is this times [`MOST_MATCHES`] at the worst.
+const MOST_SEARCHED_BYTES: usize = 32 << 10;
+
+/// Matches of one mask in a message; what it would match behind them is read as if it did not.
+const MOST_MATCHES: usize = 512;
+
 /// The user's own masks: what they match is one variable, whatever it looks like.
 #[derive(Clone, Debug, Default)]
 pub struct UserMasks {
@@ -68,20 +75,24 @@ impl UserMasks {
         self.patterns.iter().position(is_whole).and_then(|at| u8::try_from(at).ok())
     }
 
-    /// Non-empty, non-overlapping matches in `message`, ascending.
-    pub(super) fn ranges(&self, message: &[u8]) -> Vec<Range<usize>> {
-        let mut found: Vec<Range<usize>> = Vec::new();
+    /// Puts the non-empty, non-overlapping matches in `message` into `found`, ascending. A match that goes on where the
+    /// search ends is taken to go on to the end of the message.
+    pub(super) fn find(&self, message: &[u8], found: &mut Vec<Range<usize>>) {
+        found.clear();
+        let searched = message.get(..MOST_SEARCHED_BYTES).unwrap_or(message);
         for pattern in &self.patterns {
             // Hits of one pattern never overlap; those of the patterns before are in order.
-            let is_free = |range: &Range<usize>| {
-                let next = found.get(found.partition_point(|before| before.end <= range.start));
-                !range.is_empty() && next.is_none_or(|next| next.start >= range.end)
-            };
-            let hits: Vec<_> = pattern.find_iter(message).map(|hit| hit.range()).filter(is_free).collect();
-            found.extend(hits);
+            let before = found.len();
+            for hit in pattern.find_iter(searched).take(MOST_MATCHES) {
+                let end = if hit.end() == searched.len() { message.len() } else { hit.end() };
+                let known = found.get(..before).unwrap_or_default();
+                let next = known.get(known.partition_point(|known| known.end <= hit.start()));
+                if !hit.is_empty() && next.is_none_or(|next| next.start >= end) {
+                    found.push(hit.start()..end);
+                }
+            }
             found.sort_unstable_by_key(|range| range.start);
         }
-        found
     }
 }
 
@@ -192,7 +203,7 @@ pub(super) fn mask_token(message: &[u8], token: Range<usize>, seen: u8, rules: R
 }
 
 /// Adds a variable, joined to the one before when they touch or only a comma is between them.
-fn push(message: &[u8], variables: &mut Variables, variable: Variable) {
+pub(super) fn push(message: &[u8], variables: &mut Variables, variable: Variable) {
     match variables.last_mut() {
         Some(last) if last.end == variable.start => last.end = variable.end,
         Some(last) if last.end + 1 == variable.start && message.get(last.end as usize) == Some(&b',') => {
@@ -402,6 +413,21 @@ mod tests {
     #[test]
     fn empty_matches_and_overlaps_of_user_masks_are_dropped() {
         let masks = UserMasks::new([("empty", "x*"), ("a", "bc"), ("b", "cd")]).unwrap();
-        assert_eq!(masks.ranges(b"abcdx"), [1..3, 4..5]);
+        assert_eq!(found(&masks, b"abcdx"), [1..3, 4..5]);
+    }
+
+    fn found(masks: &UserMasks, message: &[u8]) -> Vec<Range<usize>> {
+        let mut found = vec![0..1];
+        masks.find(message, &mut found);
+        found
+    }
+
+    #[test]
+    fn a_pattern_that_reads_on_from_every_match_takes_bounded_time() {
+        let masks = UserMasks::new([("reads_on", "[0-9](.*end)?"), ("rest", "x.*")]).unwrap();
+        let line = [&b"1 ".repeat(5_000_000)[..], b"x y"].concat();
+        assert_eq!(found(&masks, &line).len(), MOST_MATCHES);
+        let line = [b"x", &b" 1".repeat(5_000_000)[..]].concat();
+        assert_eq!(found(&UserMasks::new([("rest", "x.*")]).unwrap(), &line), [0..line.len()], "to the end");
     }
 }

@@ -34,6 +34,7 @@ mod kind;
 pub mod mask;
 mod parameters;
 mod persist;
+mod places;
 mod queue;
 pub mod rule;
 mod scanner;

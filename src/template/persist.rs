@@ -36,6 +36,7 @@ impl TemplateStore {
             generalised: entry.generalised,
             met: self.shared.is_met(*slot),
             founded: entry.founded,
+            words: entry.words,
             id: id.0,
             text: text.to_vec(),
             aliases: aliases.iter().map(|alias| alias.0).collect(),
@@ -114,6 +115,7 @@ impl TemplateStore {
                 skeletons,
                 entered: 0,
                 generalised: image.generalised,
+                words: image.words,
                 founded: image.founded,
             };
             self.entry_bytes += entry.bytes();

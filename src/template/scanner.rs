@@ -21,7 +21,11 @@ pub(super) struct Scanner<'a> {
     pub(super) after_user: bool,
 }
 
-impl Scanner<'_> {
+/// Bytes of a line's text; what follows is one variable. No template is much longer: one line must not take the place of all
+/// others.
+const MOST_TEXT_BYTES: usize = 64 << 10;
+
+impl<'a> Scanner<'a> {
     pub(super) fn run(mut self) {
         let mut at = 0;
         loop {
@@ -29,12 +33,26 @@ impl Scanner<'_> {
             if at >= self.message.len() {
                 return;
             }
-            if self.skeleton.tokens.len() == self.masking.max_tokens {
+            if self.is_full(at) {
                 self.push_variable(at..self.message.len(), Rule::RestOfLine);
                 return;
             }
             at = self.token(at);
         }
+    }
+
+    /// Whether no token may begin at `at`.
+    #[inline(always)]
+    pub(super) fn is_full(&self, at: usize) -> bool {
+        self.skeleton.tokens.len() >= self.masking.max_tokens || (at > MOST_TEXT_BYTES && self.is_long())
+    }
+
+    #[cold]
+    fn is_long(&self) -> bool {
+        let length = |range: Range<u32>| (range.end - range.start) as usize;
+        let tokens: usize = self.skeleton.tokens.iter().map(|token| length(token.start..token.end) + 1).sum();
+        let variables: usize = self.skeleton.variables.iter().map(|variable| length(variable.range())).sum();
+        (tokens + WILDCARD.len() * self.skeleton.variables.len()).saturating_sub(variables) > MOST_TEXT_BYTES
     }
 
     #[inline(always)]
@@ -65,11 +83,11 @@ impl Scanner<'_> {
     #[inline(always)]
     fn token(&mut self, start: usize) -> usize {
         let (end, seen) = self.token_end(start);
-        if !self.forced.is_empty() {
-            return self.forced_token(start, end);
-        }
         if seen & class::OTHER != 0 && self.is_json(start) {
             return self.json(start);
+        }
+        if self.is_matched(start..end) {
+            return self.forced_token(start, end, seen);
         }
         if seen & (class::DIGIT | class::SLASH | class::EQUALS | class::OPEN_ANGLE) != 0 {
             return self.masked_token(start, end, seen);
@@ -92,6 +110,7 @@ impl Scanner<'_> {
                 && is_calendar_word(text)
                 && self.allows(Rule::CalendarTime)
                 && let Some(end) = calendar_time(self.message, start)
+                && !self.is_matched(start..end)
             {
                 self.push_variable(start..end, Rule::CalendarTime);
                 return end;
@@ -143,13 +162,8 @@ impl Scanner<'_> {
             return end;
         }
         if seen & class::EQUALS != 0
-            && self.allows(Rule::QuotedValue)
-            && let Some(value) = quoted_value(self.message, start, end, self.masking.max_token_bytes)
+            && let Some(end) = self.quoted(start, end)
         {
-            let end = self.token_end(value.end).0;
-            let first = self.skeleton.variables.len();
-            self.skeleton.variables.push(Variable::new(value, Rule::QuotedValue));
-            self.finish_spelled(start..end, first);
             return end;
         }
         let rules = self.masking.rules;
@@ -157,6 +171,28 @@ impl Scanner<'_> {
         self.join_list();
         self.after_user = text.ends_with(b"\"user");
         end
+    }
+
+    /// Takes the token that begins with `key="…"`, blanks included.
+    fn quoted(&mut self, start: usize, end: usize) -> Option<usize> {
+        if !self.allows(Rule::QuotedValue) {
+            return None;
+        }
+        let value = quoted_value(self.message, start, end, self.masking.max_token_bytes)?;
+        let end = self.token_end(value.end).0;
+        let matches = self.matches(start..end);
+        if matches.iter().any(|found| found.start < value.start || found.end > value.end) {
+            return None;
+        }
+        if end - start - value.len() > self.masking.max_token_bytes {
+            self.push_variable(start..end, Rule::LongToken);
+            return Some(end);
+        }
+        let first = self.skeleton.variables.len();
+        let rule = if matches == [value.clone()] { Rule::UserMask } else { Rule::QuotedValue };
+        self.skeleton.variables.push(Variable::new(value, rule));
+        self.finish_spelled(start..end, first);
+        Some(end)
     }
 
     /// Makes one variable of the last two tokens when both are ids of one kind.
@@ -169,6 +205,9 @@ impl Scanner<'_> {
         if id(before).is_none_or(|prefix| id(last) != Some(prefix)) || !self.allows(Rule::List) {
             return;
         }
+        if self.skeleton.variables_of(before).iter().any(|variable| variable.rule == Rule::UserMask) {
+            return;
+        }
         let end = last.end;
         self.skeleton.tokens.pop();
         self.skeleton.variables.pop();
@@ -178,27 +217,65 @@ impl Scanner<'_> {
         }
     }
 
-    /// A token that user masks may reach into or beyond: it ends where neither a token nor a match goes on.
-    fn forced_token(&mut self, start: usize, mut end: usize) -> usize {
-        let first = self.forced.partition_point(|range| range.end <= start);
-        let mut last = first;
-        while let Some(range) = self.forced.get(last).filter(|range| range.start < end) {
-            if range.end > end {
-                end = self.token_end(range.end).0;
+    /// The matches of the user's masks that have a byte in a stretch.
+    #[inline(always)]
+    pub(super) fn matches(&self, stretch: Range<usize>) -> &'a [Range<usize>] {
+        let first = self.forced.partition_point(|found| found.end <= stretch.start);
+        let rest = self.forced.get(first..).unwrap_or_default();
+        rest.get(..rest.partition_point(|found| found.start < stretch.end)).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    pub(super) fn is_matched(&self, stretch: Range<usize>) -> bool {
+        !self.forced.is_empty() && !self.matches(stretch).is_empty()
+    }
+
+    /// Where a token that would end at `end` does when matches go beyond: where neither a token nor a match goes on.
+    pub(super) fn forced_end(&self, start: usize, mut end: usize) -> usize {
+        for found in self.matches(start..self.message.len()) {
+            if found.start >= end {
+                break;
             }
-            last += 1;
+            if found.end > end {
+                end = self.token_end(found.end).0;
+            }
         }
-        let (forced, rules) = (self.forced.get(first..last).unwrap_or_default(), self.masking.rules);
-        self.push_token(start..end, |message, variables| {
-            let mut at = start;
-            for range in forced {
-                mask::mask_token(message, at..range.start.max(at), u8::MAX, rules, variables);
-                variables.push(Variable::new(range.start.max(start)..range.end, Rule::UserMask));
-                at = range.end;
-            }
-            mask::mask_token(message, at..end, u8::MAX, rules, variables);
-        });
         end
+    }
+
+    /// A token that matches of the user's reach into.
+    fn forced_token(&mut self, start: usize, end: usize, seen: u8) -> usize {
+        self.after_user = false;
+        if seen & class::EQUALS != 0
+            && let Some(end) = self.quoted(start, end)
+        {
+            return end;
+        }
+        let end = self.forced_end(start, end);
+        let first = self.skeleton.variables.len();
+        self.mask_matched(start..end);
+        self.finish_token(start..end, first);
+        end
+    }
+
+    /// Masks a stretch of a token, the user's matches first; one that is too long without them is a variable as a whole.
+    pub(super) fn mask_matched(&mut self, stretch: Range<usize>) {
+        let (message, rules) = (self.message, self.masking.rules);
+        let matches = self.matches(stretch.clone());
+        let variables = &mut self.skeleton.variables;
+        let clipped = |found: &Range<usize>| found.start.max(stretch.start)..found.end.min(stretch.end);
+        let matched: usize = matches.iter().map(|found| clipped(found).len()).sum();
+        if stretch.len() - matched > self.masking.max_token_bytes {
+            mask::push(message, variables, Variable::new(stretch, Rule::LongToken));
+            return;
+        }
+        let mut at = stretch.start;
+        for found in matches.iter().map(clipped) {
+            mask::mask_token(message, at..found.start, u8::MAX, rules, variables);
+            at = found.end;
+            mask::push(message, variables, Variable::new(found, Rule::UserMask));
+        }
+        mask::mask_token(message, at..stretch.end, u8::MAX, rules, variables);
     }
 
     fn push_token(&mut self, token: Range<usize>, mask: impl FnOnce(&[u8], &mut Variables)) {
@@ -268,9 +345,10 @@ impl Scanner<'_> {
         })
     }
 
+    /// The token before, and its last variable unless that is a match of the user's.
     fn last_variable(&self) -> Option<(&Token, Range<u32>)> {
         let token = self.skeleton.tokens.last()?;
-        let variable = self.skeleton.variables_of(token).last()?;
+        let variable = self.skeleton.variables_of(token).last().filter(|variable| variable.rule != Rule::UserMask)?;
         Some((token, variable.range()))
     }
 

@@ -6,13 +6,20 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 
 use super::Slot;
+use super::places::Places;
 use super::tree::{Published, Skeletons, TREE_VERSIONS, Tree, TreeVersions};
+
+/// Even, as of every template without [`Places`].
+const FIRST_GENERATION: u32 = 2;
 
 /// What lanes read without a lock.
 #[derive(Debug)]
 pub(super) struct SharedSlots {
-    /// By slot: generation × 2, plus 1 when met since the evictor last looked.
+    /// By slot: generation × 2, plus 1 when met since the evictor last looked. An odd generation is that of a template
+    /// which has [`Places`].
     generations: Box<[AtomicU32]>,
+    /// By slot, [`Places::words`] and [`Places::single`].
+    places: Box<[[AtomicU64; 2]]>,
     published: ArcSwap<Published>,
     /// How often the tree was changed, by number of tokens.
     tree_versions: TreeVersions<AtomicU32>,
@@ -23,7 +30,8 @@ pub(super) struct SharedSlots {
 impl SharedSlots {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            generations: (0..capacity).map(|_| AtomicU32::new(2)).collect(),
+            generations: (0..capacity).map(|_| AtomicU32::new(FIRST_GENERATION << 1)).collect(),
+            places: (0..capacity).map(|_| [const { AtomicU64::new(0) }; 2]).collect(),
             published: ArcSwap::default(),
             tree_versions: [const { AtomicU32::new(0) }; TREE_VERSIONS],
             change_count: AtomicU64::new(0),
@@ -73,10 +81,30 @@ impl SharedSlots {
         self.generations.get(slot.index()).map_or(0, |cell| cell.load(Ordering::Relaxed) >> 1)
     }
 
+    /// The writer's: what the slot holds is another now, and has no places.
     pub(super) fn renew(&self, slot: Slot) {
         if let Some(cell) = self.generations.get(slot.index()) {
-            cell.store((self.generation(slot).wrapping_add(1)) << 1, Ordering::Relaxed);
+            cell.store((self.generation(slot) | 1).wrapping_add(1) << 1, Ordering::Relaxed);
         }
+    }
+
+    /// The writer's: the template in `slot` has places.
+    pub(super) fn set_places(&self, slot: Slot, places: Places) {
+        if let (Some([words, single]), Some(cell)) = (self.places.get(slot.index()), self.generations.get(slot.index()))
+        {
+            words.store(places.words, Ordering::Relaxed);
+            single.store(places.single, Ordering::Relaxed);
+            cell.fetch_or(2, Ordering::Relaxed);
+        }
+    }
+
+    /// The places of what `slot` holds; of a template that has them.
+    pub(super) fn places(&self, slot: Slot) -> Places {
+        let load = |[words, single]: &[AtomicU64; 2]| Places {
+            words: words.load(Ordering::Relaxed),
+            single: single.load(Ordering::Relaxed),
+        };
+        self.places.get(slot.index()).map(load).unwrap_or_default()
     }
 
     pub(super) fn is_met(&self, slot: Slot) -> bool {

@@ -15,6 +15,7 @@ use hashbrown::HashMap;
 
 use super::keyed::{self, Tokens};
 use super::kind::Kind;
+use super::places::{self, Places};
 use super::queue::EvictionQueue;
 use super::shared::SharedSlots;
 use super::similar::{self, Family, SimilarTable};
@@ -69,6 +70,8 @@ pub enum Change {
         /// The slot of the template that goes on.
         into: Slot,
     },
+    /// The template in the slot has its values at other places now, or is about to be merged into one that has.
+    Replaced(Slot),
     /// The template was evicted; the slot is free.
     Evicted(Slot),
 }
@@ -98,6 +101,8 @@ pub(super) struct Entry {
     pub(super) entered: u64,
     /// Came out of a merge: has a wildcard in place of a whole token.
     pub(super) generalised: bool,
+    /// Tokens that a merge made a wildcard of: [`Places::words`].
+    pub(super) words: u64,
     /// An event of it was seen, and not only its text in a log: the first event founds it, the next one meets it.
     pub(super) founded: bool,
 }
@@ -114,6 +119,10 @@ impl Entry {
         self.template.text.split(|byte| *byte == b' ').nth(position)
     }
 
+    fn has_wildcard_in(&self, position: usize) -> bool {
+        self.token(position).is_some_and(|token| memchr::memmem::find(token, WILDCARD.as_bytes()).is_some())
+    }
+
     /// Puts `wildcard` in place of a token; returns the hash of its skeleton then.
     fn generalise_at(&mut self, position: usize, wildcard: &[u8]) -> u64 {
         let tokens = self.template.text.split(|byte| *byte == b' ').enumerate();
@@ -123,6 +132,7 @@ impl Entry {
         self.template.kinds.clear();
         self.tokens = tokenise::hashes_of_text(&self.template.text).into();
         self.generalised = true;
+        self.words |= places::bit(position);
         let hash = tokenise::skeleton_hash(self.tokens.iter().copied());
         if !self.skeletons.contains(&hash) {
             self.skeletons.push(hash);
@@ -310,7 +320,7 @@ impl TemplateStore {
             entry.generalised = true;
             self.enter_tree(learned.slot);
         }
-        learned
+        Learned { is_new: learned.is_new, ..self.learned(learned.slot) }
     }
 
     fn learn_tokens(&mut self, hash: u64, tokens: Tokens, text: impl FnOnce() -> Vec<u8>) -> Learned {
@@ -364,7 +374,7 @@ impl TemplateStore {
         generalised: bool,
     ) -> Slot {
         let template = StoredTemplate { id, slot: Slot(0), text: text.into(), aliases: Vec::new(), kinds: Vec::new() };
-        let mut entry = Entry { template, tokens, skeletons, entered: 0, generalised, founded: false };
+        let mut entry = Entry { template, tokens, skeletons, entered: 0, generalised, words: 0, founded: false };
         let bytes = entry.bytes();
         while self.entry_bytes + bytes > self.options.max_bytes
             && let Some(slot) = self.evict()
@@ -448,11 +458,22 @@ impl TemplateStore {
     fn merge(&mut self, family: &Family) -> Slot {
         let into = family.members.first().copied().unwrap_or(Slot(0));
         let wildcard = self.common_key(family).unwrap_or_else(|| WILDCARD.into());
+        self.tell_replaced(family, into);
         for from in family.members.iter().skip(1).copied() {
             self.absorb(from, into);
         }
         self.generalise_at(into, family.position, &wildcard);
         into
+    }
+
+    /// Tells of the members whose values are at other places than those of the merged template will be.
+    fn tell_replaced(&mut self, family: &Family, into: Slot) {
+        let words = self.entry(into).map_or(0, |entry| entry.words);
+        let moves = |slot: &Slot| {
+            self.entry(*slot).is_some_and(|entry| entry.words != words || entry.has_wildcard_in(family.position))
+        };
+        let moved: Vec<Slot> = family.members.iter().copied().filter(moves).collect();
+        moved.into_iter().for_each(|slot| self.tell(Change::Replaced(slot)));
     }
 
     /// `key=<*>`, when that is what all members of a family have in common where they differ.
@@ -501,6 +522,9 @@ impl TemplateStore {
         if let Some(twin) = self.by_skeleton.insert(hash, slot)
             && twin != slot
         {
+            if self.entry(twin).map(|entry| entry.words) != self.entry(slot).map(|entry| entry.words) {
+                self.tell(Change::Replaced(twin));
+            }
             self.absorb(twin, slot);
             self.by_skeleton.insert(hash, slot);
         }
@@ -509,6 +533,7 @@ impl TemplateStore {
 
     pub(super) fn enter_tree(&mut self, slot: Slot) {
         let Some(Some(entry)) = self.entries.get(slot.index()) else { return };
+        self.shared.set_places(slot, Places::of(&entry.template.text, entry.words));
         let found = Match { slot, id: entry.template.id, generation: self.shared.generation(slot) };
         self.tree.insert(found, &entry.tokens);
         self.shared.change_tree(entry.tokens.len());

@@ -12,8 +12,12 @@
 //! | name after `user` | `for user ann,` | `for user <*>,` |
 //! | ids of one kind in a row | `blk_1 blk_2` | `<*>` |
 //!
-//! Bounds ([`Masking`]): after `max_tokens` tokens the rest of the line is one variable, and so is a token longer than
-//! `max_token_bytes`; a line longer than 4 GiB is cut there.
+//! Bounds ([`Masking`]): after `max_tokens` tokens, or 64 KiB of text without the variables, the rest of the line is one
+//! variable, and so is a token that is longer than `max_token_bytes` without what the user's masks match in it; a line longer
+//! than 4 GiB is cut there.
+//!
+//! A match of the user's masks is a variable whatever it looks like. A rule of the table that finds a longer variable around
+//! it applies as if it was not there; one that would cut it does not apply.
 //!
 //! A skeleton is scratch space: one per lane, reused, so that a known shape allocates nothing.
 
@@ -30,6 +34,9 @@ pub const WILDCARD: &str = "<*>";
 
 /// Hash of a token that is a variable as a whole.
 pub(super) const WILDCARD_TOKEN: u64 = hash::combine(0, hash::WILDCARD_HASH);
+
+/// Room for variables that is kept from line to line.
+const MOST_VARIABLES_KEPT: usize = 1 << 14;
 
 /// What in a line is taken for a variable.
 #[derive(Clone, Debug)]
@@ -65,6 +72,8 @@ pub(super) struct Token {
 pub struct Skeleton {
     pub(super) tokens: Vec<Token>,
     pub(super) variables: Variables,
+    /// Matches of the user's masks, while a line is scanned.
+    forced: Vec<Range<usize>>,
     hash: u64,
 }
 
@@ -78,9 +87,16 @@ impl Skeleton {
     pub fn scan(&mut self, message: &[u8], masking: &Masking) {
         self.tokens.clear();
         self.variables.clear();
+        if self.variables.capacity() > MOST_VARIABLES_KEPT {
+            self.variables = Variables::new();
+        }
         let message = message.get(..u32::MAX as usize).unwrap_or(message);
-        let forced = if masking.user.is_empty() { Vec::new() } else { masking.user.ranges(message) };
+        let mut forced = std::mem::take(&mut self.forced);
+        if !masking.user.is_empty() {
+            masking.user.find(message, &mut forced);
+        }
         Scanner { message, masking, skeleton: self, forced: &forced, after_user: false }.run();
+        self.forced = forced;
         self.hash = self.token_hashes().fold(0, hash::combine);
     }
 
@@ -277,10 +293,64 @@ mod tests {
         let user = UserMasks::new([("digit", "[0-9]"), ("chain", "b c")]).unwrap();
         let masking = Masking { user, ..Masking::default() };
         let mut skeleton = Skeleton::new();
-        for (line, tokens) in [("1-".repeat(1_000_000), 1), ("1 ".repeat(1_000_000), 129), ("cb ".repeat(1_000_000), 1)]
-        {
+        for (line, expected) in [
+            ("1-".repeat(1_000_000), "<*>".to_owned()),
+            ("1 ".repeat(1_000_000), ["<*>"; 129].join(" ")),
+            ("1".repeat(10_000_000), "<*>".to_owned()),
+            (format!("1 {}", "zx".repeat(8_000_000)), "<*> <*>".to_owned()),
+            (format!("{{\"msg\":\"1 {}\"}}", "zx".repeat(8_000_000)), "{\"msg\":\"<*> <*>\"}".to_owned()),
+            (format!("{{\"msg\":\"{}\"}}", "=1".repeat(8_000_000)), "{\"msg\":\"<*>\"}".to_owned()),
+            (format!("a=\"b c\"{}", "zx".repeat(8_000_000)), "<*>".to_owned()),
+        ] {
             skeleton.scan(line.as_bytes(), &masking);
-            assert_eq!(skeleton.len(), tokens);
+            assert_eq!(String::from_utf8(skeleton.text(line.as_bytes())).unwrap(), expected, "{line:.40}");
+        }
+        skeleton.scan(b"cb ".repeat(1_000_000).as_slice(), &masking);
+        assert!(skeleton.len() <= masking.max_tokens + 1);
+    }
+
+    #[test]
+    fn no_line_has_a_text_much_longer_than_64_kib_nor_does_one_leave_much_memory_behind() {
+        let user = UserMasks::new([("any", "[a-z]")]).unwrap();
+        let mut skeleton = Skeleton::new();
+        for masking in [Masking::default(), Masking { user, ..Masking::default() }] {
+            for part in ["a=1,", "{\"a\":1,\"b\":[", "{\"msg\":\"", "\"msg\":\"a=1;", "a", "x-1=", "{ \"k\": \"\", "] {
+                let long = part.repeat(100_000);
+                for line in [long.clone(), format!("{{\"a\":1,{long}"), format!("{} ", part.repeat(400)).repeat(200)] {
+                    skeleton.scan(line.as_bytes(), &masking);
+                    assert!(skeleton.text(line.as_bytes()).len() < 96 << 10, "{line:.40}");
+                    assert!(skeleton.variables.capacity() <= 1 << 17, "{line:.40}: {}", skeleton.variables.capacity());
+                }
+            }
+            skeleton.scan(b"a line as any other", &masking);
+            assert!(skeleton.variables.capacity() <= MOST_VARIABLES_KEPT);
+        }
+    }
+
+    #[test]
+    fn a_match_of_the_user_s_leaves_the_other_rules_alone() {
+        let user = UserMasks::new([("order", "ORD-[0-9]+"), ("pair", "p [a-z]+"), ("cut", "cut\" .")]).unwrap();
+        let masking = Masking { user, ..Masking::default() };
+        let mut skeleton = Skeleton::new();
+        for (line, expected) in [
+            (
+                r#"{"level":"info","msg":"order placed","user":"bob smith","order":"ORD-17"}"#,
+                r#"{"level":"info","msg":"order placed","user":"<*>","order":"<*>"}"#,
+            ),
+            (r#"{"msg":"did p abc, ORD-17x","n":17}"#, r#"{"msg":"did <*>, <*>x","n":<*>}"#),
+            (r#"{"ORD-17":"a b","n":null}"#, r#"{"<*>":"<*>","n":null}"#),
+            (r#"{"a":"x cut" b c"}"#, r#"{"a":"x <*> c"}"#),
+            (r#"ORD-17 {"a":"b c"} tag="x y" d"#, r#"<*> {"a":"<*>"} tag="<*>" d"#),
+            (r#"tag="ORD-17 x" id="ORD-17" d"#, r#"tag="<*>" id="<*>" d"#),
+            (r#"tag="x cut" b d"#, r#"tag="x <*> d"#),
+            ("ORD-17 at Mon Jul  4 14:52:27 2005 for user ann", "<*> at <*> for user <*>"),
+            ("ORD-17 4.0 KB \"GET /a/b HTTP/1.1\" blk_1 blk_2 ()", "<*> <*> \"GET <*>\" <*> (<*>)"),
+            ("ORD-17ORD-18,ORD-19 KB", "<*> KB"),
+        ] {
+            skeleton.scan(line.as_bytes(), &masking);
+            let text = skeleton.text(line.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&text), expected, "{line}");
+            assert_eq!(skeleton.parts(line.as_bytes(), &[]).rebuild(&text).as_deref(), Some(line.as_bytes()));
         }
     }
 

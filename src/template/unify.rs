@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::image::{EntryImage, ImageError, StoreImage};
 use super::keyed::{self, Tokens};
 use super::kind::Kind;
+use super::places;
 use super::store::{Entry, TemplateOptions, TemplateStore};
 use super::tokenise::{self, Masking, Skeleton, WILDCARD};
 use super::tree::Tree;
@@ -42,7 +43,7 @@ pub trait Counts: std::fmt::Debug {
 pub struct Unified {
     /// Its slot in the one store.
     pub slot: Slot,
-    /// It has the same wildcards there.
+    /// Its values have the same places there.
     pub keeps_wildcards: bool,
 }
 
@@ -215,12 +216,29 @@ fn image(slot: Slot, text: Vec<u8>, generalised: bool, members: &[&Node<'_>], ta
         generalised,
         met: false,
         founded: true,
+        words: words(members, &text),
         id,
         kinds: kinds(members, wildcards),
         text,
         aliases: ids.into_iter().collect(),
         skeletons: skeletons.into_iter().collect(),
     }
+}
+
+/// Tokens in which words differed, in a store or between them.
+fn words(members: &[&Node<'_>], text: &[u8]) -> u64 {
+    let differs = |node: &Node<'_>| {
+        let tokens = text.split(|byte| *byte == b' ').zip(&node.tokens).enumerate();
+        tokens.filter(|(_, (own, other))| own != *other).fold(0, |words, (number, _)| words | places::bit(number))
+    };
+    members.iter().fold(0, |words, node| words | node.entry.words | differs(node))
+}
+
+/// Wildcards that are places of values, by token.
+fn layout(entry: &Entry) -> Vec<usize> {
+    let tokens = entry.template.text.split(|byte| *byte == b' ').enumerate();
+    let is_place = |number| entry.words & places::bit(number) == 0;
+    tokens.map(|(number, token)| if is_place(number) { count_wildcards(token) } else { 0 }).collect()
 }
 
 /// What was met at each wildcard, where all members have the same ones.
@@ -246,7 +264,7 @@ fn places(store: &TemplateStore, nodes: &[Node<'_>], part: usize, slots: usize) 
         let template = &node.entry.template;
         let now = store.by_id(template.id).or_else(|| template.aliases.iter().find_map(|alias| store.by_id(*alias)));
         if let (Some(now), Some(place)) = (now, places.get_mut(template.slot.index())) {
-            let keeps_wildcards = count_wildcards(&now.text) == count_wildcards(&template.text);
+            let keeps_wildcards = store.entry(now.slot).map(layout) == Some(layout(node.entry));
             *place = Some(Unified { slot: now.slot, keeps_wildcards });
         }
     }
@@ -386,7 +404,7 @@ mod tests {
             }
         }
         let wildcards: Vec<bool> = places.concat().into_iter().flatten().map(|place| place.keeps_wildcards).collect();
-        assert_eq!(wildcards, [true, false, false]);
+        assert_eq!(wildcards, [true, true, true]);
     }
 
     #[test]
