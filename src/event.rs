@@ -60,6 +60,14 @@ impl StreamKey {
         };
         Self(values.fold(0xcbf2_9ce4_8422_2325, one))
     }
+
+    /// What such a stream is called: the values joined by `/`, `-` for one the events do not have; empty when they have none.
+    pub fn name_of<V: AsRef<str>>(values: &[Option<V>]) -> String {
+        if values.iter().all(Option::is_none) {
+            return String::new();
+        }
+        values.iter().map(|value| value.as_ref().map_or("-", AsRef::as_ref)).collect::<Vec<_>>().join("/")
+    }
 }
 
 /// Time-ordered id of an event, unique across restarts of one data dir.

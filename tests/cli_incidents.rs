@@ -69,12 +69,35 @@ fn every_alert_is_in_the_journal_with_what_score_said_of_it() {
             (&json!("test-host"), oddline::event::DETECTORS)
         );
     }
-    let text = run(&["incidents", "--config", &config, "--stream", "web1"], "");
+    let text = run(&["incidents", "--config", &config, "--stream", "host=web1"], "");
     assert!(ok(&text).contains("kernel panic"));
-    let none = run(&["incidents", "--config", &config, "--stream", "web2"], "");
+    let none = run(&["incidents", "--config", &config, "--stream", "host=web2"], "");
     assert_eq!(ok(&none), "no incidents\n");
+    assert!(failed(&run(&["incidents", "--config", &config, "--stream", "web1"], ""), 2).contains("host=VALUE"));
     let late = run(&["incidents", "--config", &config, "--since", "2025-03-15T00:00:00Z"], "");
     assert_eq!(ok(&late), "no incidents\n");
+}
+
+#[test]
+fn a_silence_is_found_by_the_stream_it_is_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "");
+    let event = |host: &str, second: usize, message: String| {
+        format!("{}\n", json!({"timestamp": 1_741_946_400 + second, "host": host, "message": message}))
+    };
+    let mut log = String::new();
+    for n in 0..8_000 {
+        if n < 4_000 {
+            log += &event("web1", n * 10, format!("heartbeat of unit {}", n % 7));
+        }
+        log += &event("web2", n * 10 + 5, format!("heartbeat of unit {}", n % 7));
+    }
+    score(&config, &log);
+    let of =
+        |stream: &str| json(ok(&run(&["incidents", "--config", &config, "--stream", stream, "--format", "json"], "")));
+    let silent = of("host=web1");
+    assert!(silent.as_array().unwrap().iter().any(|incident| incident["synthetic"] == true), "{silent}");
+    assert!(of("host=web2").as_array().unwrap().iter().all(|incident| incident["synthetic"] == false));
 }
 
 #[test]

@@ -537,7 +537,7 @@ fn the_newest_are_had_without_opening_what_is_older() {
     assert_eq!(everything.incidents, all.incidents);
     let nothing = read(&Reading { limit: Some(0), ..Reading::default() });
     assert_eq!((nothing.incidents.len(), counted.gets.load(Ordering::SeqCst)), (0, 0));
-    let of_no_stream = read(&Reading { limit: Some(1), stream: Some("elsewhere".to_owned()), ..Reading::default() });
+    let of_no_stream = read(&Reading { limit: Some(1), streams: vec!["elsewhere".to_owned()], ..Reading::default() });
     assert_eq!((of_no_stream.incidents.len(), of_no_stream.unread_objects), (0, 0));
 }
 

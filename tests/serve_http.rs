@@ -248,13 +248,17 @@ async fn incidents_are_told_from_the_journal_and_wrong_questions_are_refused() {
     assert_eq!(told["incidents"][0]["message"], "disk 2 failed");
     assert_eq!(told["incidents"][0]["template"], "disk <*> failed");
     assert!(told["incidents"][0]["host"].is_string());
-    for nothing in ["host=elsewhere", "stream=elsewhere", "until=1h", "since=2999-01-01T00:00:00Z"] {
+    for nothing in ["host=elsewhere", "stream=host%3Delsewhere", "until=1h", "since=2999-01-01T00:00:00Z"] {
         let told: Json = serde_json::from_str(&get(&sidecar, &format!("/v1/incidents?{nothing}")).await.body).unwrap();
         assert_eq!(told["incidents"], json!([]), "{nothing}");
     }
-    for (wrong, what) in
-        [("since=yesterday", "since"), ("limit=0", "limit"), ("limit=x", "limit"), ("colour=red", "colour")]
-    {
+    for (wrong, what) in [
+        ("since=yesterday", "since"),
+        ("stream=web1", "host=VALUE"),
+        ("limit=0", "limit"),
+        ("limit=x", "limit"),
+        ("colour=red", "colour"),
+    ] {
         let answer = get(&sidecar, &format!("/v1/incidents?{wrong}")).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
         assert!(answer.body.contains(what) && answer.body.starts_with("{\"error\":"), "{}", answer.body);

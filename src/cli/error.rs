@@ -11,6 +11,7 @@ use oddline::engine::incidents::JournalError;
 use oddline::engine::notes::NoteError;
 use oddline::engine::reembed::ReembedError;
 use oddline::engine::search::SearchError;
+use oddline::engine::stream::NotAStream;
 use oddline::plugin::ComponentError;
 
 /// Why a command stopped.
@@ -100,6 +101,9 @@ pub(crate) enum CliError {
     /// A search cannot be made.
     #[error(transparent)]
     Search(#[from] SearchError),
+    /// A stream cannot be meant.
+    #[error(transparent)]
+    Stream(#[from] NotAStream),
     /// Vectors cannot be made.
     #[error(transparent)]
     Reembed(#[from] ReembedError),
@@ -169,7 +173,8 @@ impl CliError {
             | Self::NotAnEventId { .. }
             | Self::NotATime { .. }
             | Self::Note(NoteError::Length { .. })
-            | Self::Search(SearchError::NoWords { .. } | SearchError::Stream { .. }) => 2,
+            | Self::Stream(_)
+            | Self::Search(SearchError::NoWords { .. }) => 2,
             Self::Interrupted => super::signals::INTERRUPTED,
             _ => 1,
         }

@@ -1,11 +1,11 @@
 //! `oddline history`: what was seen when, from the files of a data dir, beside an engine that may be running on it.
 
 use clap::Args;
-use oddline::clock::moment;
 use oddline::config::Config;
 use oddline::engine::history::{self, History, HistoryEvent, Query, TemplateHistory};
 use oddline::engine::reasons::{self, Asked};
-use oddline::engine::{Environment, search};
+use oddline::engine::Environment;
+use oddline::engine::stream::Stream;
 use oddline::event::{Reason, TemplateId, Timestamp};
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use super::error::CliError;
 use super::incidents::config;
 use super::output::{self, OutputFormat};
 use super::report_text::{cut, grouped, more_templates};
-use super::settings::{self, EngineArgs, PeriodArgs};
+use super::settings::{self, EngineArgs, PeriodArgs, StreamArgs};
 use super::sparkline::sparkline;
 
 /// Bars of a sparkline.
@@ -27,15 +27,14 @@ pub(crate) struct HistoryArgs {
     engine: EngineArgs,
     #[command(flatten)]
     period: PeriodArgs,
+    #[command(flatten)]
+    stream: StreamArgs,
     /// Only the last part of what happened until now, as 90m, 24h or 7d.
     #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with_all = ["since", "until"])]
     last: Option<i64>,
     /// Only this template: its template_id, 16 hex digits.
     #[arg(long, value_name = "ID", value_parser = template)]
     template: Option<TemplateId>,
-    /// Only events of this stream: values of partition_by, as host=db1 or host=db1,service=shop.
-    #[arg(long, value_name = "STREAM")]
-    stream: Option<String>,
     /// Count alerts that gave this reason instead, from the journal of incidents; `oddline incidents --reason` lists them.
     #[arg(long, value_name = "REASON", value_parser = super::incidents::reason, conflicts_with = "events")]
     reason: Option<Reason>,
@@ -94,7 +93,8 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<(), CliError> {
     let config = config(&args.engine)?;
     let dir = settings::existing_data_dir(&config)?;
     let environment = Environment::system();
-    let query = query(args, &config, environment.clock.now())?;
+    let stream = args.stream.read(&config)?;
+    let query = query(args, stream.as_ref(), environment.clock.now())?;
     if let Some(most) = args.events {
         let events = history::newest_events(&*environment.fs, dir, &config, &query, most)?;
         return match args.format {
@@ -103,7 +103,7 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<(), CliError> {
         };
     }
     let found = match args.reason {
-        Some(reason) => of_reason(args, &config, &environment, query, reason)?,
+        Some(reason) => of_reason(&config, &environment, query, stream, reason)?,
         None => history::read(&*environment.fs, dir, &config, &query)?,
     };
     for damage in &found.damaged {
@@ -117,30 +117,27 @@ pub(crate) fn run(args: &HistoryArgs) -> Result<(), CliError> {
 }
 
 fn of_reason(
-    args: &HistoryArgs,
     config: &Config,
     environment: &Environment,
     query: Query,
+    stream: Option<Stream>,
     reason: Reason,
 ) -> Result<History, CliError> {
     if !config.journal.enabled {
         return Err(CliError::Usage("reasons are kept in the journal, which is off: journal.enabled"));
     }
-    let stream_name = args.stream.as_deref().map(|text| search::stream_name(config, text)).transpose()?;
-    Ok(reasons::read(config, &environment.fs, &Asked { query, stream_name, reason })?)
+    let streams = stream.map(|stream| stream.names).unwrap_or_default();
+    Ok(reasons::read(config, &environment.fs, &Asked { query, streams, reason })?)
 }
 
-fn query(args: &HistoryArgs, config: &Config, now: Timestamp) -> Result<Query, CliError> {
-    let time = |text: &Option<String>| {
-        let text = text.as_deref();
-        text.map(|text| moment(text, now).ok_or_else(|| CliError::NotATime { text: text.to_owned() })).transpose()
-    };
+fn query(args: &HistoryArgs, stream: Option<&Stream>, now: Timestamp) -> Result<Query, CliError> {
+    let (since, until) = args.period.read(now)?;
     let last = args.last.map(|micros| Timestamp(now.0.saturating_sub(micros)));
     Ok(Query {
-        from: time(&args.period.since)?.or(last).unwrap_or(Query::ALL.from),
-        until: time(&args.period.until)?.unwrap_or(Query::ALL.until),
+        from: since.or(last).unwrap_or(Query::ALL.from),
+        until: until.unwrap_or(Query::ALL.until),
         templates: args.template.into_iter().collect(),
-        stream: args.stream.as_deref().map(|text| search::stream_key(config, text)).transpose()?,
+        stream: stream.map(|stream| stream.key),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use oddline::clock::{Clock, SystemClock, moment};
+use oddline::clock::{Clock, SystemClock};
 use oddline::config::Config;
 use oddline::engine::incidents;
 use oddline::event::Reason;
@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::error::CliError;
 use super::output::{self, Output, OutputFormat};
 use super::report_text::{cut, grouped};
-use super::settings::{self, EngineArgs, PeriodArgs};
+use super::settings::{self, EngineArgs, PeriodArgs, StreamArgs};
 
 /// Flags of `oddline incidents`.
 #[derive(Debug, Args)]
@@ -24,9 +24,8 @@ pub(crate) struct IncidentsArgs {
     engine: EngineArgs,
     #[command(flatten)]
     period: PeriodArgs,
-    /// Of this stream alone: the values of partition_by joined by `/`.
-    #[arg(long, value_name = "STREAM")]
-    stream: Option<String>,
+    #[command(flatten)]
+    stream: StreamArgs,
     /// Of this host alone, where one journal has several.
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
@@ -47,7 +46,7 @@ Lists the journal of a data dir, oldest first, also while an agent uses it: then
 with DuckDB, select * from read_json('JOURNAL/*/*/*/*.ndjson', hive_partitioning = true).
 
 Examples:
-  oddline incidents --data-dir /var/lib/oddline --since 2h
+  oddline incidents --data-dir /var/lib/oddline --since 2h --stream host=db1
   oddline incidents --data-dir /var/lib/oddline --format json | jq '.[] | select(.score > 0.9).message'
   oddline show 019aa3c0f1e2-00000103-0000000a3f --data-dir /var/lib/oddline";
 
@@ -120,17 +119,12 @@ struct Row<'a> {
 /// Runs `incidents`.
 pub(crate) fn run(args: &IncidentsArgs) -> Result<(), CliError> {
     let config = config(&args.engine)?;
-    let now = SystemClock.now();
-    let time = |text: &Option<String>| {
-        text.as_deref()
-            .map(|text| moment(text, now).ok_or_else(|| CliError::NotATime { text: text.to_owned() }))
-            .transpose()
-    };
+    let (since, until) = args.period.read(SystemClock.now())?;
     let reading = Reading {
-        since: time(&args.period.since)?,
-        until: time(&args.period.until)?,
+        since,
+        until,
         host: args.host.clone(),
-        stream: args.stream.clone(),
+        streams: args.stream.read(&config)?.map(|stream| stream.names).unwrap_or_default(),
         reason: args.reason,
         limit: (args.top > 0).then_some(args.top),
     };

@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use oddline::clock::{Clock, SystemClock, moment};
+use oddline::clock::{Clock, SystemClock};
 use oddline::engine::history::Query;
 use oddline::engine::search::{self, Found, Hit, Search};
-use oddline::event::Timestamp;
 use serde::Serialize;
 
 use super::error::CliError;
@@ -14,7 +13,7 @@ use super::history::event_lines;
 use super::incidents::{config, fs};
 use super::output::{self, Output, OutputFormat};
 use super::report_text::{cut, grouped};
-use super::settings::{EngineArgs, PeriodArgs};
+use super::settings::{EngineArgs, PeriodArgs, StreamArgs};
 
 /// Flags of `oddline search`.
 #[derive(Debug, Args)]
@@ -27,9 +26,8 @@ pub(crate) struct SearchArgs {
     engine: EngineArgs,
     #[command(flatten)]
     period: PeriodArgs,
-    /// Only events of this stream: values of partition_by, as host=db1 or host=db1,service=shop.
-    #[arg(long, value_name = "STREAM")]
-    stream: Option<String>,
+    #[command(flatten)]
+    stream: StreamArgs,
     /// How many templates are found at most.
     #[arg(long, value_name = "K", default_value_t = 10)]
     k: usize,
@@ -56,16 +54,12 @@ Examples:
 pub(crate) fn run(args: &SearchArgs) -> Result<(), CliError> {
     let config = config(&args.engine)?;
     let fs = fs();
-    let now = SystemClock.now();
-    let time = |text: &Option<String>, otherwise: Timestamp| match text {
-        Some(text) => moment(text, now).ok_or_else(|| CliError::NotATime { text: text.to_owned() }),
-        None => Ok(otherwise),
-    };
+    let (since, until) = args.period.read(SystemClock.now())?;
     let search = Search {
         words: args.words.clone(),
-        from: time(&args.period.since, Query::ALL.from)?,
-        until: time(&args.period.until, Query::ALL.until)?,
-        stream: args.stream.as_deref().map(|text| search::stream_key(&config, text)).transpose()?,
+        from: since.unwrap_or(Query::ALL.from),
+        until: until.unwrap_or(Query::ALL.until),
+        stream: args.stream.read(&config)?.map(|stream| stream.key),
         most: args.k,
     };
     let found = search::search(&config, &fs, &search)?;

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use oddline::clock::moment;
 use oddline::config::{AlertBudget, Config, Fields, RuleMatch, TimeSource};
+use oddline::engine::stream::Stream;
+use oddline::event::Timestamp;
 
 use super::error::CliError;
 use super::reader::LineFormat;
@@ -14,10 +17,37 @@ use super::reader::LineFormat;
 pub(crate) struct PeriodArgs {
     /// Only what happened at this time or later: a time (RFC 3339) or how long ago (90s, 15m, 2h, 7d).
     #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<String>,
+    since: Option<String>,
     /// Only what happened before this: as --since.
     #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<String>,
+    until: Option<String>,
+}
+
+impl PeriodArgs {
+    /// From when to when, as seen `now`.
+    pub(crate) fn read(&self, now: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), CliError> {
+        let time = |text: &Option<String>| {
+            text.as_deref()
+                .map(|text| moment(text, now).ok_or_else(|| CliError::NotATime { text: text.to_owned() }))
+                .transpose()
+        };
+        Ok((time(&self.since)?, time(&self.until)?))
+    }
+}
+
+/// Which stream.
+#[derive(Debug, Args)]
+pub(crate) struct StreamArgs {
+    /// Only this stream: values of partition_by, as host=db1 or host=db1,service=shop.
+    #[arg(long, value_name = "STREAM")]
+    stream: Option<String>,
+}
+
+impl StreamArgs {
+    /// The stream, if one is asked for.
+    pub(crate) fn read(&self, config: &Config) -> Result<Option<Stream>, CliError> {
+        Ok(self.stream.as_deref().map(|text| Stream::parse(config, text)).transpose()?)
+    }
 }
 
 /// Flags about what is learned where.

@@ -80,6 +80,7 @@ mod seed;
 mod source;
 mod stats;
 pub mod story;
+pub mod stream;
 mod syncer;
 mod texts;
 mod timer;

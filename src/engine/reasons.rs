@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::EngineError;
 use super::history::{self, History, Names, Query, TemplateHistory};
-use super::incidents::{self, Incident, JournalError, Reading, key_text};
+use super::incidents::{self, Incident, JournalError, Reading};
 use crate::config::Config;
-use crate::event::{Reason, StreamKey, TemplateId};
+use crate::event::{Reason, TemplateId};
 use crate::storage::FileSystem;
 use crate::storage::journal::parse_time;
 
@@ -20,19 +20,10 @@ use crate::storage::journal::parse_time;
 pub struct Asked {
     /// When, and of which templates and stream.
     pub query: Query,
-    /// What the stream is called.
-    pub stream_name: Option<String>,
+    /// What the journal may call the stream; none: all streams.
+    pub streams: Vec<String>,
     /// One of the reasons that were given.
     pub reason: Reason,
-}
-
-impl Asked {
-    /// What is no event of its own has the stream's key instead of its name.
-    fn is_of_stream(&self, incident: &Incident) -> bool {
-        let is_key = |key: StreamKey| incident.stream == key_text(key);
-        let is_name = self.stream_name.as_ref() == Some(&incident.stream);
-        self.query.stream.is_none_or(|key| is_name || is_key(key))
-    }
 }
 
 /// How often each template alerted for a reason.
@@ -47,12 +38,13 @@ pub fn read(config: &Config, fs: &Arc<dyn FileSystem>, asked: &Asked) -> Result<
         since: Some(asked.query.from),
         until: Some(asked.query.until),
         host: Some(incidents::host_of(config)),
+        streams: asked.streams.clone(),
         reason: Some(asked.reason),
         ..Reading::default()
     };
     let found = incidents::read(config, fs, &reading)?;
     let mut by_id = HashMap::new();
-    for (_, incident) in found.incidents.iter().filter(|(_, incident)| asked.is_of_stream(incident)) {
+    for (_, incident) in &found.incidents {
         let Some(id) = template_of(incident, &names) else { continue };
         if wanted.is_empty() || wanted.contains(&id) {
             count(&mut by_id, id, incident, config);

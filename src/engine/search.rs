@@ -103,14 +103,6 @@ pub enum SearchError {
         /// The query, cut.
         found: String,
     },
-    /// The stream is not named as streams are told apart.
-    #[error("expected a stream as {}, found {found:?}", streams(partition_by))]
-    Stream {
-        /// What tells streams apart.
-        partition_by: Vec<String>,
-        /// What was given.
-        found: String,
-    },
     /// There is no history to search.
     #[error("there is no history without a data dir")]
     NoDataDir,
@@ -120,44 +112,6 @@ pub enum SearchError {
     /// A vector cannot be made.
     #[error(transparent)]
     Embed(#[from] EmbedError),
-}
-
-fn streams(partition_by: &[String]) -> String {
-    if partition_by.is_empty() {
-        return "nothing (partition_by is empty)".to_owned();
-    }
-    partition_by.iter().map(|field| format!("{field}=VALUE")).collect::<Vec<_>>().join(",")
-}
-
-/// The stream that `text` names as `host=db1,service=shop`: values of `partition_by`; a field that is left out is one the events do not have.
-///
-/// # Errors
-/// When a part is no pair, names what is not in `partition_by`, or names it twice.
-pub fn stream_key(config: &Config, text: &str) -> Result<StreamKey, SearchError> {
-    Ok(StreamKey::of_values(stream_values(config, text)?.into_iter()))
-}
-
-/// What the journal calls that stream: its values joined by `/`, `-` for one it does not have.
-///
-/// # Errors
-/// As [`stream_key`].
-pub fn stream_name(config: &Config, text: &str) -> Result<String, SearchError> {
-    let values = stream_values(config, text)?;
-    Ok(values.into_iter().map(|value| value.unwrap_or("-")).collect::<Vec<_>>().join("/"))
-}
-
-/// A value, or none, for each field of `partition_by`.
-fn stream_values<'t>(config: &Config, text: &'t str) -> Result<Vec<Option<&'t str>>, SearchError> {
-    let fields = &config.partition_by;
-    let error = || SearchError::Stream { partition_by: fields.clone(), found: text.chars().take(200).collect() };
-    let mut values = vec![None; fields.len()];
-    for part in text.split(',') {
-        let (field, value) = part.split_once('=').ok_or_else(error)?;
-        let place = fields.iter().position(|name| name == field).ok_or_else(error)?;
-        let place = values.get_mut(place).filter(|place| place.is_none()).ok_or_else(error)?;
-        *place = Some(value);
-    }
-    Ok(values)
 }
 
 /// The templates of `config.data_dir` that are nearest to the words of `search`.
@@ -383,36 +337,5 @@ impl Engine {
         let read_incidents = &|reading: &Reading| self.journal(reading);
         let (config, fs) = (&core.config, &*core.environment.fs);
         search_from(&Source { config, fs, embedders: self.embedders(), read_incidents }, search)
-    }
-
-    /// The stream that a text names, see [`stream_key`].
-    ///
-    /// # Errors
-    /// As [`stream_key`].
-    pub fn stream_key(&self, text: &str) -> Result<StreamKey, SearchError> {
-        stream_key(&self.core().config, text)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_is_named_by_the_values_it_is_told_apart_by() {
-        let of = |fields: &[&str]| Config {
-            partition_by: fields.iter().map(|field| (*field).to_owned()).collect(),
-            ..Config::default()
-        };
-        let key = |values: &[Option<&str>]| StreamKey::of_values(values.iter().copied());
-        let two = of(&["host", "service"]);
-        assert_eq!(stream_key(&two, "host=db1,service=a=b").unwrap(), key(&[Some("db1"), Some("a=b")]));
-        assert_eq!(stream_key(&two, "service=shop").unwrap(), key(&[None, Some("shop")]));
-        assert_eq!(stream_key(&two, "host=").unwrap(), key(&[Some(""), None]));
-        for bad in ["", "db1", "host", "pod=x", "host=a,host=b", "host=a,"] {
-            let error = stream_key(&two, bad).unwrap_err().to_string();
-            assert!(error.contains("host=VALUE,service=VALUE"), "{error}");
-        }
-        assert!(stream_key(&of(&[]), "host=db1").unwrap_err().to_string().contains("partition_by is empty"));
     }
 }

@@ -529,17 +529,13 @@ impl<E> fmt::Debug for Named<'_, E> {
 }
 
 impl<E: Event> StreamName for Named<'_, E> {
-    /// The values joined by `/`, `-` for one the event does not have; empty when it has none.
+    /// As [`StreamKey::name_of`].
     fn name(&self) -> String {
         let value = |index| {
             let value = self.event.read(Input::Partition(index)).map(super::Scalar::into_text);
             value.map(|value| String::from_utf8_lossy(&value).into_owned())
         };
-        let values: Vec<Option<String>> = (0..self.partitions).map(value).collect();
-        if values.iter().all(Option::is_none) {
-            return String::new();
-        }
-        values.into_iter().map(|value| value.unwrap_or_else(|| "-".to_owned())).collect::<Vec<_>>().join("/")
+        StreamKey::name_of(&(0..self.partitions).map(value).collect::<Vec<_>>())
     }
 }
 

@@ -3,7 +3,8 @@
 //! | parameter | | default |
 //! |---|---|---|
 //! | `since`, `until` | a time (RFC 3339) or how long ago (`90s`, `15m`, `2h`, `7d`); `since` is taken in, `until` is not | all |
-//! | `host`, `stream` | of this one alone | all |
+//! | `host` | of this one alone | all |
+//! | `stream` | of this one alone: values of `partition_by`, as `host=db1` | all |
 //! | `reason` | with this among their reasons | all |
 //! | `limit` | the newest so many, up to [`MOST`] | 100 |
 //!
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Shared, failure};
 use crate::clock::{Clock, SystemClock, moment};
+use crate::engine::Engine;
 use crate::engine::incidents::{Found, Incident, Reading};
 use crate::event::{Reason, Timestamp};
 
@@ -67,18 +69,19 @@ struct Answer<'a> {
 }
 
 impl Asked {
-    fn reading(&self, now: Timestamp) -> Result<Reading, String> {
+    fn reading(&self, engine: Option<&Engine>, now: Timestamp) -> Result<Reading, String> {
         let time = |name: &str, text: &Option<String>| {
             let Some(text) = text else { return Ok(None) };
             let expected =
                 || format!("{name}: expected a time (RFC 3339) or how long ago (90s, 15m, 2h, 7d), found {text:?}");
             moment(text, now).map(Some).ok_or_else(expected)
         };
+        let stream = self.stream.as_deref().zip(engine).map(|(text, engine)| engine.stream(text)).transpose();
         Ok(Reading {
             since: time("since", &self.since)?,
             until: time("until", &self.until)?,
             host: self.host.clone(),
-            stream: self.stream.clone(),
+            streams: stream.map_err(|error| error.to_string())?.map(|stream| stream.names).unwrap_or_default(),
             reason: self.reason()?,
             limit: Some(self.limit()?),
         })
@@ -123,13 +126,13 @@ pub(super) async fn incidents(
         Ok(Query(asked)) => asked,
         Err(rejection) => return failure(StatusCode::BAD_REQUEST, &rejection.body_text()),
     };
-    let reading = match asked.reading(SystemClock.now()) {
+    let engine = shared.lanes.engine();
+    let reading = match asked.reading(engine.as_ref(), SystemClock.now()) {
         Ok(reading) => reading,
         Err(text) => return failure(StatusCode::BAD_REQUEST, &text),
     };
     // It is given back when the reading ends, also when nobody waits for the answer any more.
     let Ok(permit) = Arc::clone(&shared.readers).try_acquire_owned() else { return busy() };
-    let engine = shared.lanes.engine();
     let read = tokio::task::spawn_blocking(move || {
         let found = engine.map_or_else(|| Ok(Found::default()), |engine| engine.incidents(&reading));
         let found = found.map_err(|error| error.to_string())?;

@@ -62,12 +62,12 @@ impl Asked {
         if !(1..=MOST).contains(&k) {
             return Err(wrong(format!("k: expected 1 to {MOST}, found {k}")));
         }
-        let stream = self.stream.as_deref().map(|text| engine.stream_key(text)).transpose();
+        let stream = self.stream.as_deref().map(|text| engine.stream(text)).transpose();
         Ok(Search {
             words: self.q.clone(),
             from: time("since", &self.since, history::Query::ALL.from)?,
             until: time("until", &self.until, history::Query::ALL.until)?,
-            stream: stream.map_err(|error| wrong(error.to_string()))?,
+            stream: stream.map_err(|error| wrong(error.to_string()))?.map(|stream| stream.key),
             most: k,
         })
     }
@@ -76,7 +76,7 @@ impl Asked {
         let search = self.search(engine, SystemClock.now())?;
         let found = engine.search(&search).map_err(|error| {
             let status = match error {
-                SearchError::NoWords { .. } | SearchError::Stream { .. } => StatusCode::BAD_REQUEST,
+                SearchError::NoWords { .. } => StatusCode::BAD_REQUEST,
                 SearchError::NoDataDir => StatusCode::NOT_FOUND,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             };

@@ -41,8 +41,8 @@ pub struct Reading {
     pub until: Option<Timestamp>,
     /// Of this host alone.
     pub host: Option<String>,
-    /// Of this stream alone.
-    pub stream: Option<String>,
+    /// Of a stream that is called one of these alone; none: of all.
+    pub streams: Vec<String>,
     /// With this among their reasons.
     pub reason: Option<Reason>,
     /// The newest so many; none: all.
@@ -78,7 +78,7 @@ impl Reading {
     }
 
     fn wants(&self, incident: &Incident) -> bool {
-        if self.stream.as_ref().is_some_and(|stream| incident.stream != *stream) {
+        if !self.streams.is_empty() && !self.streams.contains(&incident.stream) {
             return false;
         }
         if self.reason.is_some_and(|reason| !incident.reasons.iter().any(|given| given == reason.as_str())) {
