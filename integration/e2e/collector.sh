@@ -4,24 +4,20 @@
 # Of core components alone, in a version of which the Go module proxy serves all modules.
 collector_version=v0.158.0
 
-# The Collector's binary in $collector.
-need_collector() {
-    if [ -n "${COLLECTOR_BIN:-}" ]; then collector=$COLLECTOR_BIN; return 0; fi
-    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/oddline-e2e
-    collector=$cache/otelcol-$collector_version
-    [ -x "$collector" ] && return 0
-    echo "building an OpenTelemetry Collector $collector_version"
-    mkdir -p "$cache" "$work/collector"
-    cat >"$work/collector/builder.yaml" <<CONFIG
-dist: {name: otelcol, output_path: $work/collector/build}
+build_collector() {
+    cat >builder.yaml <<CONFIG
+dist: {name: otelcol, output_path: $PWD/build}
 receivers: [{gomod: go.opentelemetry.io/collector/receiver/otlpreceiver $collector_version}]
 exporters: [{gomod: go.opentelemetry.io/collector/exporter/otlphttpexporter $collector_version}]
 CONFIG
-    (
-        cd "$work/collector" &&
-            GOBIN=$work/collector/bin go install "go.opentelemetry.io/collector/cmd/builder@$collector_version" &&
-            CGO_ENABLED=0 "$work/collector/bin/builder" --config builder.yaml && mv build/otelcol "$collector"
-    ) >"$work/collector/log" 2>&1 || { tail -5 "$work/collector/log"; return 1; }
+    GOBIN=$PWD/bin go install "go.opentelemetry.io/collector/cmd/builder@$collector_version" &&
+        CGO_ENABLED=0 bin/builder --config builder.yaml && mv build/otelcol built
+}
+
+# The Collector's binary in $collector.
+need_collector() {
+    collector=${COLLECTOR_BIN:-}
+    [ -n "$collector" ] || { cached "otelcol-$collector_version" build_collector && collector=$cached; }
 }
 
 # collect DIR ENCODING: a Collector that takes OTLP at $in_port, exports it to $oddline_port, takes it back at $back_port and exports it to

@@ -9,6 +9,20 @@ need_oddline() {
     oddline=${CARGO_TARGET_DIR:-$root/target}/release/oddline
 }
 
+# cached NAME BUILD…: what BUILD makes, its path in $cached; it is kept for other runs. BUILD runs in a directory of its own and leaves the program
+# there as `built`.
+cached() {
+    local name=$1 cache=${XDG_CACHE_HOME:-$HOME/.cache}/oddline-e2e
+    shift
+    cached=$cache/$name
+    [ -x "$cached" ] && return 0
+    echo "building $name"
+    mkdir -p "$cache" "$work/build-$name"
+    # It has its name once it is whole.
+    (cd "$work/build-$name" && "$@" && mv built "$cached.$$" && mv "$cached.$$" "$cached") >"$work/build-$name.log" 2>&1 ||
+        { tail -5 "$work/build-$name.log"; return 1; }
+}
+
 # events COUNT FIRST: NDJSON of a service that works, numbered.
 events() {
     awk -v count="$1" -v first="${2:-0}" 'BEGIN {

@@ -4,19 +4,14 @@
 store_module=github.com/VictoriaMetrics/VictoriaMetrics
 store_version=v1.110.0
 
+build_store() {
+    go mod init store && go get "$store_module/app/victoria-logs@$store_version" && CGO_ENABLED=0 go build -o built "$store_module/app/victoria-logs"
+}
+
 # The store's binary in $store.
 need_store() {
-    if [ -n "${VICTORIA_LOGS_BIN:-}" ]; then store=$VICTORIA_LOGS_BIN; return 0; fi
-    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/oddline-e2e
-    store=$cache/victoria-logs-$store_version
-    [ -x "$store" ] && return 0
-    echo "building VictoriaLogs of $store_module $store_version"
-    mkdir -p "$cache" "$work/store-module"
-    (
-        cd "$work/store-module" &&
-            go mod init store && go get "$store_module/app/victoria-logs@$store_version" &&
-            CGO_ENABLED=0 go build -o "$store" "$store_module/app/victoria-logs"
-    ) >"$work/store-build.log" 2>&1 || { tail -5 "$work/store-build.log"; return 1; }
+    store=${VICTORIA_LOGS_BIN:-}
+    [ -n "$store" ] || { cached "victoria-logs-$store_version" build_store && store=$cached; }
 }
 
 # start_store: its address in $address. Another process may take the port first, which the store then says.

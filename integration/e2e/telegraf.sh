@@ -4,18 +4,15 @@
 telegraf_module=github.com/influxdata/telegraf/cmd/telegraf
 telegraf_version=v1.36.4
 
+build_telegraf() {
+    GOBIN=$PWD CGO_ENABLED=0 go install -tags custom,inputs.tail,processors.execd,outputs.file,parsers.json,parsers.value,serializers.json \
+        "$telegraf_module@$telegraf_version" && mv telegraf built
+}
+
 # Telegraf's binary in $telegraf: of the plugins of the example alone.
 need_telegraf() {
-    if [ -n "${TELEGRAF_BIN:-}" ]; then telegraf=$TELEGRAF_BIN; return 0; fi
-    local cache=${XDG_CACHE_HOME:-$HOME/.cache}/oddline-e2e
-    telegraf=$cache/telegraf-$telegraf_version
-    [ -x "$telegraf" ] && return 0
-    echo "building Telegraf $telegraf_version"
-    mkdir -p "$cache" "$work/telegraf-bin"
-    (
-        GOBIN=$work/telegraf-bin CGO_ENABLED=0 go install -tags custom,inputs.tail,processors.execd,outputs.file,parsers.json,parsers.value,serializers.json \
-            "$telegraf_module@$telegraf_version" && mv "$work/telegraf-bin/telegraf" "$telegraf"
-    ) >"$work/telegraf-build.log" 2>&1 || { tail -5 "$work/telegraf-build.log"; return 1; }
+    telegraf=${TELEGRAF_BIN:-}
+    [ -n "$telegraf" ] || { cached "telegraf-$telegraf_version" build_telegraf && telegraf=$cached; }
 }
 
 # telegraf_on DIR: its pid in $agent.
