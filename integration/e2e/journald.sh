@@ -28,9 +28,9 @@ journal_on() {
     unit=$!
     started+=("$unit")
 }
-journal_learned() { [ "$("$oddline" stats --data-dir "$2/state/journal" --format json | sed -n 's/^ *"events_total": \([0-9]*\).*/\1/p')" = "$1" ]; }
+journal_learned() { [ "$("$oddline" stats --data-dir "$2/state/journald" --format json | sed -n 's/^ *"events_total": \([0-9]*\).*/\1/p')" = "$1" ]; }
 # The group gets SIGTERM, as from systemd.
-journal_end() { kill -TERM -- "-$unit"; wait "$unit"; until_true 20 "$oddline" doctor --data-dir "$1/state/journal"; }
+journal_end() { kill -TERM -- "-$unit"; wait "$unit"; until_true 20 "$oddline" doctor --data-dir "$1/state/journald"; }
 
 journal_round() {
     local dir=$work/journald
@@ -45,16 +45,16 @@ journal_round() {
     until_true 120 grep -q 'pool exhausted' "$dir/odd.ndjson" || { tail -3 "$dir/log"; return 1; }
     grep 'pool exhausted' "$dir/odd.ndjson" | grep '"_SYSTEMD_UNIT":"checkout.service"' | grep -q '"is_anomaly":true' || return 1
     journal_end "$dir" || { cat "$dir/log"; return 1; }
-    journal_learned 12004 "$dir" || { "$oddline" stats --data-dir "$dir/state/journal"; cat "$dir/log"; return 1; }
+    journal_learned 12004 "$dir" || { "$oddline" stats --data-dir "$dir/state/journald"; cat "$dir/log"; return 1; }
     grep -q 'without a message' "$dir/log" && { cat "$dir/log"; return 1; }
     # It goes on where it was, also with what comes while it runs.
     lines 100 12004 | journal_add "$dir/system.journal" 12004
     touch "$dir/mark"
     journal_on "$dir"
-    until_true 30 test "$dir/state/journal.cursor" -nt "$dir/mark" || { cat "$dir/log"; return 1; }
+    until_true 30 test "$dir/state/journald.cursor" -nt "$dir/mark" || { cat "$dir/log"; return 1; }
     { lines 100 12104; echo "n12204 ERROR payment: certificate of bank-7 expired 3 days ago"; } | journal_add "$dir/system.journal" 12104
     until_true 30 grep -q 'certificate' "$dir/odd.ndjson" || return 1
-    journal_end "$dir" && journal_learned 12205 "$dir" || { "$oddline" stats --data-dir "$dir/state/journal"; cat "$dir/log"; return 1; }
+    journal_end "$dir" && journal_learned 12205 "$dir" || { "$oddline" stats --data-dir "$dir/state/journald"; cat "$dir/log"; return 1; }
     [ "$(grep -c 'pool exhausted' "$dir/odd.ndjson")" = 1 ]
 }
 
