@@ -101,7 +101,7 @@ if [ "$(id -u)" != 0 ] || [ ! -x /lib/systemd/systemd ] || ! command -v unshare 
     skip "systemd: it takes root, systemd, unshare and curl"
 elif [ -z "$(cgroups)" ] || ! mkdir "$(cgroups)/oddline-e2e-$$-try" 2>/dev/null || ! rmdir "$(cgroups)/oddline-e2e-$$-try"; then
     skip "systemd: control groups (version 2) cannot be made here"
-elif ! unshare --mount sh -c "mount -t tmpfs tmpfs '$work' && mkdir '$work/u' '$work/w' '$work/r' && mount -t overlay overlay -o 'lowerdir=/,upperdir=$work/u,workdir=$work/w' '$work/r'" 2>/dev/null; then
+elif ! unshare --fork --pid --mount --uts --ipc --net --cgroup sh -c "mount -t tmpfs tmpfs '$work' && mkdir '$work/u' '$work/w' '$work/r' && mount -t overlay overlay -o 'lowerdir=/,upperdir=$work/u,workdir=$work/w' '$work/r'" 2>/dev/null; then
     skip "systemd: namespaces with an overlay cannot be made here"
 elif ! need_oddline; then
     fail "systemd: oddline does not build"

@@ -12,8 +12,8 @@
 
 mod bytes;
 mod own;
-mod scan;
-mod write;
+pub(crate) mod scan;
+pub(crate) mod write;
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -355,19 +355,21 @@ impl Scan {
 
 /// Where the next byte that is no white space stands.
 #[inline]
-fn skip_space(line: &[u8], mut at: usize) -> usize {
+pub(crate) fn skip_space(line: &[u8], mut at: usize) -> usize {
     while matches!(line.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
         at += 1;
     }
     at
 }
 
-fn literal(line: &[u8], at: usize, word: &[u8]) -> Result<usize, NotAnObject> {
+/// Behind `word`, which stands at `at`.
+pub(crate) fn literal(line: &[u8], at: usize, word: &[u8]) -> Result<usize, NotAnObject> {
     let end = at + word.len();
     if line.get(at..end) == Some(word) { Ok(end) } else { Err(NotAnObject(at)) }
 }
 
-fn number_end(line: &[u8], start: usize) -> Result<usize, NotAnObject> {
+/// Behind the number that stands at `start`.
+pub(crate) fn number_end(line: &[u8], start: usize) -> Result<usize, NotAnObject> {
     let digits = |from: usize| {
         let mut at = from;
         while line.get(at).is_some_and(u8::is_ascii_digit) {
@@ -418,7 +420,7 @@ pub(super) fn plain_run(text: &[u8], mut at: usize) -> usize {
 
 /// For a string whose quote is at `start`: where it ends, and whether it has escapes.
 #[inline]
-pub(super) fn string_end(line: &[u8], start: usize) -> Result<(usize, bool), NotAnObject> {
+pub(crate) fn string_end(line: &[u8], start: usize) -> Result<(usize, bool), NotAnObject> {
     let mut at = start + 1;
     let mut escaped = false;
     loop {

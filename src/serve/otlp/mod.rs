@@ -23,12 +23,14 @@
 //! and the template as `log.record.template`. Everything else keeps every byte it has: in protobuf our attributes stand
 //! behind the record, in JSON at the end of its list. An attribute that has our name already is treated as `on_existing` says.
 
+mod cursor;
 mod json;
 mod protobuf;
 mod record;
 
 use bytes::Bytes;
 
+use self::cursor::Unexpected;
 use super::wire::Malformed;
 use crate::engine::Synthetic;
 use crate::plugin::Component;
@@ -69,7 +71,7 @@ pub(crate) enum OtlpError {
     Protobuf(#[from] Malformed),
     /// Not the JSON it should be.
     #[error("expected an ExportLogsServiceRequest: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(#[from] Unexpected),
 }
 
 /// A request.

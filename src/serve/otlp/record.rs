@@ -35,7 +35,7 @@ pub(super) fn joined<'a>(prefix: &str, key: Cow<'a, str>) -> Cow<'a, str> {
 }
 
 /// What is read of a record.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Record<'a> {
     /// A body that is a scalar.
     pub(super) body: Option<Scalar<'a>>,
@@ -97,6 +97,28 @@ pub(super) enum Attribute<'a> {
     Texts(&'a [Cow<'a, str>]),
 }
 
+/// Keys of attributes, one after the other in the same memory.
+struct Key {
+    text: String,
+    /// How much of it is the target.
+    target: usize,
+}
+
+impl Key {
+    fn below(target: &str) -> Self {
+        Self { text: target.to_owned(), target: target.len() }
+    }
+
+    fn of(&mut self, names: &[&str]) -> &str {
+        self.text.truncate(self.target);
+        for name in names {
+            self.text.push('.');
+            self.text.push_str(name);
+        }
+        &self.text
+    }
+}
+
 /// A record as the component reads and writes it; attributes are appended to `out` by `push`.
 pub(super) struct LogRecord<'r, 'a> {
     pub(super) record: &'r Record<'a>,
@@ -140,16 +162,16 @@ impl Event for LogRecord<'_, '_> {
         if self.layout.on_existing == OnExisting::Keep && self.record.has_ours(self.layout) {
             return Written::Kept;
         }
-        let (out, push, target) = (&mut *self.out, self.push, self.layout.target.as_str());
+        let (out, push, mut key) = (&mut *self.out, self.push, Key::below(self.layout.target.as_str()));
         enrichment.for_each(|name, value| match value {
             Value::Text(text) if name == "template" => push(out, TEMPLATE, Attribute::Text(text)),
-            Value::Flag(flag) => push(out, &format!("{target}.{name}"), Attribute::Flag(flag)),
-            Value::Number(number) => push(out, &format!("{target}.{name}"), Attribute::Number(number)),
-            Value::Text(text) => push(out, &format!("{target}.{name}"), Attribute::Text(text)),
-            Value::Texts(texts) => push(out, &format!("{target}.{name}"), Attribute::Texts(texts)),
+            Value::Flag(flag) => push(out, key.of(&[name]), Attribute::Flag(flag)),
+            Value::Number(number) => push(out, key.of(&[name]), Attribute::Number(number)),
+            Value::Text(text) => push(out, key.of(&[name]), Attribute::Text(text)),
+            Value::Texts(texts) => push(out, key.of(&[name]), Attribute::Texts(texts)),
             Value::Numbers(numbers) => {
                 for (inner, number) in numbers {
-                    push(out, &format!("{target}.{name}.{inner}"), Attribute::Number(*number));
+                    push(out, key.of(&[name, inner]), Attribute::Number(*number));
                 }
             }
         });
