@@ -2,9 +2,9 @@
 
 use clap::Args;
 use oddline::config::Config;
+use oddline::engine::Environment;
 use oddline::engine::history::{self, History, HistoryEvent, Query, TemplateHistory};
 use oddline::engine::reasons::{self, Asked};
-use oddline::engine::Environment;
 use oddline::engine::stream::Stream;
 use oddline::event::{Reason, TemplateId, Timestamp};
 use serde::Serialize;
