@@ -57,11 +57,12 @@ fn the_sidecars_manifests_name_paths_the_sidecar_has() {
 
 #[test]
 fn the_manifests_of_pipes_name_commands_their_examples_use() {
-    for name in ["rsyslog", "syslog-ng"] {
+    for name in ["rsyslog", "syslog-ng", "telegraf", "journald"] {
         let (_, text) = shipped().into_iter().find(|(found, _)| found == name).unwrap();
         let manifest = Manifest::parse(name, &text).unwrap();
         let read = |example: &String| std::fs::read_to_string(Path::new(ROOT).join(example)).unwrap();
-        let examples: String = manifest.config.examples.iter().map(read).collect();
+        // A list of arguments, as Telegraf has it, is a command like any other.
+        let examples = manifest.config.examples.iter().map(read).collect::<String>().replace("\", \"", " ");
         for (entry, command) in &manifest.entry_points {
             assert!(examples.contains(&format!("/usr/bin/{command}")), "{name}: {entry}: {command}");
         }

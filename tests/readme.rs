@@ -35,8 +35,12 @@ fn generated_parts_of_the_readme_are_current() {
     let current = with_generated(&current, "capabilities in Vector", &vector);
     let fluent_bit = capabilities(&["fluent-bit-filter", "fluent-bit-output", "fluent-bit-lua"]);
     let current = with_generated(&current, "capabilities in Fluent Bit", &fluent_bit);
-    let others = capabilities(&["opentelemetry", "rsyslog", "syslog-ng"]);
+    let others = capabilities(&["opentelemetry", "rsyslog", "syslog-ng", "telegraf", "journald"]);
     let current = with_generated(&current, "capabilities elsewhere", &others);
+    for file in std::fs::read_dir(path.with_file_name("plugin-manifests")).unwrap() {
+        let name = file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
+        assert!([&vector, &fluent_bit, &others].iter().any(|table| table.contains(&format!("| {name} |"))), "{name}");
+    }
     if std::env::var_os("ODDLINE_UPDATE_DOCS").is_some() {
         std::fs::write(&path, &current).unwrap();
     }

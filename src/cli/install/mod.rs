@@ -55,6 +55,10 @@ enum Agent {
     SyslogNg,
     /// OpenTelemetry.
     Opentelemetry,
+    /// Telegraf.
+    Telegraf,
+    /// The journal.
+    Journald,
 }
 
 impl Agent {
@@ -66,6 +70,8 @@ impl Agent {
             Self::Rsyslog => "rsyslog",
             Self::SyslogNg => "syslog-ng",
             Self::Opentelemetry => "opentelemetry",
+            Self::Telegraf => "telegraf",
+            Self::Journald => "journald",
         }
     }
 }
