@@ -3,53 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod cli_support;
+mod http_support;
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Output;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use cli_support::{a_log, failed, json, oddline, ok, path, run, stderr};
-
-/// An answer of a server: its status line, and the body with the length to announce for it.
-struct Reply {
-    status: &'static str,
-    length: u64,
-    body: Vec<u8>,
-}
-
-fn whole(body: &[u8]) -> Reply {
-    Reply { status: "200 OK", length: body.len() as u64, body: body.to_vec() }
-}
-
-fn status(status: &'static str) -> Reply {
-    Reply { status, length: 0, body: Vec::new() }
-}
-
-/// Answers GETs by path and number, from 0, until the test ends.
-fn serve(answer: impl Fn(&str, usize) -> Reply + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
-    let counted = Arc::clone(&count);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-            let asked = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or_default().to_owned();
-            let Reply { status, length, body } = answer(&asked, counted.fetch_add(1, Ordering::SeqCst));
-            let head = format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nLast-Modified: Sat, 21 Nov 2026 12:00:00 GMT\r\n\
-                 ETag: \"1\"\r\nConnection: close\r\n\r\n"
-            );
-            // Who has seen enough hangs up.
-            stream.write_all(&[head.as_bytes(), &body].concat()).unwrap_or_default();
-        }
-    });
-    (address, count)
-}
+use http_support::{Reply, serve, status, whole};
 
 /// An address where nobody listens.
 fn nobody() -> SocketAddr {
@@ -90,15 +52,16 @@ fn a_new_host_starts_ready_from_a_bucket_or_a_web_server_that_stumbles() {
     let dir = tempfile::tempdir().unwrap();
     let baseline = a_baseline(dir.path());
     let bytes = baseline.clone();
-    let (bucket, _) = serve(
-        move |asked, _| {
-            if asked == "/fleet/hosts/web.baseline" { whole(&bytes) } else { status("404 Not Found") }
-        },
-    );
+    let (bucket, _) =
+        serve(
+            move |request, _| {
+                if request.target == "/fleet/hosts/web.baseline" { whole(&bytes) } else { status("404 Not Found") }
+            },
+        );
     let bytes = baseline.clone();
-    let (server, asked) = serve(move |asked, number| match number {
+    let (server, asked) = serve(move |request, number| match number {
         0 => status("503 Service Unavailable"),
-        _ if asked == "/web.baseline?signature=secret" => whole(&bytes),
+        _ if request.target == "/web.baseline?signature=secret" => whole(&bytes),
         _ => status("403 Forbidden"),
     });
     let signed = format!("http://{server}/web.baseline?signature=secret");
@@ -117,7 +80,7 @@ fn a_host_whose_baseline_cannot_be_had_starts_and_scores_and_says_why() {
     let mut damaged = a_baseline(dir.path());
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
-    let (server, _) = serve(move |asked, _| match asked.rsplit('/').next().unwrap_or_default() {
+    let (server, _) = serve(move |request, _| match request.target.rsplit('/').next().unwrap_or_default() {
         "damaged" => whole(&damaged),
         "huge" => Reply { length: 1 << 40, ..whole(b"x") },
         _ => status("404 Not Found"),

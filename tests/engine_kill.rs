@@ -98,6 +98,10 @@ impl FileSystem for Recorder {
         self.record(self.fs.remove(path))
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.record(self.fs.remove_dir(dir))
+    }
+
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
         self.record(self.fs.remove_dir_all(dir))
     }

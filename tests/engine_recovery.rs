@@ -294,6 +294,10 @@ impl FileSystem for Staged {
         self.fs.remove(path)
     }
 
+    fn remove_dir(&self, dir: &Path) -> std::io::Result<()> {
+        self.fs.remove_dir(dir)
+    }
+
     fn remove_dir_all(&self, dir: &Path) -> std::io::Result<()> {
         self.fs.remove_dir_all(dir)
     }

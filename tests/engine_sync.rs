@@ -89,6 +89,10 @@ impl FileSystem for Hanging {
         self.fs.remove(path)
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.fs.remove_dir(dir)
+    }
+
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
         self.fs.remove_dir_all(dir)
     }

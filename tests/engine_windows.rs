@@ -188,6 +188,10 @@ impl FileSystem for Moving {
         self.now().remove(path)
     }
 
+    fn remove_dir(&self, dir: &Path) -> std::io::Result<()> {
+        self.now().remove_dir(dir)
+    }
+
     fn remove_dir_all(&self, dir: &Path) -> std::io::Result<()> {
         self.now().remove_dir_all(dir)
     }

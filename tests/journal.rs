@@ -2,19 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+#[cfg(feature = "object-store")]
+mod http_support;
+
 use std::collections::BTreeSet;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oddline::event::Timestamp;
+use oddline::storage::fs::{DirEntry, FileSystem, OpenMode, WriteFile};
 use oddline::storage::journal::{
     self, Format, Found, Incident, Journal, LocalStore, ObjectMeta, ObjectStore, Options, Partition, Put, Reading,
     compact, decode, encode, expire, object_key, time_text,
 };
 use oddline::storage::mem_fs::Faults;
-use oddline::storage::{FileSystem, MemFs, RealFs, StorageError};
+use oddline::storage::{MemFs, RealFs, StorageError};
 
 const HOUR: i64 = 3_600_000_000;
 const START: i64 = 500_000 * HOUR;
@@ -230,6 +235,217 @@ fn what_the_queue_has_no_room_for_is_counted_and_nobody_waits() {
     assert!(read_all(&*store, &fs, None).incidents.len() <= taken);
 }
 
+/// A disk that refuses everything, and counts how often it is asked to write.
+#[derive(Debug, Default)]
+struct Refusing(AtomicUsize);
+
+impl Refusing {
+    fn no<T>() -> io::Result<T> {
+        Err(ErrorKind::NotFound.into())
+    }
+}
+
+impl FileSystem for Refusing {
+    fn open(&self, _: &Path, _: OpenMode) -> io::Result<Box<dyn WriteFile>> {
+        Self::no()
+    }
+
+    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+        Self::no()
+    }
+
+    fn len(&self, _: &Path) -> io::Result<u64> {
+        Self::no()
+    }
+
+    fn list(&self, _: &Path) -> io::Result<Vec<DirEntry>> {
+        Self::no()
+    }
+
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Self::no()
+    }
+
+    fn remove(&self, _: &Path) -> io::Result<()> {
+        Self::no()
+    }
+
+    fn remove_dir(&self, _: &Path) -> io::Result<()> {
+        Self::no()
+    }
+
+    fn remove_dir_all(&self, _: &Path) -> io::Result<()> {
+        Self::no()
+    }
+
+    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Err(ErrorKind::StorageFull.into())
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Self::no()
+    }
+}
+
+#[test]
+fn what_store_and_spool_refuse_is_not_tried_again_at_once_however_much_it_is() {
+    let disk = Arc::new(Refusing::default());
+    let store = Arc::new(LocalStore::new(disk.clone(), PathBuf::from("/journal")));
+    // With a long interval it is the store's pause that is waited for, of a second, then two.
+    for interval in [1, 3_600] {
+        let options = Options { batch_incidents: 1, interval: Duration::from_secs(interval), ..options() };
+        let journal = Journal::start(store.clone(), disk.clone(), options).unwrap();
+        (0..100).for_each(|n| assert!(journal.push(incident(n, START))));
+        journal.flush();
+        disk.0.store(0, Ordering::SeqCst);
+        // Not an order of things: the time in which a thread that spins would ask thousands of times.
+        std::thread::sleep(Duration::from_millis(300));
+        let asked = disk.0.load(Ordering::SeqCst);
+        assert!(asked < 10, "asked {asked} times in 0.3 s");
+        let patience = Instant::now() + Duration::from_secs(30);
+        while disk.0.load(Ordering::SeqCst) == asked {
+            assert!(Instant::now() < patience, "it is never tried again");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn what_nobody_takes_by_the_end_is_counted_as_dropped_and_so_is_what_comes_later() {
+    let fs = MemFs::new();
+    let store = local(&fs);
+    let mut journal = start(&store, &fs, options());
+    fs.set_faults(Faults { read_only: true, ..Faults::default() });
+    (0..20).for_each(|n| assert!(journal.push(incident(n, START))));
+    journal.close();
+    assert_eq!((journal.status().queued, journal.dropped()), (0, 20));
+    assert!(!journal.push(incident(20, START)));
+    assert_eq!((journal.status().queued, journal.dropped()), (0, 21));
+}
+
+/// A spool with an object of each of five hours, of a store that was away.
+fn spooled() -> (MemFs, MemFs, Vec<PathBuf>) {
+    let (fs, stored) = (MemFs::new(), MemFs::new());
+    let store = local(&stored);
+    let flaky = Flaky::over(&store);
+    flaky.is_away.store(true, Ordering::SeqCst);
+    let away: Arc<dyn ObjectStore> = flaky;
+    let journal = start(&away, &fs, options());
+    (0..5).for_each(|n| assert!(journal.push(incident(n, START + n as i64 * HOUR))));
+    journal.flush();
+    let files: Vec<PathBuf> =
+        fs.list(Path::new("/spool")).unwrap().iter().map(|entry| Path::new("/spool").join(&entry.name)).collect();
+    assert_eq!(files.len(), 5);
+    (fs, stored, files)
+}
+
+#[test]
+fn what_is_damaged_in_the_spool_stays_there_and_holds_up_nothing() {
+    let (fs, stored, files) = spooled();
+    let mut bytes = fs.read(&files[1]).unwrap();
+    bytes[30] ^= 1;
+    fs.put(&files[1], &bytes);
+    let store = local(&stored);
+    let journal = start(&store, &fs, options());
+    assert!(journal.push(incident(9, START + 9 * HOUR)));
+    journal.flush();
+    assert_eq!(store.list("").unwrap().len(), 5, "the four that are whole, and the new one");
+    assert_eq!(fs.list(Path::new("/spool")).unwrap().len(), 1);
+    let status = journal.status();
+    assert_eq!((status.failure, status.stored_total, status.queued), (None, 5, 0));
+    assert!(status.spool_failure.unwrap().contains("it is damaged"));
+    let found = read_all(&*store, &fs, Some(&journal));
+    assert_eq!((found.incidents.len(), found.damaged_lines), (5, 1), "told by who reads, too");
+}
+
+#[test]
+fn an_object_that_was_damaged_in_the_store_is_not_taken_for_what_the_spool_has() {
+    let (fs, stored, files) = spooled();
+    let key = files[1].file_name().unwrap().to_str().unwrap().replace('+', "/");
+    let mut bytes = fs.read(&files[1]).unwrap();
+    bytes[30] ^= 1;
+    stored.put(&Path::new("/journal").join(&key), &bytes);
+    let store = local(&stored);
+    let journal = start(&store, &fs, options());
+    journal.flush();
+    assert_eq!(fs.list(Path::new("/spool")).unwrap().len(), 1);
+    assert_eq!(read_all(&*store, &fs, Some(&journal)).incidents.len(), 5);
+}
+
+#[test]
+fn a_spool_that_cannot_be_read_is_not_the_stores_failure() {
+    let (fs, stored, _) = spooled();
+    fs.set_faults(Faults { read: true, ..Faults::default() });
+    let store = local(&stored);
+    let journal = start(&store, &fs, options());
+    assert!(journal.push(incident(9, START + 9 * HOUR)));
+    journal.flush();
+    let status = journal.status();
+    assert_eq!((status.failure, status.stored_total), (None, 1), "what is new is stored");
+    assert!(status.spool_failure.is_some());
+    fs.set_faults(Faults::default());
+    let patience = Instant::now() + Duration::from_secs(30);
+    while journal.status().spool_failure.is_some() {
+        assert!(Instant::now() < patience, "it is never tried again");
+        std::thread::yield_now();
+    }
+    assert_eq!((store.list("").unwrap().len(), fs.list(Path::new("/spool")).unwrap().len()), (6, 0));
+}
+
+#[test]
+fn an_object_whose_directory_was_not_synced_is_not_durable_because_it_is_there() {
+    let (fs, stored) = (MemFs::new(), MemFs::new());
+    let store = local(&stored);
+    let journal = start(&store, &fs, options());
+    assert!(journal.push(incident(1, START)));
+    journal.flush();
+    stored.set_faults(Faults { sync_dir: true, ..Faults::default() });
+    assert!(journal.push(incident(2, START + 1)));
+    drop(journal);
+    assert_eq!((store.list("").unwrap().len(), fs.list(Path::new("/spool")).unwrap().len()), (2, 1));
+    stored.set_faults(Faults::default());
+    drop(start(&store, &fs, options()));
+    assert_eq!(fs.list(Path::new("/spool")).unwrap(), []);
+    stored.crash();
+    assert_eq!(read_all(&*store, &fs, None).incidents.len(), 2);
+}
+
+#[test]
+fn of_hours_that_are_gone_and_processes_that_died_nothing_is_left() {
+    let fs = MemFs::new();
+    let store = local(&fs);
+    let tmp = |host: &str, hour: i64| {
+        let partition = Partition::new(host, Timestamp(START + hour * HOUR));
+        PathBuf::from(format!("/journal/{}/0-00000000.ndjson.tmp", partition.prefix()))
+    };
+    // Two of this host's, one in an hour where nothing else came; one that another host may be writing just now; one of the spool.
+    let spooled = PathBuf::from("/spool/host=h1+date=2027-01-15+hour=08+0-00000000.ndjson.tmp");
+    let kept = tmp("h2", 0);
+    [&tmp("h1", 0), &tmp("h1", -100), &kept, &spooled].into_iter().for_each(|path| fs.put(path, b"{"));
+    let journal = start(&store, &fs, Options { most_bytes: Some(5_000), ..options() });
+    for n in 0..100 {
+        assert!(journal.push(incident(n, START + n as i64 * HOUR)));
+        journal.flush();
+    }
+    let mut pending = vec![PathBuf::from("/journal"), PathBuf::from("/spool")];
+    let (mut hours, mut unfinished) = (0, Vec::new());
+    while let Some(dir) = pending.pop() {
+        let entries = fs.list(&dir).unwrap();
+        assert!(!entries.is_empty() || dir.parent() == Some(Path::new("/")), "{} is empty", dir.display());
+        for entry in entries {
+            let path = dir.join(&entry.name);
+            hours += usize::from(entry.name.starts_with("hour=") && path.starts_with("/journal/host=h1"));
+            if entry.is_dir {
+                pending.push(path)
+            } else if entry.name.ends_with(".tmp") {
+                unfinished.push(path)
+            }
+        }
+    }
+    assert_eq!((hours, unfinished), (store.list("").unwrap().len(), vec![kept]));
+}
+
 /// A store that answers when it is let.
 #[derive(Debug, Default)]
 struct Stuck(std::sync::Mutex<()>);
@@ -396,6 +612,78 @@ fn a_compaction_that_dies_anywhere_leaves_duplicates_and_never_a_hole() {
         assert!(report.duplicates > 0 && store.list("").unwrap().len() == 1);
         assert_eq!(read_all(&*store, &fs, None), before);
     }
+}
+
+#[test]
+fn a_merged_object_that_was_damaged_before_the_others_went_is_not_taken_for_whole() {
+    let fs = MemFs::new();
+    let store = local(&fs);
+    let keys = objects(&*store, Format::Ndjson, 11, 1);
+    let before = ids(&read_all(&*store, &fs, None));
+    let flaky = Flaky::over(&store);
+    flaky.deletes_left.store(0, Ordering::SeqCst);
+    assert!(compact(&*flaky, Format::Ndjson).is_err());
+    let merged = store.list("").unwrap().into_iter().map(|object| object.key).find(|key| !keys.contains(key)).unwrap();
+    let mut bytes = store.get(&merged).unwrap();
+    bytes[30] ^= 1;
+    fs.put(&Path::new("/journal").join(&merged), &bytes);
+    let report = compact(&*store, Format::Ndjson).unwrap();
+    assert_eq!(ids(&read_all(&*store, &fs, None)), before, "{report:?}");
+    assert_eq!((report.partitions, report.written, report.deleted), (0, 0, 0));
+    assert!(report.left.iter().any(|left| left.contains(&merged)), "{report:?}");
+}
+
+/// A store that says in what order it was asked.
+#[derive(Debug)]
+struct Asked(Arc<dyn ObjectStore>, std::sync::Mutex<String>);
+
+impl Asked {
+    fn note(&self, what: char) {
+        self.1.lock().unwrap().push(what);
+    }
+}
+
+impl ObjectStore for Asked {
+    fn put_new(&self, key: &str, bytes: &[u8]) -> Result<Put, StorageError> {
+        self.note('p');
+        self.0.put_new(key, bytes)
+    }
+
+    fn get(&self, key: &str) -> Result<Vec<u8>, StorageError> {
+        self.note('g');
+        self.0.get(key)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, StorageError> {
+        self.0.list(prefix)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StorageError> {
+        self.note('d');
+        self.0.delete(key)
+    }
+}
+
+#[test]
+fn a_compaction_holds_no_more_of_an_hour_than_becomes_one_object() {
+    let fs = MemFs::new();
+    let store = local(&fs);
+    let partition = Partition::new("h1", Timestamp(START));
+    for n in 0..80 {
+        let row = Incident { message: Some("x".repeat(1 << 20)), ..incident(n, START + n as i64) };
+        let bytes = encode(Format::Ndjson, std::slice::from_ref(&row)).unwrap();
+        store.put_new(&object_key(&partition, &row.event_id, &bytes, "ndjson"), &bytes).unwrap();
+    }
+    let asked = Asked(Arc::clone(&store), std::sync::Mutex::default());
+    let report = compact(&asked, Format::Ndjson).unwrap();
+    assert_eq!((report.partitions, report.written, report.deleted), (1, 2, 80));
+    let order = asked.1.into_inner().unwrap();
+    let read_before_it_is_written: Vec<usize> =
+        order.split('p').map(|part| part.matches('g').count()).filter(|gets| *gets > 0).collect();
+    assert!(read_before_it_is_written.iter().all(|gets| *gets <= 64), "{order}");
+    assert_eq!(read_before_it_is_written.iter().sum::<usize>(), 80);
+    assert_eq!(read_all(&*store, &fs, None).incidents.len(), 80);
+    assert_eq!(compact(&*store, Format::Ndjson).unwrap().partitions, 0, "nothing is left to do");
 }
 
 #[test]
@@ -585,4 +873,65 @@ fn two_hosts_with_the_same_event_ids_are_two() {
     let found = read_all(&*store, &fs, None);
     let hosts: BTreeSet<&str> = found.incidents.iter().map(|(host, _)| host.as_str()).collect();
     assert_eq!(hosts.into_iter().collect::<Vec<_>>(), ["h1", "h2"]);
+}
+
+#[cfg(feature = "object-store")]
+mod bucket {
+    use object_store::RetryConfig;
+    use object_store::aws::AmazonS3Builder;
+    use oddline::storage::journal::RemoteStore;
+
+    use super::http_support::Bucket;
+    use super::*;
+
+    /// A client of the bucket below a prefix, which gives up soon.
+    fn client(bucket: &Bucket) -> Arc<dyn ObjectStore> {
+        // What comes from the environment needs the same TLS, which this puts there.
+        drop(RemoteStore::open("s3://fleet"));
+        let s3 = AmazonS3Builder::new()
+            .with_endpoint(format!("http://{}", bucket.serve()))
+            .with_allow_http(true)
+            .with_region("here")
+            .with_access_key_id("id")
+            .with_secret_access_key("secret")
+            .with_bucket_name("fleet")
+            .with_retry(RetryConfig { max_retries: 1, ..RetryConfig::default() })
+            .build()
+            .unwrap();
+        Arc::new(RemoteStore::over(Arc::new(s3), "oddline".into()).unwrap())
+    }
+
+    #[test]
+    fn a_bucket_conforms() {
+        let bucket = Bucket::default();
+        conforms(&*client(&bucket));
+        assert!(bucket.objects.lock().unwrap().keys().all(|key| key.starts_with("oddline/host=")));
+    }
+
+    #[test]
+    fn a_bucket_that_is_away_for_a_while_has_everything_afterwards_and_is_compacted() {
+        let (bucket, fs) = (Bucket::default(), MemFs::new());
+        let store = client(&bucket);
+        let write = |from: u64| {
+            let journal = start(&store, &fs, options());
+            for n in from..from + 5 {
+                assert!(journal.push(incident(n, START + n as i64)));
+                journal.flush();
+            }
+            journal.status()
+        };
+        assert_eq!(write(0).stored_total, 5);
+        bucket.is_away.store(true, Ordering::SeqCst);
+        let away = write(5);
+        assert!(away.spooled_total == 5 && away.failure.unwrap().contains("503"));
+        assert_eq!(bucket.objects.lock().unwrap().len(), 5);
+        bucket.is_away.store(false, Ordering::SeqCst);
+        assert_eq!(write(10).stored_total, 10, "its own and what was in the spool");
+        assert_eq!(fs.list(Path::new("/spool")).unwrap(), []);
+        let before = read_all(&*store, &fs, None);
+        assert_eq!(before.incidents.len(), 15);
+        let report = compact(&*store, Format::Ndjson).unwrap();
+        assert_eq!((report.written, report.deleted, store.list("").unwrap().len()), (1, 15, 1));
+        assert_eq!(read_all(&*store, &fs, None), before);
+    }
 }

@@ -43,7 +43,9 @@ pub(crate) struct IncidentsArgs {
 const EXAMPLES: &str = "\
 Lists the journal of a data dir, oldest first, also while an agent uses it: then without what that has not written yet \
 (journal.interval_secs, 10 s). The journals of many hosts are one table for whatever reads Hive-partitioned NDJSON or Parquet: \
-with DuckDB, select * from read_json('JOURNAL/*/*/*/*.ndjson', hive_partitioning = true).
+with DuckDB, select * from read_json('JOURNAL/*/*/*/*.ndjson', hive_partitioning = true, union_by_name = true), or \
+read_parquet('JOURNAL/*/*/*/*.parquet', hive_partitioning = true, union_by_name = true). Later versions may add columns: \
+union_by_name unites objects of several ages.
 
 Examples:
   oddline incidents --data-dir /var/lib/oddline --since 2h --stream host=db1

@@ -70,7 +70,7 @@ pub struct Stats {
 pub struct JournalStats {
     /// Incidents in memory that are not written.
     pub queued: u64,
-    /// Incidents there was no room for.
+    /// Incidents that are lost: there was no room for them, or nowhere to write them by the end.
     pub dropped_total: u64,
     /// Objects the store took.
     pub stored_total: u64,
@@ -78,12 +78,14 @@ pub struct JournalStats {
     pub spooled_total: u64,
     /// What the store said the last time, when it failed and has not worked since.
     pub failure: Option<String>,
+    /// What the spool said the last time, when it failed and has not worked since, or the damage that was found in it last.
+    pub spool_failure: Option<String>,
 }
 
 impl From<Status> for JournalStats {
     fn from(status: Status) -> Self {
-        let Status { queued, dropped_total, stored_total, spooled_total, failure } = status;
-        Self { queued, dropped_total, stored_total, spooled_total, failure }
+        let Status { queued, dropped_total, stored_total, spooled_total, failure, spool_failure } = status;
+        Self { queued, dropped_total, stored_total, spooled_total, failure, spool_failure }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The seam between formats and files: [`FileSystem`], and [`RealFs`], the operating system's.
 //!
 //! A write is durable once the file was synced; a create, rename or remove once its directory was synced. Directories made by
-//! [`FileSystem::create_dir_all`] are durable when it returns. On Windows a directory cannot be synced: there the order of
+//! [`FileSystem::create_dir_all`] are durable when it returns; when it fails, those it made are gone again. On Windows a directory cannot be synced: there the order of
 //! metadata operations is the file system's.
 
 use std::fmt::Debug;
@@ -73,6 +73,8 @@ pub trait FileSystem: Send + Sync + Debug {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory that is empty; `DirectoryNotEmpty` when it is not.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     /// Removes a directory and what is in it.
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Creates a directory and its parents, durably; one that exists is fine.
@@ -147,14 +149,23 @@ impl FileSystem for RealFs {
         fs::remove_file(path)
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir)
+    }
+
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
         fs::remove_dir_all(dir)
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        let missing: Vec<&Path> = dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.is_dir()).collect();
-        fs::create_dir_all(dir)?;
-        missing.iter().filter_map(|created| created.parent()).try_for_each(|parent| self.sync_dir(parent))
+        make_dirs(dir, |parent| match self.sync_dir(parent) {
+            // Who may not read a directory cannot sync it, and would never get further.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::warn!(path = %parent.display(), %error, "cannot make sure that a new directory outlives a power cut");
+                Ok(())
+            }
+            synced => synced,
+        })
     }
 
     #[cfg(unix)]
@@ -169,6 +180,18 @@ impl FileSystem for RealFs {
     }
 }
 
+/// Makes `dir` and its parents, and has the parent of each new one synced.
+fn make_dirs(dir: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.is_dir()).collect();
+    let mut parents = missing.iter().filter_map(|made| made.parent());
+    let made = fs::create_dir_all(dir).and_then(|()| parents.try_for_each(&mut sync));
+    if made.is_err() {
+        // The next attempt would take them for durable. One that is not empty is in use by now, one that is not there was never made.
+        missing.iter().for_each(|made| drop(fs::remove_dir(made)));
+    }
+    made
+}
+
 /// `None` for an entry that went away while the directory was listed.
 fn describe(entry: fs::DirEntry) -> io::Result<Option<DirEntry>> {
     let metadata = match entry.metadata() {
@@ -179,4 +202,32 @@ fn describe(entry: fs::DirEntry) -> io::Result<Option<DirEntry>> {
     let is_dir = metadata.is_dir();
     let bytes = if is_dir { 0 } else { metadata.len() };
     Ok(Some(DirEntry { name: entry.file_name().to_string_lossy().into_owned(), bytes, is_dir }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_of_each_new_directory_is_synced_and_again_after_a_failure() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, two, three) = (root.path().join("1"), root.path().join("1/2"), root.path().join("1/2/3"));
+        let mut synced = Vec::new();
+        let failed = make_dirs(&three, |parent| {
+            synced.push(parent.to_owned());
+            if parent == root.path() { Err(io::Error::other("the disk is tired")) } else { Ok(()) }
+        });
+        assert!(failed.is_err() && !one.exists(), "what is not durable is not taken for it");
+        let expected = [two, one, root.path().to_owned()];
+        assert_eq!(synced, expected);
+        synced.clear();
+        for _ in 0..2 {
+            make_dirs(&three, |parent| {
+                synced.push(parent.to_owned());
+                Ok(())
+            })
+            .unwrap();
+        }
+        assert_eq!(synced, expected, "once");
+    }
 }

@@ -16,6 +16,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::fs::{FileSystem as _, RealFs};
 use crate::event::Timestamp;
 
 /// Name of the lock file in the data dir.
@@ -82,7 +83,7 @@ pub struct DataDirLock {
 }
 
 impl DataDirLock {
-    /// Takes the data dir `dir`, creating it when it does not exist. Never waits.
+    /// Takes the data dir `dir`, creating it, durably, when it does not exist. Never waits.
     pub fn acquire(dir: &Path, now: Timestamp) -> Result<Self, LockError> {
         ensure_dir(dir)?;
         let path = dir.join(LOCK_FILE);
@@ -113,7 +114,7 @@ fn ensure_dir(dir: &Path) -> Result<(), LockError> {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => Err(LockError::NotADirectory { path }),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::create_dir_all(dir).map_err(|source| LockError::NotCreatable { path, source })
+            RealFs.create_dir_all(dir).map_err(|source| LockError::NotCreatable { path, source })
         }
         Err(source) => Err(LockError::NotCreatable { path, source }),
     }

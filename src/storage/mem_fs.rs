@@ -2,7 +2,8 @@
 //!
 //! [`MemFs::crash`] keeps what was durable by the rules of [`FileSystem`] and forgets the rest: unsynced bytes, and creates,
 //! renames and removes whose directory was not synced. [`MemFs::power_cut`] keeps any part of the rest: of the changes since the last sync some
-//! reached the disk and some did not, in no order, and a write may have reached it in part. Directories are durable at once.
+//! reached the disk and some did not, in no order, and a write may have reached it in part. Directories are durable at once, or cannot be made
+//! while syncs fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -274,6 +275,16 @@ impl State {
         }
     }
 
+    fn remove_dir(&mut self, dir: &Path) -> io::Result<()> {
+        fail_when(self.faults.remove, ErrorKind::Other)?;
+        self.require_dir(dir)?;
+        self.live.retain(|path, _| !path.starts_with(dir));
+        self.durable.retain(|path, _| !path.starts_with(dir));
+        self.moved.retain(|moved| !moved.dir.starts_with(dir));
+        self.dirs.retain(|path| !path.starts_with(dir));
+        Ok(())
+    }
+
     fn append(&mut self, id: usize, bytes: &[u8]) -> io::Result<()> {
         let room = self.faults.capacity_bytes.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.used()));
         let most = if self.faults.write { bytes.len() / 2 } else { bytes.len() };
@@ -372,21 +383,24 @@ impl FileSystem for MemFs {
         Ok(())
     }
 
-    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.writable()?;
-        fail_when(state.faults.remove, ErrorKind::Other)?;
-        state.require_dir(dir)?;
-        state.live.retain(|path, _| !path.starts_with(dir));
-        state.durable.retain(|path, _| !path.starts_with(dir));
-        state.moved.retain(|moved| !moved.dir.starts_with(dir));
-        state.dirs.retain(|path| !path.starts_with(dir));
-        Ok(())
+        let mut within = state.live.keys().chain(&state.dirs);
+        let is_empty = !within.any(|path| path.parent() == Some(dir));
+        fail_when(!is_empty, ErrorKind::DirectoryNotEmpty)?;
+        state.remove_dir(dir)
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.writable()?.remove_dir(dir)
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.writable()?;
         let blocked = dir.ancestors().any(|path| state.live.contains_key(path));
         fail_when(blocked, ErrorKind::NotADirectory)?;
+        let is_new = !state.dirs.contains(dir);
+        fail_when(is_new && (state.faults.sync || state.faults.sync_dir), ErrorKind::Other)?;
         state.dirs.extend(dir.ancestors().map(Path::to_owned));
         Ok(())
     }

@@ -104,6 +104,10 @@ impl FileSystem for Untouched {
         Ok(())
     }
 
+    fn remove_dir(&self, _dir: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
     fn remove_dir_all(&self, _dir: &Path) -> io::Result<()> {
         Ok(())
     }

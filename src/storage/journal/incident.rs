@@ -14,7 +14,11 @@ const MOST_PARAMETER_BYTES: usize = 1 << 10;
 const MOST_PARAMETERS: usize = 128;
 
 /// One incident. Names and types are those of the columns; `host`, `date` and `hour` stand in the object's key.
+///
+/// What a row lacks, since it was written before there was such a column, has its default; only without an `event_id` it is none. A column is added
+/// behind the last, and never moved, removed or given another type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Incident {
     /// Time-ordered id, unique in a data dir.
     pub event_id: String,

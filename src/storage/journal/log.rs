@@ -1,6 +1,6 @@
 //! Gathering incidents, and the thread that writes them. Order and guarantees: see the [module](super).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use super::expire::expire;
 use super::format::{Format, encode};
 use super::incident::Incident;
-use super::key::{Partition, object_key};
+use super::key::{Partition, checksum_of_key, host_part, object_key};
+use super::pause::Pause;
 use super::spool::Spool;
-use super::store::ObjectStore;
+use super::store::{ObjectStore, put_sure};
 use crate::storage::error::StorageError;
 use crate::storage::fs::FileSystem;
 
@@ -21,9 +22,6 @@ const MOST_QUEUED: usize = 10_000;
 
 /// Bytes of their texts that can wait.
 const MOST_QUEUED_BYTES: usize = 16 << 20;
-
-/// Pauses between two attempts at a store that failed.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// How a journal is written.
 #[derive(Clone, Debug)]
@@ -49,7 +47,7 @@ pub struct Options {
 pub struct Status {
     /// Incidents in memory that are not written.
     pub queued: u64,
-    /// Incidents the queue had no room for.
+    /// Incidents that are lost: the queue had no room for them, or neither store nor spool took them by the end.
     pub dropped_total: u64,
     /// Objects the store took.
     pub stored_total: u64,
@@ -57,6 +55,8 @@ pub struct Status {
     pub spooled_total: u64,
     /// What the store said the last time, when it failed and has not worked since.
     pub failure: Option<String>,
+    /// What the spool said the last time, when it failed and has not worked since, or the damage that was found in it last.
+    pub spool_failure: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -66,13 +66,34 @@ struct State {
     writing: Vec<Arc<Incident>>,
     /// Of both.
     bytes: usize,
-    /// When the first of the queue came.
+    /// When the first of the queue came, or was refused.
     since: Option<Instant>,
+    /// Store and spool refused what is in the queue: however much it is, it waits.
+    is_refused: bool,
     flushes_wanted: u64,
     flushes_done: u64,
     is_closing: bool,
     is_closed: bool,
     status: Status,
+}
+
+impl State {
+    fn drop_incidents(&mut self, count: u64) {
+        self.status.dropped_total += count;
+        metrics::counter!("oddline_journal_dropped_total").increment(count);
+    }
+
+    /// Nothing more is written: what is left is lost.
+    fn close(&mut self) {
+        self.is_closed = true;
+        let lost = self.queue.len() as u64;
+        if lost > 0 {
+            tracing::error!(incidents = lost, "the journal ends, and neither its store nor its spool took these");
+            self.drop_incidents(lost);
+            self.queue.clear();
+            self.bytes = 0;
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -109,7 +130,9 @@ impl Journal {
             spool: Spool::new(fs, options.spool_dir.clone(), options.spool_bytes),
             store,
             has_spooled: true,
-            paused: None,
+            store_pause: Pause::default(),
+            spool_pause: Pause::default(),
+            passed_over: BTreeSet::new(),
             stored_bytes: None,
             options,
         };
@@ -117,13 +140,14 @@ impl Journal {
         Ok(Self { shared, batch_incidents, thread: Some(thread) })
     }
 
-    /// Takes an incident, without waiting for anything that writes; false when there is no room, which is counted.
+    /// Takes an incident, without waiting for anything that writes; false when there is no room or the journal is closed, which is counted.
     pub fn push(&self, incident: Incident) -> bool {
         let mut state = self.shared.state();
         let bytes = text_bytes(&incident);
-        if state.queue.len() + state.writing.len() >= MOST_QUEUED || state.bytes + bytes > MOST_QUEUED_BYTES {
-            state.status.dropped_total += 1;
-            metrics::counter!("oddline_journal_dropped_total").increment(1);
+        let has_room =
+            state.queue.len() + state.writing.len() < MOST_QUEUED && state.bytes + bytes <= MOST_QUEUED_BYTES;
+        if state.is_closed || !has_room {
+            state.drop_incidents(1);
             return false;
         }
         state.bytes += bytes;
@@ -142,7 +166,7 @@ impl Journal {
         state.writing.iter().chain(&state.queue).cloned().collect()
     }
 
-    /// Incidents the queue had no room for.
+    /// See [`Status::dropped_total`].
     pub fn dropped(&self) -> u64 {
         self.shared.state().status.dropped_total
     }
@@ -164,7 +188,7 @@ impl Journal {
         }
     }
 
-    /// Writes what is there and ends the thread; what is pushed later is not written.
+    /// Writes what is there and ends the thread; what nobody takes, and what is pushed later, is dropped and counted.
     pub fn close(&mut self) {
         self.shared.state().is_closing = true;
         self.shared.changed.notify_all();
@@ -193,21 +217,34 @@ struct Work {
     is_closing: bool,
 }
 
+/// What became of an object that the store was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offered {
+    Stored,
+    /// It failed, and pauses.
+    Refused,
+    /// Other bytes are there under its key: one of the two is damaged.
+    Occupied,
+}
+
 struct Worker {
     shared: Arc<Shared>,
     store: Arc<dyn ObjectStore>,
     spool: Spool,
     options: Options,
-    /// There may be something in the spool.
+    /// There may be something in the spool that the store would take.
     has_spooled: bool,
-    /// The store failed: when to try again, and how long the pause was.
-    paused: Option<(Instant, Duration)>,
+    store_pause: Pause,
+    spool_pause: Pause,
+    /// Keys of what is damaged in the spool: told once.
+    passed_over: BTreeSet<String>,
     /// Bytes the store holds, once it was looked at.
     stored_bytes: Option<u64>,
 }
 
 impl Worker {
     fn run(mut self) {
+        self.sweep();
         self.limit(0);
         self.catch_up();
         loop {
@@ -216,7 +253,9 @@ impl Worker {
             self.catch_up();
             let mut state = self.shared.state();
             state.flushes_done = work.flushes_wanted;
-            state.is_closed = work.is_closing;
+            if work.is_closing {
+                state.close();
+            }
             drop(state);
             self.shared.changed.notify_all();
             if work.is_closing {
@@ -229,9 +268,9 @@ impl Worker {
         let mut state = self.shared.state();
         loop {
             let now = Instant::now();
-            let is_full = state.queue.len() >= self.options.batch_incidents;
+            let is_full = state.queue.len() >= self.options.batch_incidents && !state.is_refused;
             let due = state.since.map(|since| since + self.options.interval);
-            let retry = self.paused.filter(|_| self.has_spooled).map(|(at, _)| at);
+            let retry = self.retry(state.is_refused);
             let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
             let is_wanted = state.is_closing || state.flushes_wanted > state.flushes_done;
             if is_wanted || is_full || is_due(due) || is_due(retry) {
@@ -243,10 +282,19 @@ impl Worker {
         }
     }
 
+    /// When to try again what is refused, and what waits in the spool; none when nothing of it failed.
+    fn retry(&self, is_refused: bool) -> Option<Instant> {
+        let store = self.store_pause.until();
+        // Both are needed to catch up.
+        let both = store.max(self.spool_pause.until()).filter(|_| self.has_spooled);
+        [both, store.filter(|_| is_refused)].into_iter().flatten().min()
+    }
+
     fn take(state: &mut State) -> Work {
         let batch: Vec<Arc<Incident>> = state.queue.drain(..).collect();
         state.writing.clone_from(&batch);
         state.since = None;
+        state.is_refused = false;
         Work { batch, flushes_wanted: state.flushes_wanted, is_closing: state.is_closing }
     }
 
@@ -267,8 +315,9 @@ impl Worker {
         let mut state = self.shared.state();
         state.writing.clear();
         if !refused.is_empty() {
-            // After an interval they are tried again, with what came since.
+            // They are tried again, with what came since, after an interval or the store's pause.
             state.since = Some(Instant::now());
+            state.is_refused = true;
             refused.into_iter().rev().for_each(|incident| state.queue.push_front(incident));
         }
         state.bytes = state.queue.iter().map(|incident| text_bytes(incident)).sum();
@@ -281,47 +330,52 @@ impl Worker {
             Ok(bytes) => bytes,
             Err(error) => {
                 tracing::error!(%error, "incidents cannot be written");
-                self.shared.state().status.dropped_total += rows.len() as u64;
+                self.shared.state().drop_incidents(rows.len() as u64);
                 return true;
             }
         };
         let first = rows.first().map(|row| row.event_id.as_str()).unwrap_or_default();
         let key = object_key(partition, first, &bytes, self.options.format.extension());
-        if !self.is_pausing() && self.offer(&key, &bytes) {
-            return true;
-        }
-        self.spool(&key, &bytes)
+        let is_stored = !self.store_pause.is_on(Instant::now()) && self.offer(&key, &bytes) == Offered::Stored;
+        is_stored || self.spool(&key, &bytes)
     }
 
-    fn is_pausing(&self) -> bool {
-        self.paused.is_some_and(|(until, _)| until > Instant::now())
-    }
-
-    /// Whether the store took the object.
-    fn offer(&mut self, key: &str, bytes: &[u8]) -> bool {
-        match self.store.put_new(key, bytes) {
-            Ok(_) => {
-                self.paused = None;
-                let mut state = self.shared.state();
-                state.status.stored_total += 1;
-                state.status.failure = None;
-                drop(state);
-                self.limit(bytes.len() as u64);
-                true
-            }
+    fn offer(&mut self, key: &str, bytes: &[u8]) -> Offered {
+        let is_stored = match put_sure(&*self.store, key, bytes) {
+            Ok(is_stored) => is_stored,
             Err(error) => {
-                self.pause(&error);
-                false
+                self.store_failed(&error);
+                return Offered::Refused;
             }
+        };
+        self.store_pause.end();
+        let mut state = self.shared.state();
+        state.status.stored_total += u64::from(is_stored);
+        state.status.failure = None;
+        drop(state);
+        if !is_stored {
+            return Offered::Occupied;
         }
+        self.limit(bytes.len() as u64);
+        Offered::Stored
     }
 
-    fn pause(&mut self, error: &StorageError) {
-        let (first, longest) = PAUSES;
-        let pause = self.paused.map_or(first, |(_, before)| (before * 2).min(longest));
-        self.paused = Some((Instant::now() + pause, pause));
+    fn store_failed(&mut self, error: &StorageError) {
+        let pause = self.store_pause.begin(Instant::now());
         tracing::warn!(%error, pause_secs = pause.as_secs(), "the journal's store failed");
         self.shared.state().status.failure = Some(error.to_string());
+    }
+
+    fn spool_failed(&self, error: &StorageError) {
+        tracing::warn!(%error, "the journal's spool failed");
+        self.shared.state().status.spool_failure = Some(error.to_string());
+    }
+
+    /// What is damaged in it stays told.
+    fn spool_works(&self) {
+        if self.passed_over.is_empty() {
+            self.shared.state().status.spool_failure = None;
+        }
     }
 
     fn spool(&mut self, key: &str, bytes: &[u8]) -> bool {
@@ -329,37 +383,72 @@ impl Worker {
             Ok(is_kept) => {
                 self.has_spooled |= is_kept;
                 self.shared.state().status.spooled_total += u64::from(is_kept);
+                self.spool_works();
                 is_kept
             }
             Err(error) => {
-                tracing::warn!(%error, "the journal's spool failed");
+                self.spool_failed(&error);
                 false
             }
         }
     }
 
-    /// Hands the store what waits in the spool, oldest first, as long as it takes it.
+    /// Removes what a process that died left of this host's.
+    fn sweep(&mut self) {
+        let own = format!("host={}/", host_part(&self.options.host));
+        if let Err(error) = self.store.sweep(&own) {
+            tracing::warn!(%error, "unfinished files of the journal cannot be looked for");
+        }
+        if let Err(error) = self.spool.sweep() {
+            tracing::warn!(%error, "unfinished files of the journal's spool cannot be looked for");
+        }
+    }
+
+    /// Hands the store what waits in the spool, oldest first, as long as it takes it. What cannot be read is passed over and tried again later.
     fn catch_up(&mut self) {
-        if !self.has_spooled || self.is_pausing() {
+        let now = Instant::now();
+        if !self.has_spooled || self.store_pause.is_on(now) || self.spool_pause.is_on(now) {
             return;
         }
-        let keys = match self.spool.keys() {
-            Ok(keys) => keys,
-            Err(error) => return self.pause(&error),
-        };
-        for key in keys {
-            let bytes = match self.spool.get(&key) {
-                Ok(bytes) => bytes,
-                Err(error) => return self.pause(&error),
-            };
-            if !self.offer(&key, &bytes) {
-                return;
+        match self.spool.keys().and_then(|keys| self.hand_on(keys)) {
+            Ok(is_done) => {
+                self.has_spooled = !is_done;
+                self.spool_pause.end();
+                self.spool_works();
             }
-            if let Err(error) = self.spool.remove(&key) {
-                return self.pause(&error);
+            Err(error) => {
+                self.spool_failed(&error);
+                self.spool_pause.begin(Instant::now());
             }
         }
-        self.has_spooled = false;
+    }
+
+    /// Whether all that is sound went on; an error is the spool's, of the last object that it could not read or remove.
+    fn hand_on(&mut self, keys: Vec<String>) -> Result<bool, StorageError> {
+        let mut done = Ok(true);
+        for key in keys {
+            match self.spool.get(&key) {
+                Ok(bytes) if checksum_of_key(&key) != Some(crc32c::crc32c(&bytes)) => {
+                    self.pass_over(key, "it is damaged");
+                }
+                Ok(bytes) => match self.offer(&key, &bytes) {
+                    Offered::Refused => return Ok(false),
+                    Offered::Occupied => self.pass_over(key, "the store has an object of that name with other bytes"),
+                    Offered::Stored => done = self.spool.remove(&key).and(done),
+                },
+                Err(error) => done = Err(error),
+            }
+        }
+        done
+    }
+
+    /// It stays where it is, where it is read as far as it can be.
+    fn pass_over(&mut self, key: String, reason: &str) {
+        let told = format!("{key} stays in the journal's spool: {reason}");
+        if self.passed_over.insert(key) {
+            tracing::warn!("{told}");
+            self.shared.state().status.spool_failure = Some(told);
+        }
     }
 
     /// Keeps the store within its bounds, `added` bytes more being there now.

@@ -66,4 +66,15 @@ mod tests {
         assert_eq!(text, format!("{expected},\"check\":\"{check:08x}\"}}\n"));
         assert_eq!(decode(text.as_bytes()), (vec![incident], 0));
     }
+
+    #[test]
+    fn a_line_of_before_there_were_more_columns_is_read() {
+        let line = |columns: &str| [columns.as_bytes(), &check(columns.as_bytes()), b"\n"].concat();
+        let old =
+            line(r#"{"event_id":"01-02-03","time":"2025-03-14T10:00:00.000001Z","score":0.5,"a_column_of_later":[1]"#);
+        let time = "2025-03-14T10:00:00.000001Z".to_owned();
+        let expected = Incident { event_id: "01-02-03".to_owned(), time, score: 0.5, ..Incident::default() };
+        assert_eq!(decode(&old), (vec![expected], 0));
+        assert_eq!(decode(&line(r#"{"score":0.5"#)), (Vec::new(), 1), "but not one that says of no event");
+    }
 }

@@ -1,4 +1,4 @@
-//! An object as Apache Parquet: one row group, pages compressed with Snappy, columns in the order of [`Incident`].
+//! An object as Apache Parquet: one row group, pages compressed with Snappy, columns in the order of [`Incident`], but for its `detectors`, which stand last.
 //!
 //! | column | type |
 //! |---|---|
@@ -6,10 +6,11 @@
 //! | `time` | `INT64 (TIMESTAMP, microseconds, UTC)` |
 //! | `score`, `p_value`, `observed` | `DOUBLE` |
 //! | `reasons`, `parameters` | `LIST` of `STRING`, three levels |
-//! | `detectors` | a group of `FLOAT`, one a detector |
 //! | `synthetic` | `BOOLEAN` |
+//! | `detector_…`, one a detector | `FLOAT` |
 //!
-//! The whole object has a checksum in its key; a reader that goes by columns' names reads objects with more or fewer of them.
+//! The whole object has a checksum in its key. A reader that goes by columns' names reads objects with more or fewer of them: that is why detectors are columns
+//! and not fields of one, since readers that unite columns of files of several ages do not all unite fields. A new column is added behind the last.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -29,6 +30,9 @@ use super::format::FormatError;
 use super::incident::{Detectors, Incident, parse_time, time_text};
 use crate::event::Timestamp;
 
+/// What columns of detectors begin with.
+const DETECTOR: &str = "detector_";
+
 fn damaged(error: impl std::fmt::Display) -> FormatError {
     FormatError::Damaged { reason: error.to_string() }
 }
@@ -37,7 +41,8 @@ fn schema() -> String {
     let list = |name: &str| {
         format!("REQUIRED GROUP {name} (LIST) {{ REPEATED GROUP list {{ REQUIRED BYTE_ARRAY element (STRING); }} }}")
     };
-    let detectors: String = Detectors::default().iter().map(|(name, _)| format!("REQUIRED FLOAT {name}; ")).collect();
+    let detectors: String =
+        Detectors::default().iter().map(|(name, _)| format!("REQUIRED FLOAT {DETECTOR}{name}; ")).collect();
     format!(
         "message incident {{
             REQUIRED BYTE_ARRAY event_id (STRING);
@@ -46,7 +51,6 @@ fn schema() -> String {
             REQUIRED DOUBLE score;
             REQUIRED DOUBLE p_value;
             {}
-            REQUIRED GROUP detectors {{ {detectors} }}
             REQUIRED BYTE_ARRAY template_id (STRING);
             REQUIRED BYTE_ARRAY template (STRING);
             OPTIONAL BYTE_ARRAY message (STRING);
@@ -57,9 +61,11 @@ fn schema() -> String {
             OPTIONAL DOUBLE observed;
             OPTIONAL BYTE_ARRAY rule (STRING);
             REQUIRED BOOLEAN synthetic;
+            {}
         }}",
         list("reasons"),
-        list("parameters")
+        list("parameters"),
+        detectors
     )
 }
 
@@ -92,13 +98,6 @@ fn write_columns(columns: &mut Columns<'_, '_>) -> Result<(), ParquetError> {
     columns.double(|row| row.score)?;
     columns.double(|row| row.p_value)?;
     columns.texts(|row| &row.reasons)?;
-    for (name, _) in Detectors::default().iter() {
-        columns.put(|rows, column| {
-            let of = |row: &Incident| row.detectors.iter().find(|(own, _)| *own == name).map_or(0.0, |(_, nats)| nats);
-            let ColumnWriter::FloatColumnWriter(writer) = column else { return mismatch() };
-            writer.write_batch(&rows.iter().map(of).collect::<Vec<_>>(), None, None)
-        })?;
-    }
     columns.text(|row| &row.template_id)?;
     columns.text(|row| &row.template)?;
     columns.optional_text(|row| row.message.as_deref())?;
@@ -116,6 +115,13 @@ fn write_columns(columns: &mut Columns<'_, '_>) -> Result<(), ParquetError> {
     columns.put(|rows, column| {
         let ColumnWriter::BoolColumnWriter(writer) = column else { return mismatch() };
         writer.write_batch(&rows.iter().map(|row| row.synthetic).collect::<Vec<_>>(), None, None)
+    })?;
+    Detectors::default().iter().try_for_each(|(name, _)| {
+        columns.put(|rows, column| {
+            let of = |row: &Incident| row.detectors.iter().find(|(own, _)| *own == name).map_or(0.0, |(_, nats)| nats);
+            let ColumnWriter::FloatColumnWriter(writer) = column else { return mismatch() };
+            writer.write_batch(&rows.iter().map(of).collect::<Vec<_>>(), None, None)
+        })
     })
 }
 
@@ -216,13 +222,6 @@ fn set(incident: &mut Incident, name: &str, field: &Field) {
         ("score", Field::Double(number)) => incident.score = *number,
         ("p_value", Field::Double(number)) => incident.p_value = *number,
         ("reasons", Field::ListInternal(list)) => incident.reasons = texts(list),
-        ("detectors", Field::Group(row)) => {
-            for (name, field) in row.get_column_iter() {
-                if let Field::Float(nats) = field {
-                    incident.detectors.set(name, *nats);
-                }
-            }
-        }
         ("template_id", Field::Str(text)) => incident.template_id.clone_from(text),
         ("template", Field::Str(text)) => incident.template.clone_from(text),
         ("message", Field::Str(text)) => incident.message = Some(text.clone()),
@@ -233,6 +232,11 @@ fn set(incident: &mut Incident, name: &str, field: &Field) {
         ("observed", Field::Double(number)) => incident.observed = Some(*number),
         ("rule", Field::Str(text)) => incident.rule = Some(text.clone()),
         ("synthetic", Field::Bool(flag)) => incident.synthetic = *flag,
+        (name, Field::Float(nats)) => {
+            if let Some(detector) = name.strip_prefix(DETECTOR) {
+                incident.detectors.set(detector, *nats);
+            }
+        }
         _ => {}
     }
 }

@@ -1,6 +1,7 @@
 //! Objects that the store has not taken yet: files of the data dir, one an object.
 //!
-//! `<dir>/<key, "/" as "+">`, written aside, synced and renamed ([`atomic`]): whole or not there. Removed once the store has it. The order of names is that of
+//! `<dir>/<key, "/" as "+">`, written aside, synced and renamed ([`atomic`]): whole or not there. Removed once the store has it. What was damaged since
+//! does not match the checksum in its key: it stays, is read as far as it can be, and counts towards the cap. The order of names is that of
 //! keys: below a host by time, oldest first.
 
 use std::io::ErrorKind;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use crate::storage::atomic::{self, TMP_SUFFIX};
 use crate::storage::error::StorageError;
-use crate::storage::fs::FileSystem;
+use crate::storage::fs::{DirEntry, FileSystem};
 
 /// A directory of objects to be stored, up to a cap.
 #[derive(Debug)]
@@ -26,13 +27,27 @@ impl Spool {
         Self { fs, dir, most_bytes, bytes: None }
     }
 
-    /// Keys of what is there, oldest first.
-    pub(super) fn keys(&mut self) -> Result<Vec<String>, StorageError> {
-        let entries = match self.fs.list(&self.dir) {
+    /// Removes what a process that died had begun to write. Nobody may be writing.
+    pub(super) fn sweep(&self) -> Result<(), StorageError> {
+        let unfinished = self.entries()?.into_iter().filter(|entry| entry.name.ends_with(TMP_SUFFIX));
+        unfinished.for_each(|entry| atomic::discard(&*self.fs, &self.dir.join(entry.name)));
+        Ok(())
+    }
+
+    /// The files of the directory; none when there is no directory.
+    fn entries(&self) -> Result<Vec<DirEntry>, StorageError> {
+        let mut entries = match self.fs.list(&self.dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             listed => listed.map_err(StorageError::io("list", &self.dir))?,
         };
-        let whole: Vec<_> = entries.into_iter().filter(|e| !e.is_dir && !e.name.ends_with(TMP_SUFFIX)).collect();
+        entries.retain(|entry| !entry.is_dir);
+        Ok(entries)
+    }
+
+    /// Keys of what is there, oldest first.
+    pub(super) fn keys(&mut self) -> Result<Vec<String>, StorageError> {
+        let mut whole = self.entries()?;
+        whole.retain(|entry| !entry.name.ends_with(TMP_SUFFIX));
         self.bytes = Some(whole.iter().map(|entry| entry.bytes).sum());
         Ok(whole.into_iter().map(|entry| entry.name.replace('+', "/")).collect())
     }
