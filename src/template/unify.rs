@@ -17,7 +17,7 @@ use super::image::{EntryImage, ImageError, StoreImage};
 use super::keyed::{self, Tokens};
 use super::kind::Kind;
 use super::places;
-use super::store::{Entry, TemplateOptions, TemplateStore};
+use super::store::{Entry, TemplateOptions, TemplateStore, free_id};
 use super::tokenise::{self, Masking, Skeleton, WILDCARD};
 use super::tree::Tree;
 use super::{Match, Slot};
@@ -200,10 +200,9 @@ fn image(slot: Slot, text: Vec<u8>, generalised: bool, members: &[&Node<'_>], ta
     ids.retain(|id| taken.insert(*id));
     let most = |id: &&u64| (votes.get(*id).copied().unwrap_or(0), std::cmp::Reverse(**id));
     let id = ids.iter().max_by_key(most).copied().unwrap_or_else(|| {
-        let mut id = tokenise::skeleton_hash(tokens.iter().copied());
-        while !taken.insert(id) {
-            id = id.wrapping_add(1);
-        }
+        let own = tokenise::skeleton_hash(tokens.iter().copied());
+        let id = free_id(own, |id| taken.contains(&id.0)).0;
+        taken.insert(id);
         id
     });
     ids.remove(&id);
