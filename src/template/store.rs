@@ -116,7 +116,7 @@ impl Entry {
     }
 
     /// The text of a token.
-    fn token(&self, position: usize) -> Option<&[u8]> {
+    pub(super) fn token(&self, position: usize) -> Option<&[u8]> {
         self.template.text.split(|byte| *byte == b' ').nth(position)
     }
 
