@@ -480,7 +480,7 @@ mod tests {
             ("cafe::add", "cafe::add"),
             ("a:b:c:d:e:f", "a:b:c:d:e:f"),
             ("ab:cd:ef:ab:cd:efg", "ab:cd:ef:ab:cd:efg"),
-            ("face::bad::1", "face::bad::<*>"),
+            ("face::bad::1", "face::<*>"),
             ("std::io::Error", "std::io::Error"),
             ("::", "::"),
             (":::1", ":::<*>"),
