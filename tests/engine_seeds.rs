@@ -49,6 +49,19 @@ fn the_first_line_of_a_seed_is_not_new_and_has_its_template() {
 }
 
 #[test]
+fn a_seed_in_its_natural_notation_is_met_by_the_lines_it_is_of() {
+    let seeds = ["took <*>ms", "got blk_<*> at <*>:<*>", "<*>% of <*> KB", "GET <*> HTTP/1.1"];
+    let seed_templates = seeds.map(str::to_owned).to_vec();
+    let engine =
+        Engine::open(&Config { seed_templates, learning_events: 100, ..Config::default() }, environment()).unwrap();
+    let mut lane = engine.lane().unwrap();
+    for line in ["took 12ms", "got blk_-42 at 10.0.0.1:80", "97% of 4.0 KB", "GET /a/b HTTP/1.1"] {
+        assert!(!is_new(&observe(&mut lane, line, 0)), "{line}");
+    }
+    assert_eq!(engine.templates().len(), seeds.len());
+}
+
+#[test]
 fn seeds_are_planted_once_and_keep_their_ids_over_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let config = Config { data_dir: Some(dir.path().join("data")), ..config() };

@@ -1,20 +1,35 @@
-//! Any line, under any set of rules: scanned within its bounds, and text and line agree on the skeleton.
+//! Any line, under any set of rules, masks of the user's or none: scanned within its bounds, and text and line agree on the
+//! skeleton: the template that the line founds is the one its text is of, and its parts give it back.
 
 #![no_main]
 
+use std::sync::LazyLock;
+
 use libfuzzer_sys::fuzz_target;
-use oddline::template::{Masking, Rule, RuleSet, Skeleton};
+use oddline::template::{LaneMatcher, Masking, Rule, RuleSet, TemplateOptions, TemplateStore, UserMasks};
+
+/// The bit of the set of rules with which the user has masks.
+const USER: usize = 15;
+
+static MASKS: LazyLock<UserMasks> = LazyLock::new(|| {
+    let masks = [("digit", "[0-9](.*end)?"), ("pair", "p [a-z]"), ("quote", "\" ?."), ("mark", "[*{]")];
+    UserMasks::new(masks).unwrap_or_default()
+});
 
 fuzz_target!(|data: &[u8]| {
     let [low, high, line @ ..] = data else { return };
     let chosen = u16::from_le_bytes([*low, *high]);
     let off = Rule::OPTIONAL.into_iter().enumerate().filter(|(number, _)| chosen >> number & 1 == 1);
     let rules = off.fold(RuleSet::ALL, |rules, (_, rule)| rules.without(rule));
-    let masking = Masking { rules, max_tokens: 16, max_token_bytes: 64, ..Masking::default() };
-    let mut skeleton = Skeleton::new();
-    skeleton.scan(line, &masking);
-    assert!(skeleton.len() <= 17);
-    let (hash, text) = (skeleton.hash(), skeleton.text(line));
-    skeleton.scan(line, &masking);
-    assert_eq!((skeleton.hash(), skeleton.text(line)), (hash, text));
+    let user = if chosen >> USER & 1 == 1 { MASKS.clone() } else { UserMasks::default() };
+    let masking = Masking { user, rules, max_tokens: 16, max_token_bytes: 64 };
+    let mut store = TemplateStore::new(TemplateOptions { max_templates: 2, masking, ..TemplateOptions::default() });
+    let mut matcher = LaneMatcher::new(&store);
+    assert!(matcher.find(line).is_none());
+    assert!(matcher.skeleton().len() <= 17);
+    let text = matcher.skeleton().text(line);
+    let learned = store.learn(matcher.skeleton(), line);
+    assert_eq!(matcher.parts(line, learned.slot, &store).rebuild(&text).as_deref(), Some(line));
+    let again = store.learn_text(&text);
+    assert_eq!((again.id, again.is_new), (learned.id, false));
 });

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use oddline::template::Rule;
-use oddline::template::explain::{ExplainedToken, Explanation, Met, Nearest, Outcome};
+use oddline::template::explain::{Cause, ExplainedToken, Explanation, Met, Nearest, Outcome};
 
 use super::report_text::cut;
 
@@ -36,8 +36,10 @@ fn cut_to(text: &str, most: usize) -> String {
 }
 
 fn reason(token: &ExplainedToken) -> String {
-    if token.generalised {
-        return "a wildcard of the template: enough templates differed here".to_owned();
+    match token.generalised {
+        Some(Cause::Differed) => return "a wildcard of the template: enough templates differed here".to_owned(),
+        Some(_) => return "a wildcard of the template: of a seed, or of a value in its first line".to_owned(),
+        None => {}
     }
     if token.variables.is_empty() {
         return "constant".to_owned();

@@ -122,9 +122,11 @@ impl Reader {
         (time != self.started).then_some(time)
     }
 
-    /// How a message would be read, given the lines so far.
-    pub(crate) fn explain(&mut self, message: &[u8]) -> Result<Explanation, CliError> {
-        Ok(self.scorer.component().explain(message)?)
+    /// How a line would be read, given the lines so far; of an object its message.
+    pub(crate) fn explain(&mut self, line: &[u8]) -> Result<Explanation, CliError> {
+        let format = self.format.or_else(|| LineFormat::detect(line));
+        let message = if format == Some(LineFormat::Json) { self.scorer.message_of(line) } else { None };
+        Ok(self.scorer.component().explain(message.as_deref().unwrap_or(line))?)
     }
 
     /// Texts and counts of all templates, and how many lines had no time.

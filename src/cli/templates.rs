@@ -1,7 +1,7 @@
 //! `oddline templates`: which templates a log consists of, and which one each line belongs to.
 //!
 //! `--per-line` reads the input twice: a template goes on generalising while lines are learned, and the early lines
-//! should get the ids that the finished templates give. Ids are kept (8 bytes a line), texts are printed at the end.
+//! should get the ids that the finished templates give. Ids are kept (16 bytes a line), texts are printed at the end.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -43,7 +43,7 @@ pub(crate) struct TemplatesArgs {
     #[arg(long, requires = "per_line")]
     as_emitted: bool,
     /// Show how this line is read after the files: what is masked by which rule, which template it meets and why.
-    /// Without a file nothing is learned first.
+    /// Without a file nothing is learned first. A JSON object is read as the files are: its message counts.
     #[arg(long, value_name = "LINE", conflicts_with_all = ["per_line", "top"])]
     explain: Option<OsString>,
     /// Show what variables look like: <ip>, <num>, the name of a mask of yours; without it all are <*>.

@@ -416,7 +416,8 @@ settings! {
     max_line_tokens: usize = 128, Kind::Integer { min: 1, max: 4_096 }, unit "words";
     /// A longer word is a variable as a whole.
     max_token_bytes: usize = 1_024, Kind::Integer { min: 8, max: 65_536 }, unit "bytes";
-    /// Templates known from the start, variables written `<*>`: they are not new when they are first met.
+    /// Templates known from the start, variables written `<*>`: they are not new when they are first met. In place of a word `<*>` stands for any,
+    /// as part of one (`<*>ms`, `blk_<*>`) for a number there.
     seed_templates: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::Line, max_items: 10_000 }, unit "", sample vec!["session opened for user <*>".to_owned()];
     /// Log lines whose templates are known from the start.
     seed_logs: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::Line, max_items: 10_000 }, unit "", sample vec!["session closed for user root".to_owned()];

@@ -17,8 +17,14 @@ pub(super) fn plant(config: &Config, store: &mut TemplateStore) -> Vec<Planted> 
         planted.push(store.learn(&skeleton, log.as_bytes()));
     }
     for template in &config.seed_templates {
-        skeleton.scan(template.as_bytes(), &masking);
-        planted.push(store.learn_seed(&skeleton, template.as_bytes()));
+        let seeded = store.learn_seed(&mut skeleton, template.as_bytes());
+        if seeded.is_unreachable {
+            tracing::warn!(
+                seed = template,
+                "no line has this template: what a wildcard in it is a part of, masks take as a whole or not"
+            );
+        }
+        planted.push(seeded.learned);
     }
     // A later seed may have merged an earlier one away or, at the cap, evicted it.
     planted.retain(|seed| seed.is_new && store.by_slot(seed.slot).is_some_and(|template| template.id == seed.id));

@@ -295,6 +295,14 @@ mod tests {
     }
 
     #[test]
+    fn a_blank_line_has_a_template_with_an_id() {
+        let mut miner = Miner::new(TemplateOptions::default());
+        let found = miner.line("");
+        assert_ne!(found.id, TemplateId::default());
+        assert_eq!((miner.line(" \t "), miner.text(found)), (found, String::new()));
+    }
+
+    #[test]
     fn few_values_stay_apart() {
         let mut miner = Miner::new(TemplateOptions::default());
         for method in ["GET", "POST", "PUT", "DELETE"] {

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::rule::Rule;
-use super::store::{Entry, TemplateStore};
+use super::store::{Entry, TemplateOptions, TemplateStore};
 use super::tokenise::{Piece, Skeleton, WILDCARD, WILDCARD_TOKEN, slice};
-use super::{LaneMatcher, Match};
+use super::{LaneMatcher, Match, places, similar};
 
 /// How a line was read, and what that led to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,8 +27,19 @@ pub struct ExplainedToken {
     pub masked: String,
     /// Its variables, each with the rule that found it.
     pub variables: Vec<(Rule, String)>,
-    /// The template has a wildcard here that no mask put there: enough templates differed in this token.
-    pub generalised: bool,
+    /// The template has a wildcard here that the line's masks did not put there, and why.
+    pub generalised: Option<Cause>,
+}
+
+/// Why a template has a wildcard where a line has a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// Enough templates differed in this token.
+    Differed,
+    /// A seed says so, or a mask found a value here in the line that founded it.
+    Founded,
 }
 
 /// What a skeleton led to.
@@ -66,7 +77,7 @@ pub struct Nearest {
     pub templates: Vec<Met>,
     /// How many there are.
     pub count: usize,
-    /// How many make the token a variable, the line's own template included.
+    /// How many make the token a variable, the line's own template included: fewer when all of them have a name there.
     pub merge_after: usize,
 }
 
@@ -91,9 +102,9 @@ impl LaneMatcher {
         let outcome = match (by_skeleton, by_tree) {
             (Some(found), _) if store.is_own_skeleton(found.slot, self.skeleton()) => Outcome::SameSkeleton(met(found)),
             (Some(found), _) | (None, Some(found)) => Outcome::Generalised(met(found)),
-            (None, None) => Outcome::Nothing { nearest: store.nearest(self.skeleton()) },
+            (None, None) => Outcome::Nothing { nearest: store.nearest(self.skeleton(), message) },
         };
-        let template = by_skeleton.or(by_tree).map(|found| store.tokens(found.slot)).unwrap_or_default();
+        let template = by_skeleton.or(by_tree).and_then(|found| store.entry(found.slot));
         let skeleton = self.skeleton();
         Explanation {
             tokens: skeleton.explain(message, template),
@@ -104,7 +115,11 @@ impl LaneMatcher {
 }
 
 impl Skeleton {
-    fn explain(&self, message: &[u8], template: &[u64]) -> Vec<ExplainedToken> {
+    fn explain(&self, message: &[u8], template: Option<&Entry>) -> Vec<ExplainedToken> {
+        let cause = |number, hash| {
+            let template = template.filter(|template| template.tokens.get(number).is_some_and(|own| *own != hash))?;
+            Some(if template.words & places::bit(number) != 0 { Cause::Differed } else { Cause::Founded })
+        };
         let text = |range: &std::ops::Range<u32>| String::from_utf8_lossy(slice(message, range)).into_owned();
         let tokens = self.tokens.iter().enumerate().map(|(number, token)| {
             let masked: String = self
@@ -118,7 +133,7 @@ impl Skeleton {
             ExplainedToken {
                 text: text(&(token.start..token.end)),
                 variables: variables.map(|variable| (variable.rule, text(&variable.range()))).collect(),
-                generalised: template.get(number).is_some_and(|own| *own != token.hash),
+                generalised: cause(number, token.hash),
                 masked,
             }
         });
@@ -127,9 +142,13 @@ impl Skeleton {
 }
 
 impl TemplateStore {
-    /// Templates that differ from a skeleton in one constant token, at the token where they are the most.
-    fn nearest(&self, skeleton: &Skeleton) -> Option<Nearest> {
+    /// Templates that differ from a skeleton in one constant token, at the token where they are the most; none where no number
+    /// of them would merge.
+    fn nearest(&self, skeleton: &Skeleton, message: &[u8]) -> Option<Nearest> {
         let tokens: Vec<u64> = skeleton.token_hashes().collect();
+        if !similar::may_vary(&tokens) {
+            return None;
+        }
         let mut by_token: Vec<Vec<&Entry>> = vec![Vec::new(); tokens.len()];
         for entry in self.entries.iter().flatten().filter(|entry| entry.tokens.len() == tokens.len()) {
             let mut differing = entry.tokens.iter().zip(&tokens).enumerate().filter(|(_, (a, b))| a != b);
@@ -143,13 +162,21 @@ impl TemplateStore {
         let (token, mut entries) =
             by_token.into_iter().enumerate().max_by_key(|(at, list)| (list.len(), usize::MAX - at))?;
         entries.sort_unstable_by_key(|entry| entry.entered);
+        let text = skeleton.text(message);
+        let own = text.split(|byte| *byte == b' ').nth(token);
+        let are_names = entries
+            .iter()
+            .map(|entry| entry.token(token))
+            .chain([own])
+            .all(|token| token.is_some_and(similar::is_name));
+        let TemplateOptions { merge_after, merge_names_after, .. } = *self.options;
         let met =
             |entry: &&Entry| Met { template_id: entry.template.id.to_string(), template: self.shown(&entry.template) };
         (!entries.is_empty()).then(|| Nearest {
             token,
             templates: entries.iter().take(Nearest::SHOWN).map(met).collect(),
             count: entries.len(),
-            merge_after: self.options.merge_after,
+            merge_after: if are_names { merge_after.min(merge_names_after) } else { merge_after },
         })
     }
 }
@@ -157,7 +184,7 @@ impl TemplateStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::template::TemplateOptions;
+    use crate::template::{Masking, TemplateOptions};
 
     #[test]
     fn says_which_rule_masked_what_and_which_template_was_met_how() {
@@ -189,8 +216,37 @@ mod tests {
             assert!(
                 matches!(&generalised.outcome, Outcome::Generalised(met) if met.template == "name <*> uid=<*>, <*>")
             );
-            assert!(generalised.tokens[1].generalised && !generalised.tokens[2].generalised);
+            assert_eq!([1, 2].map(|token| generalised.tokens[token].generalised), [Some(Cause::Differed), None]);
         }
         assert_eq!(explain(&store, "").outcome, Outcome::Nothing { nearest: None });
+    }
+
+    #[test]
+    fn promises_a_merge_only_where_and_when_there_will_be_one() {
+        let mut store = TemplateStore::new(TemplateOptions::default());
+        let mut skeleton = Skeleton::new();
+        let long = |word: &str| format!("{word} {}", "w ".repeat(70));
+        for line in ["one", "17 two", &long("x"), "open com.example.A", "load ann", "move a.b"] {
+            skeleton.scan(line.as_bytes(), &Masking::default());
+            store.learn(&skeleton, line.as_bytes());
+        }
+        let nearest = |line: &str| match LaneMatcher::new(&store).explain(line.as_bytes(), &store).outcome {
+            Outcome::Nothing { nearest } => nearest.map(|nearest| nearest.merge_after),
+            outcome => panic!("{line}: {outcome:?}"),
+        };
+        for line in ["two", "18 three", &long("y")] {
+            assert_eq!(nearest(line), None, "nothing else is constant, or the line is too long: {line}");
+        }
+        assert_eq!(nearest("open com.example.B"), Some(2), "names");
+        assert_eq!(nearest("move com"), Some(8), "not all are names");
+        assert_eq!(nearest("load bob"), Some(8));
+    }
+
+    #[test]
+    fn a_wildcard_of_a_seed_is_none_that_words_made() {
+        let mut store = TemplateStore::new(TemplateOptions::default());
+        store.learn_seed(&mut Skeleton::new(), b"login of <*>");
+        let explained = LaneMatcher::new(&store).explain(b"login of ann", &store);
+        assert_eq!(explained.tokens[2].generalised, Some(Cause::Founded));
     }
 }

@@ -1,7 +1,8 @@
 //! What the values at a wildcard look like, for templates that show it: `<ip>`, `<num>`.
 //!
 //! A kind is for the eye: neither ids nor grouping depend on it. Kinds form a lattice: [`Kind::Unseen`] below all,
-//! [`Kind::Any`] above all; a wildcard that met values of two kinds is [`Kind::Any`], but for a number among ids or hex.
+//! [`Kind::Any`] above all; a wildcard that met values of two kinds is [`Kind::Any`], but for numbers
+//! among hex, and for both and UUIDs among ids, which are ids together.
 
 /// What some value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -65,7 +66,7 @@ impl Kind {
             (a, b) if a == b => a,
             (Unseen, kind) | (kind, Unseen) => kind,
             (Hex, Number) | (Number, Hex) => Hex,
-            (Id, Number | Hex | Uuid) | (Number | Hex | Uuid, Id) => Id,
+            (Id | Uuid, Number | Hex | Id | Uuid) | (Number | Hex, Id | Uuid) => Id,
             _ => Any,
         }
     }
@@ -225,7 +226,7 @@ mod tests {
             ("hdfs://nn:9000/x", "url"),
             ("C:\\a\\b.dll", "path"),
             ("/etc/passwd", "path"),
-            ("blk_-695229", "id"),
+            ("job_-420751", "id"),
         ] {
             assert_eq!(Kind::of(value.as_bytes()).name(&[]), Some(expected), "{value}");
         }
@@ -236,8 +237,8 @@ mod tests {
     }
 
     #[test]
-    fn joining_is_commutative_and_only_goes_up() {
-        let all: Vec<Kind> = (0..=12).map(Kind::from_byte).chain([Kind::User(1)]).collect();
+    fn joining_is_commutative_and_associative_and_only_goes_up() {
+        let all: Vec<Kind> = (0..=12).map(Kind::from_byte).chain([Kind::User(1), Kind::User(2)]).collect();
         for a in &all {
             assert_eq!(a.join(*a), *a);
             assert_eq!(a.join(Kind::Any), Kind::Any);
@@ -245,6 +246,9 @@ mod tests {
                 let joined = a.join(*b);
                 assert_eq!(joined, b.join(*a));
                 assert_eq!(joined.join(*a), joined, "{a:?} {b:?}");
+                for c in &all {
+                    assert_eq!(joined.join(*c), a.join(b.join(*c)), "{a:?} {b:?} {c:?}");
+                }
             }
         }
     }

@@ -6,12 +6,13 @@
 //! |---|---|---|
 //! | path, two or more separators, `./` before it, or a query | `(/etc/httpd/conf)`, `C:\a\b`, `hdfs://nn:9000/x`, `/find?q=x` | `(<*>)`, `<*>` |
 //! | value of `key=value`, unless it is letters and `_` alone | `uid=0,`, `{name=a.b` | `uid=<*>,`, `{name=<*>` |
-//! | word with a digit (number, hex, uuid, ip, id, time), without a `.` or `:` at its end | `blk_-69`, `10.0.0.1:80`, `12ms`, `17:` | `<*>`, `<*>:` |
+//! | word with a digit (number, hex, uuid, ip, id, time), without a `.` or `:` at its end | `job_-42`, `10.0.0.1:80`, `12ms`, `17:` | `<*>`, `<*>:` |
 //! | … and a list of such | `10.0.0.1,10.0.0.2` | `<*>` |
-//! | … after `word:`, `word/` or leader dots | `pid:17`, `HTTP/1.1`, `icbi...0` | `pid:<*>`, `HTTP/<*>`, `icbi...<*>` |
+//! | MAC or IPv6 address that begins with letters or `::` | `ac:de:48:00:11:22`, `[fd::1]:443` | `<*>`, `[<*>]:<*>` |
+//! | … after `word:`, `word/` or leader dots | `pid:17`, `HTTP/1.1`, `slot...7` | `pid:<*>`, `HTTP/<*>`, `slot...<*>` |
 //! | hex of eight digits or more, without a digit | `deadbeef` | `<*>` |
 //! | the text of a wildcard itself | `<*>` | `<*>` |
-//! | a name with one short number between letters is a name | `jk2_init()`, `log4j` | itself |
+//! | a name with one short number between letters is a name | `io2_open()`, `log4j` | itself |
 //! | so are letters with one digit at the end, unless they are a value | `eth0`, `R1`, `tty2` | itself |
 //!
 //! A name of the last kind has ten forms; more than a few of them in one place become a variable as other words do.
@@ -191,7 +192,11 @@ pub(super) fn mask_token(message: &[u8], token: Range<usize>, seen: u8, rules: R
             at += 1;
             continue;
         }
-        let (end, seen) = word_end(text, at, value_follows);
+        let (end, seen) = if begins_an_address(byte) && is_address(text, at) {
+            address_end(text, at)
+        } else {
+            word_end(text, at, value_follows)
+        };
         let word = text.get(at..end).unwrap_or_default();
         if let Some(rule) = rule_of(word, seen, value_follows, rules) {
             let closing = word.iter().rev().take_while(|byte| matches!(byte, b'.' | b':')).count();
@@ -240,6 +245,71 @@ fn word_end(text: &[u8], start: usize, is_value: bool) -> (usize, u8) {
     (at, seen)
 }
 
+/// Bytes of an address of letters alone.
+pub(super) const SHORTEST_ADDRESS: usize = 15;
+
+/// Whether an address may begin with `byte` that [`word_end`] would take apart: one with a digit before the first `:` it does not.
+#[inline(always)]
+fn begins_an_address(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'f' | b'A'..=b'F' | b':')
+}
+
+/// Whether a MAC or an IPv6 address begins at `start`: groups of hex digits with `:` between them. Six of two digits; eight
+/// of up to four; or fewer with one `::` among them, and a decimal digit, since words have that, too (`cafe::add`).
+fn is_address(text: &[u8], start: usize) -> bool {
+    const MOST_GROUPS: usize = 8;
+    let (mut groups, mut pairs, mut gaps, mut has_digit) = (0, 0, 0, false);
+    let mut rest = text.get(start..).unwrap_or_default();
+    if rest.first() == Some(&b':') {
+        let Some(after) = rest.strip_prefix(b"::") else { return false };
+        (rest, gaps) = (after, 1);
+    }
+    loop {
+        let digits = rest.iter().take(5).take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let (group, after) = rest.split_at(digits.min(rest.len()));
+        has_digit |= group.iter().any(u8::is_ascii_digit);
+        let is_whole = !after.first().is_some_and(|byte| class::of(*byte) & (class::DIGIT | class::LETTER) != 0);
+        if digits > 4 || !is_whole {
+            return false;
+        }
+        groups += usize::from(digits > 0);
+        pairs += usize::from(digits == 2);
+        match after {
+            [b':', b':', ..] if digits > 0 => {
+                gaps += 1;
+                rest = after.get(2..).unwrap_or_default();
+            }
+            [b':', next, ..] if digits > 0 && next.is_ascii_hexdigit() && groups < MOST_GROUPS => {
+                rest = after.get(1..).unwrap_or_default();
+            }
+            _ => break,
+        }
+    }
+    match gaps {
+        0 => groups == MOST_GROUPS || (groups == 6 && pairs == 6),
+        _ => gaps == 1 && groups > 0 && groups < MOST_GROUPS && has_digit,
+    }
+}
+
+/// End of the word that begins with an address, a zone or a length after it included, and the classes of its bytes.
+fn address_end(text: &[u8], start: usize) -> (usize, u8) {
+    let mut seen = 0;
+    let mut at = start;
+    while let Some((_, bits)) = word_byte(text, at) {
+        seen |= bits;
+        at += 1;
+    }
+    (at, seen)
+}
+
+/// Whether a token without a digit has an address of letters alone.
+pub(super) fn has_address(text: &[u8]) -> bool {
+    const LEAST_COLONS: usize = 5;
+    let colons = text.iter().filter(|byte| **byte == b':').count();
+    let may_begin = |at: usize| at == 0 || text.get(at - 1).is_some_and(|byte| !byte.is_ascii_alphanumeric());
+    colons >= LEAST_COLONS && (0..text.len()).any(|at| may_begin(at) && is_address(text, at))
+}
+
 /// A byte of a word, and its class bits.
 #[inline(always)]
 fn word_byte(text: &[u8], at: usize) -> Option<(u8, u8)> {
@@ -256,7 +326,11 @@ fn is_plain_word(word: &[u8]) -> bool {
 /// The rule that makes a word a variable; `seen` are the classes of its bytes.
 fn rule_of(word: &[u8], seen: u8, is_value: bool, rules: RuleSet) -> Option<Rule> {
     let has_digit = seen & class::DIGIT != 0;
-    let is_variable = if has_digit { !(is_name(word) || (!is_value && is_numbered(word))) } else { is_bare_hex(word) };
+    let is_variable = if has_digit {
+        !(is_name(word) || (!is_value && is_numbered(word)))
+    } else {
+        is_bare_hex(word) || (word.len() >= SHORTEST_ADDRESS && is_address(word, 0))
+    };
     let rule = if has_digit { Rule::Number } else { Rule::Hex };
     if is_variable && rules.contains(rule) {
         return Some(rule);
@@ -383,15 +457,36 @@ mod tests {
             ("a=1,b=2", "a=<*>,b=<*>"),
             ("force=false,", "force=false,"),
             ("10.0.0.1,10.0.0.2", "<*>"),
-            ("icbi.........0", "icbi.........<*>"),
+            ("slot.........7", "slot.........<*>"),
             ("ruser=", "ruser="),
-            ("blk_-6952295868487656571", "<*>"),
+            ("job_-4207516339021487753", "<*>"),
             ("10.0.0.1:80", "<*>"),
             ("pid:17", "pid:<*>"),
             ("HTTP/1.1", "HTTP/<*>"),
+            ("ac:de:48:00:11:22", "<*>"),
+            ("(AC:DE:48:00:11:22),", "(<*>),"),
+            ("de:ad:be:ef:ca:fe", "<*>"),
+            ("hwaddr:de:ad:be:ef:ca:fe.", "hwaddr:<*>."),
+            ("00:1a:2b:3c:4d:5e", "<*>"),
+            ("::1", "<*>"),
+            ("fdaa:bbcc::1", "<*>"),
+            ("[fdaa::1]:443", "[<*>]:<*>"),
+            ("fe80::a%eth0:", "<*>:"),
+            ("::ffff:10.0.0.1", "<*>"),
+            ("fd00:b:c:d:e:f:a:b/64", "<*>"),
+            ("fdaa:b:c:d:e:f:a:b", "<*>"),
+            ("add:dead:", "add:dead:"),
+            ("add:17", "add:<*>"),
+            ("cafe::add", "cafe::add"),
+            ("a:b:c:d:e:f", "a:b:c:d:e:f"),
+            ("ab:cd:ef:ab:cd:efg", "ab:cd:ef:ab:cd:efg"),
+            ("face::bad::1", "face::<*>"),
+            ("std::io::Error", "std::io::Error"),
+            ("::", "::"),
+            (":::1", ":::<*>"),
             ("deadbeef", "<*>"),
             ("feedback", "feedback"),
-            ("jk2_init()", "jk2_init()"),
+            ("io2_open()", "io2_open()"),
             ("log4j", "log4j"),
             ("node-246", "<*>"),
             ("(12ms)", "(<*>)"),

@@ -38,6 +38,7 @@ mod places;
 mod queue;
 pub mod rule;
 mod scanner;
+mod seed;
 mod shapes;
 mod shared;
 mod similar;
@@ -53,6 +54,7 @@ pub use kind::Kind;
 pub use mask::{MaskError, UserMasks};
 pub use parameters::{Blanks, Parts};
 pub use rule::{Rule, RuleSet};
+pub use seed::Seeded;
 pub use store::{Change, Learned, StoredTemplate, TemplateOptions, TemplateStore};
 pub use tokenise::{Masking, Skeleton, WILDCARD};
 

@@ -90,7 +90,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::template::{LaneMatcher, Masking, TemplateOptions, TemplateStore};
+    use crate::template::tokenise::hashes_of_text;
+    use crate::template::{LaneMatcher, Masking, TemplateOptions, TemplateStore, UserMasks};
 
     fn parts_of(message: &[u8]) -> (Vec<u8>, Skeleton) {
         let mut skeleton = Skeleton::new();
@@ -135,6 +136,39 @@ mod tests {
         fn so_they_do_for_json(message in "[{ ](\"(a|msg)\"[ ]?:[ ]?(\"[a-b\\\\ \"0-1]{0,4}\"|[0-9]{1,2}|true|\\[[0-9, \"]{0,4}\\]|\\{)[,}] ?){0,6}[}]?.{0,3}") {
             let (text, skeleton) = parts_of(message.as_bytes());
             prop_assert_eq!(skeleton.parts(message.as_bytes(), &[]).rebuild(&text).unwrap(), message.into_bytes());
+        }
+
+        #[test]
+        fn so_they_do_with_masks_of_the_user_s(message in "(([a-z]{1,2}=)?\"?(ORD-[0-9]|p [a-z]|cut\" x|[0-9]{1,2}|<\\*>|,|[a-z/]{1,3}){0,3}\"?[ \t]{0,2}|\\{\"(a|msg|p q)\":\"([a-c ,]|p q|ORD-1|cut\"){0,5}\"?[,}]?){0,8}") {
+            let user = UserMasks::new([("order", "ORD-[0-9]+"), ("pair", "p [a-z]"), ("cut", "cut\" ?.?"), ("star", "[*1]")]).unwrap();
+            let masking = Masking { user, max_tokens: 12, ..Masking::default() };
+            let mut skeleton = Skeleton::new();
+            skeleton.scan(message.as_bytes(), &masking);
+            let text = skeleton.text(message.as_bytes());
+            prop_assert_eq!(hashes_of_text(&text), skeleton.token_hashes().collect::<Vec<_>>());
+            prop_assert_eq!(skeleton.parts(message.as_bytes(), &[]).rebuild(&text).unwrap(), message.into_bytes());
+        }
+
+        #[test]
+        fn so_they_do_for_lines_of_seeds(
+            seeds in proptest::collection::vec("(a|b|<\\*>|k=<\\*>|x<\\*>s) (a|b|<\\*>) (a|<\\*>) end", 1..4),
+            lines in proptest::collection::vec("([ab]|1|k=[ab1]|x1s|a=1,b=2)( |  )([ab]|a:1|2) [a1] end", 1..20),
+        ) {
+            let store = &mut TemplateStore::new(TemplateOptions { merge_after: 3, ..TemplateOptions::default() });
+            seeds.iter().for_each(|seed| _ = store.learn_seed(&mut Skeleton::new(), seed.as_bytes()));
+            let mut matcher = LaneMatcher::new(store);
+            for line in &lines {
+                let line = line.as_bytes();
+                let found = match matcher.find(line) {
+                    Some(found) => found,
+                    None => {
+                        let learned = store.learn(matcher.skeleton(), line);
+                        matcher.remember(learned)
+                    }
+                };
+                let text = store.by_id(found.id).unwrap().text.clone();
+                prop_assert_eq!(matcher.parts(line, found.slot, store).rebuild(&text).unwrap(), line);
+            }
         }
 
         #[test]

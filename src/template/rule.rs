@@ -27,7 +27,7 @@ pub enum Rule {
     QuotedValue,
     /// The name after the word `user`.
     UserName,
-    /// Ids of one kind in a row: `blk_1 blk_2 blk_3`.
+    /// Ids of one kind in a row: `job_1 job_2 job_3`.
     List,
     /// A value in JSON.
     Json,

@@ -92,12 +92,12 @@ impl<'a> Scanner<'a> {
         if seen & (class::DIGIT | class::SLASH | class::EQUALS | class::OPEN_ANGLE) != 0 {
             return self.masked_token(start, end, seen);
         }
-        self.plain_token(start, end)
+        self.plain_token(start, end, seen)
     }
 
     /// A token in which nothing but its whole can be variable.
     #[inline(always)]
-    fn plain_token(&mut self, start: usize, end: usize) -> usize {
+    fn plain_token(&mut self, start: usize, end: usize, seen: u8) -> usize {
         let text = self.message.get(start..end).unwrap_or_default();
         let after_user = std::mem::take(&mut self.after_user);
         if text.len() <= 5 {
@@ -128,6 +128,8 @@ impl<'a> Scanner<'a> {
         } else if text.len() > self.masking.max_token_bytes {
             self.push_variable(start..end, Rule::LongToken);
             return end;
+        } else if seen & class::JOINER != 0 && text.len() >= mask::SHORTEST_ADDRESS && mask::has_address(text) {
+            return self.masked_token(start, end, seen);
         }
         if after_user
             && self.allows(Rule::UserName)

@@ -70,10 +70,14 @@ impl SimilarTable {
     }
 }
 
+/// Whether templates of such tokens are entered at all: one of a few tokens, with something beside the one that varies.
+pub(super) fn may_vary(tokens: &[u64]) -> bool {
+    tokens.len() <= MAX_TOKENS && tokens.iter().filter(|token| **token != WILDCARD_TOKEN).nth(1).is_some()
+}
+
 /// The positions whose token may vary, each with the signature of all other tokens.
 fn signatures(tokens: &[u64]) -> impl Iterator<Item = (usize, u64)> + '_ {
-    let constants = tokens.iter().filter(|token| **token != WILDCARD_TOKEN).count();
-    let tokens = if tokens.len() > MAX_TOKENS || constants < 2 { &[] } else { tokens };
+    let tokens = if may_vary(tokens) { tokens } else { &[] };
     let whole = tokens.iter().enumerate().fold(tokens.len() as u64, |sum, (at, t)| sum.wrapping_add(mix(*t, at)));
     let constants = tokens.iter().enumerate().filter(|(_, token)| **token != WILDCARD_TOKEN);
     constants.map(move |(position, token)| {

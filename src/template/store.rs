@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashMap;
 
+use super::hash;
 use super::keyed::{self, Tokens};
 use super::kind::Kind;
 use super::places::{self, Places};
@@ -115,7 +116,7 @@ impl Entry {
     }
 
     /// The text of a token.
-    fn token(&self, position: usize) -> Option<&[u8]> {
+    pub(super) fn token(&self, position: usize) -> Option<&[u8]> {
         self.template.text.split(|byte| *byte == b' ').nth(position)
     }
 
@@ -139,6 +140,18 @@ impl Entry {
         }
         hash
     }
+}
+
+/// Stands for the hash of a line without a word, which is 0: that is the id of no template.
+const HASH_OF_NOTHING: u64 = hash::combine(0, 0);
+
+/// The id of a skeleton with this hash, or the next that is not taken.
+pub(super) fn free_id(hash: u64, is_taken: impl Fn(TemplateId) -> bool) -> TemplateId {
+    let mut id = TemplateId(if hash == 0 { HASH_OF_NOTHING } else { hash });
+    while id == TemplateId::default() || is_taken(id) {
+        id = TemplateId(id.0.wrapping_add(1));
+    }
+    id
 }
 
 /// The answer to [`TemplateStore::learn`].
@@ -311,10 +324,9 @@ impl TemplateStore {
         self.learn_tokens(tokenise::skeleton_hash(tokens.hashes().iter().copied()), tokens, || text.to_vec())
     }
 
-    /// The template of a seed: as [`Self::learn`], but a wildcard in place of a whole token or after `key=` stands for any
-    /// word.
-    pub fn learn_seed(&mut self, skeleton: &Skeleton, template: &[u8]) -> Learned {
-        let learned = self.learn(skeleton, template);
+    /// As [`Self::learn`], of a seed: a wildcard in place of a whole token or after `key=` stands for any word.
+    pub(super) fn learn_open(&mut self, skeleton: &Skeleton, message: &[u8]) -> Learned {
+        let learned = self.learn(skeleton, message);
         let Some(Some(entry)) = self.entries.get_mut(learned.slot.index()) else { return learned };
         if !entry.generalised && keyed::has_open_wildcard(&entry.template.text) {
             entry.generalised = true;
@@ -358,11 +370,7 @@ impl TemplateStore {
 
     /// The skeleton's hash; after a merge freed that skeleton from under its id, the next free number.
     fn unused_id(&self, hash: u64) -> TemplateId {
-        let mut id = TemplateId(hash);
-        while self.by_id.contains_key(&id) {
-            id = TemplateId(id.0.wrapping_add(1));
-        }
-        id
+        free_id(hash, |id| self.by_id.contains_key(&id))
     }
 
     fn insert(

@@ -8,9 +8,9 @@
 //! | number and unit of size | `14.2 KB)` | `<*>)` |
 //! | path and protocol version | `"GET /a/b HTTP/1.1"` | `"GET <*>"` |
 //! | an empty value | `()`, `""` alone | `(<*>)`, `"<*>"` |
-//! | quoted value of a key, but of one that tells what happened | `tag="View Lock",`, `msg="all done"` | `tag="<*>",`, itself |
+//! | quoted value of a key, but of one that tells what happened | `unit="Main Pump",`, `msg="all done"` | `unit="<*>",`, itself |
 //! | name after `user` | `for user ann,` | `for user <*>,` |
-//! | ids of one kind in a row | `blk_1 blk_2` | `<*>` |
+//! | ids of one kind in a row | `job_1 job_2` | `<*>` |
 //!
 //! Bounds ([`Masking`]): after `max_tokens` tokens, or 64 KiB of text without the variables, the rest of the line is one
 //! variable, and so is a token that is longer than `max_token_bytes` without what the user's masks match in it; a line longer
@@ -259,7 +259,7 @@ mod tests {
             ("size 4.0 KB, free 14.2 MB)", "size <*>, free <*>)"),
             ("about KB", "about KB"),
             ("\"GET /a/b HTTP/1.1\" status: 200", "\"GET <*>\" status: <*>"),
-            ("tag=\"View Lock\", ws=null", "tag=\"<*>\", ws=null"),
+            ("unit=\"Main Pump\", at=null", "unit=\"<*>\", at=null"),
             ("from () at \"\"", "from (<*>) at \"<*>\""),
             ("tag=\"\" x", "tag=\"<*>\" x"),
             ("tag=\"one\", x", "tag=\"<*>\", x"),
@@ -268,8 +268,8 @@ mod tests {
             ("User 'www-data'", "User '<*>'"),
             ("user unknown", "user unknown"),
             ("user 17 x", "user <*> x"),
-            ("ask blk_1 blk_-2 blk_3 now", "ask <*> now"),
-            ("blk_1 node-2", "<*> <*>"),
+            ("ask job_1 job_-2 job_3 now", "ask <*> now"),
+            ("job_1 node-2", "<*> <*>"),
             ("1 2 3", "<*> <*> <*>"),
             ("tag=\"never closed", "tag=\"never closed"),
             ("  two   blanks  ", "two blanks"),

@@ -1,7 +1,8 @@
 //! The templates that have a wildcard in place of whole tokens, found by the tokens that are constant.
 //!
-//! Two levels: number of tokens, then the constant token with the lowest position; a template list under each. The store
-//! changes its own tree at each merge; lanes read a copy ([`Published`]).
+//! Two levels: number of tokens, then one of the constant tokens; a template list under each. That is the first constant,
+//! unless many templates have the same one: of those, each goes by the constant that the fewest others go by. The store changes its
+//! own tree at each merge; lanes read a copy ([`Published`]).
 
 use hashbrown::HashMap;
 
@@ -16,10 +17,13 @@ struct Generalised {
     constants: usize,
 }
 
+/// Templates under one constant; of more, one that can goes by another constant of its own.
+const MOST_UNDER_ONE: usize = 8;
+
 /// Templates with wildcards.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tree {
-    /// By number of tokens, then position and hash of the first constant token.
+    /// By number of tokens, then position and hash of a constant token.
     branches: HashMap<usize, Vec<Branch>, foldhash::fast::FixedState>,
     len: usize,
 }
@@ -63,31 +67,32 @@ impl Tree {
     }
 
     pub(super) fn insert(&mut self, found: Match, tokens: &[u64]) {
-        let Some((position, first)) = first_constant(tokens) else { return };
-        let constants = tokens.iter().filter(|token| **token != WILDCARD_TOKEN).count();
+        let constants = constants(tokens).count();
         let branches = self.branches.entry(tokens.len()).or_default();
+        let Some((position, constant)) = key(branches, tokens) else { return };
         let at = branches.iter().position(|branch| branch.position == position).unwrap_or_else(|| {
             branches.push(Branch { position, by_token: HashMap::default() });
             branches.len() - 1
         });
         if let Some(branch) = branches.get_mut(at) {
             let entry = Generalised { found, tokens: tokens.into(), constants };
-            branch.by_token.entry(first).or_default().push(entry);
+            branch.by_token.entry(constant).or_default().push(entry);
             self.len += 1;
         }
     }
 
     /// Takes out the template in `slot`, which has these tokens.
     pub(super) fn remove(&mut self, slot: Slot, tokens: &[u64]) {
-        let Some((position, first)) = first_constant(tokens) else { return };
         let Some(branches) = self.branches.get_mut(&tokens.len()) else { return };
-        let Some(branch) = branches.iter_mut().find(|branch| branch.position == position) else { return };
-        let Some(templates) = branch.by_token.get_mut(&first) else { return };
-        let before = templates.len();
-        templates.retain(|template| template.found.slot != slot);
-        self.len -= before - templates.len();
-        if templates.is_empty() {
-            branch.by_token.remove(&first);
+        for branch in branches {
+            let Some(constant) = tokens.get(branch.position) else { continue };
+            let Some(templates) = branch.by_token.get_mut(constant) else { continue };
+            let before = templates.len();
+            templates.retain(|template| template.found.slot != slot);
+            self.len -= before - templates.len();
+            if templates.is_empty() {
+                branch.by_token.remove(constant);
+            }
         }
     }
 
@@ -107,8 +112,18 @@ impl Tree {
     }
 }
 
-fn first_constant(tokens: &[u64]) -> Option<(usize, u64)> {
-    tokens.iter().copied().enumerate().find(|(_, token)| *token != WILDCARD_TOKEN)
+fn constants(tokens: &[u64]) -> impl Iterator<Item = (usize, u64)> {
+    tokens.iter().copied().enumerate().filter(|(_, token)| *token != WILDCARD_TOKEN)
+}
+
+/// The constant that a template goes by.
+fn key(branches: &[Branch], tokens: &[u64]) -> Option<(usize, u64)> {
+    let under = |(position, constant): &(usize, u64)| {
+        let branch = branches.iter().find(|branch| branch.position == *position);
+        branch.and_then(|branch| branch.by_token.get(constant)).map_or(0, Vec::len)
+    };
+    let first = constants(tokens).next()?;
+    if under(&first) < MOST_UNDER_ONE { Some(first) } else { constants(tokens).min_by_key(under) }
 }
 
 impl Generalised {
@@ -144,6 +159,22 @@ mod tests {
         assert_eq!(tree.find(&Tokens::of_hashes(&[9, 5, 3], &[(0, 1)])), Some(found(0)), "by a second hash");
         tree.remove(Slot(1), &[1, 2, WILD]);
         assert_eq!((find(&tree, &[1, 2, 3]), tree.len()), (Some(found(0)), 2));
+    }
+
+    #[test]
+    fn templates_that_begin_alike_are_told_apart_by_other_constants() {
+        let mut tree = Tree::default();
+        let tokens = |n: u32| [1, 1_000 + u64::from(n % 95), 2_000 + u64::from(n / 95), WILD, 3];
+        (0..9_000).for_each(|n| tree.insert(found(n), &tokens(n)));
+        let most = tree.branches[&5].iter().flat_map(|branch| branch.by_token.values()).map(Vec::len).max();
+        assert!(most.is_some_and(|most| most < 100), "{most:?}");
+        let line = |n: u32| tokens(n).map(|token| if token == WILD { 7 } else { token });
+        for n in 0..9_000 {
+            assert_eq!(tree.find(&Tokens::of_hashes(&line(n), &[])), Some(found(n)));
+        }
+        (0..9_000).for_each(|n| tree.remove(Slot(n), &tokens(n)));
+        assert_eq!((tree.len(), tree.find(&Tokens::of_hashes(&line(5), &[]))), (0, None));
+        assert!(tree.branches[&5].iter().all(|branch| branch.by_token.is_empty()));
     }
 
     #[test]

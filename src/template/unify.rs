@@ -17,7 +17,7 @@ use super::image::{EntryImage, ImageError, StoreImage};
 use super::keyed::{self, Tokens};
 use super::kind::Kind;
 use super::places;
-use super::store::{Entry, TemplateOptions, TemplateStore};
+use super::store::{Entry, TemplateOptions, TemplateStore, free_id};
 use super::tokenise::{self, Masking, Skeleton, WILDCARD};
 use super::tree::Tree;
 use super::{Match, Slot};
@@ -200,10 +200,9 @@ fn image(slot: Slot, text: Vec<u8>, generalised: bool, members: &[&Node<'_>], ta
     ids.retain(|id| taken.insert(*id));
     let most = |id: &&u64| (votes.get(*id).copied().unwrap_or(0), std::cmp::Reverse(**id));
     let id = ids.iter().max_by_key(most).copied().unwrap_or_else(|| {
-        let mut id = tokenise::skeleton_hash(tokens.iter().copied());
-        while !taken.insert(id) {
-            id = id.wrapping_add(1);
-        }
+        let own = tokenise::skeleton_hash(tokens.iter().copied());
+        let id = free_id(own, |id| taken.contains(&id.0)).0;
+        taken.insert(id);
         id
     });
     ids.remove(&id);
@@ -341,7 +340,7 @@ const PROBES: [&str; 12] = [
     "GET /api/v1/items/42?page=3 HTTP/1.1 200 1532 12ms",
     "Mon Jul  4 14:52:27 2005 kernel: eth0: link up, 1000 Mbps",
     "session=4fe9a1b2c3d4e5f6 state=open retries=3 name=\"a b c\" empty=[]",
-    "block blk_-1608999687919862906 of size 67108864 to /mnt/data/part-00017",
+    "block blk_-4207516339021487753 of size 67108864 to /mnt/data/part-00017",
     "took 4.2 KB in 17 s (97%) uid=0 euid=0 tty=ssh ruser= rhost=example.com",
     "ids 17, 18, 19 and 0xdeadbeef deadbeefcafe 123e4567-e89b-12d3-a456-426614174000",
     "{\"level\":\"info\",\"msg\":\"done\",\"took\":17,\"path\":\"/x\"}",

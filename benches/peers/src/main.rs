@@ -7,7 +7,10 @@
 //! | oddline, learning | the same from nothing; then its first and its last lines after a warm-up of as many |
 //! | drain3, known | find the cluster; trained on the first 100,000 lines |
 //! | drain3, learning | the same from nothing |
+//! | oddline / drain3 | how many times as fast, of known lines and of all from nothing |
 //! | storm | lines of random words that never repeat, and known lines between them or on another thread |
+//!
+//! Memory is what the store accounts for: texts, tokens, ids and the tables they are found by.
 //!
 //! The drain3 crate is the Rust port of Drain3, with its default configuration.
 
@@ -50,33 +53,49 @@ fn main() -> std::io::Result<()> {
     println!("{} lines, {} bytes", lines.len(), text.len());
     let floor = best(args.repeat, || rate(&lines, |line| _ = black_box(floor::of(line.as_bytes()))));
     row("floor", floor, floor);
-    known_and_learning(&args, &lines, floor);
-    drain3_rows(&args, &lines, floor);
+    let own = known_and_learning(&args, &lines, floor);
+    drain3_rows(&args, &lines, floor, &own);
     storm_rows(&lines, floor);
     Ok(())
 }
 
-fn known_and_learning(args: &Args, lines: &[&str], floor: f64) {
+/// Lines a second.
+struct Rates {
+    known: f64,
+    learning: f64,
+}
+
+fn known_and_learning(args: &Args, lines: &[&str], floor: f64) -> Rates {
     let mut miner = Miner::new();
     let warmed = lines.len().min(ENDS);
     let (head, rest) = lines.split_at(warmed);
     let start = Instant::now();
     let mut parts = vec![rate(head, |line| miner.line(line))];
     parts.extend(rest.chunks(ENDS).map(|chunk| rate(chunk, |line| miner.line(line))));
-    row("oddline, learning", lines.len() as f64 / start.elapsed().as_secs_f64(), floor);
+    let learning = lines.len() as f64 / start.elapsed().as_secs_f64();
+    row("oddline, learning", learning, floor);
+    if let Some(first) = parts.first() {
+        row("… the first 100k", *first, floor);
+    }
     if let ([_, first, ..], Some(last)) = (&parts[..], parts.last()) {
         row("… lines 100k–200k", *first, floor);
         row("… the last 100k", *last, floor);
     }
     println!("{:<28} {:>12}", "… templates", miner.templates());
+    memory_row(&miner);
     let known = best(args.repeat, || rate(lines, |line| miner.line(line)));
     row("oddline, known", known, floor);
     let two = best(args.repeat, || two_threads(&miner.store, lines));
     row("oddline, known, 2 threads", two, floor);
     println!("{:<28} {:>11.2}x", "… against one", two / known);
+    Rates { known, learning }
 }
 
-fn drain3_rows(args: &Args, lines: &[&str], floor: f64) {
+fn memory_row(miner: &Miner) {
+    println!("{:<28} {:>8.1} MiB", "… memory held", miner.memory_bytes() as f64 / f64::from(1 << 20));
+}
+
+fn drain3_rows(args: &Args, lines: &[&str], floor: f64, own: &Rates) {
     let config = drain3::Config::default();
     let fits =
         |line: &&&str| line.len() <= config.max_bytes && line.split_whitespace().count() <= config.max_tokens;
@@ -85,6 +104,7 @@ fn drain3_rows(args: &Args, lines: &[&str], floor: f64) {
         Ok(matcher) => {
             let known = rate(lines, |line| _ = black_box(matcher.match_id(line)));
             row("drain3, known", known, floor);
+            println!("{:<28} {:>11.2}x", "oddline / drain3, known", own.known / known);
         }
         Err(error) => println!("drain3, known: {error}"),
     }
@@ -100,6 +120,7 @@ fn drain3_rows(args: &Args, lines: &[&str], floor: f64) {
     });
     row("drain3, learning", learning, floor);
     println!("{:<28} {:>12}   {refused} lines refused", "… clusters", clusters.len());
+    println!("{:<28} {:>11.2}x", "oddline / drain3, learning", own.learning / learning);
 }
 
 fn storm_rows(lines: &[&str], floor: f64) {
@@ -110,6 +131,7 @@ fn storm_rows(lines: &[&str], floor: f64) {
     let storm = storm::lines(400_000);
     row("storm", rate(&storm, |line| miner.line(line)), floor);
     println!("{:<28} {:>12}", "… templates, at their cap", miner.templates());
+    memory_row(&miner);
     known.iter().for_each(|line| miner.line(line));
     let mut between = Duration::ZERO;
     for block in storm.chunks(1_000) {
@@ -169,6 +191,10 @@ impl Miner {
 
     fn line(&mut self, line: impl AsRef<str>) {
         find_or_learn(&mut self.matcher, &self.store, line.as_ref());
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).memory_bytes()
     }
 
     fn templates(&self) -> usize {

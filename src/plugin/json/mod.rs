@@ -53,6 +53,14 @@ impl LineScorer {
         self.component
     }
 
+    /// The message of a line that is one JSON object and has one.
+    pub fn message_of(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+        let text = self.utf8(line);
+        self.scan.run(text.as_bytes(), &self.wanted).ok()?;
+        let event = ObjectEvent { line: text.as_bytes(), scan: &self.scan, layout: &self.layout, out: &mut Vec::new() };
+        event.read(Input::Message).map(|message| message.into_text().into_owned())
+    }
+
     /// Scores one line of NDJSON, without its line end, and appends what becomes of it to `out`, without a line end.
     ///
     /// What is not one JSON object is treated as [`LineScorer::text`] does.
