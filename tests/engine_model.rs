@@ -190,13 +190,15 @@ impl Fleet {
 
     fn break_disk(&mut self, dice: &mut Dice) {
         let mut faults = Faults::default();
-        match dice.below(7) {
+        match dice.below(9) {
             0 => faults.capacity_bytes = Some(self.bed.fs.used_bytes() + dice.below(2_000)),
             1 => faults.sync = true,
             2 => faults.sync_dir = true,
             3 => faults.rename = true,
             4 => faults.remove = true,
             5 => (faults.truncate, faults.capacity_bytes) = (true, Some(0)),
+            6 => faults.write = true,
+            7 => faults.one_after = Some(dice.below(20)),
             _ => faults.read_only = true,
         }
         self.bed.fs.set_faults(faults);
