@@ -145,7 +145,11 @@ fn the_newest_is_of_the_formats_of_today() {
     let kinds = [(".checkpoint", 12), (".wal", 12), (".chunk", 12), (".l2", 12), ("feedback", 12)];
     for (end, bytes) in kinds {
         let first = |dir: &Path| std::fs::read(&files(dir, end)[0]).unwrap()[..bytes].to_vec();
-        assert_eq!(first(&golden("data-dir-3")), first(&dir), "{end}: a format that changes gets a directory of its own");
+        assert_eq!(
+            first(&golden("data-dir-3")),
+            first(&dir),
+            "{end}: a format that changes gets a directory of its own"
+        );
     }
     assert_eq!(learned_format(&golden("data-dir-3")), learned_format(&dir), "learned state: the same");
     assert_ne!(learned_format(&golden("data-dir-2")), learned_format(&dir));

@@ -195,7 +195,8 @@ impl Engine {
     pub(super) fn settle(config: &Config, environment: Environment) -> Result<RecoveryReport, EngineError> {
         let Some(dir) = config.data_dir.clone() else { return Ok(RecoveryReport::default()) };
         let newest = checkpoint::read_newest(&*environment.fs, &dir.join("state"))?.checkpoint;
-        let held = newest.as_ref().and_then(|newest| TemplateStore::slots_of(newest.section(sections::TEMPLATES)?).ok());
+        let held =
+            newest.as_ref().and_then(|newest| TemplateStore::slots_of(newest.section(sections::TEMPLATES)?).ok());
         let options = template_options(config)?;
         let max_templates = options.max_templates.saturating_add(held.unwrap_or(0));
         let options = TemplateOptions { max_templates, max_bytes: usize::MAX, ..options };
