@@ -111,6 +111,42 @@ fn a_data_dir_without_damage_is_left_as_it_is() {
     failed(&doctor(&dir.path().join("nowhere"), &["--repair"]), 1);
 }
 
+/// A data dir that saw a year ago what its files say.
+fn of_a_year_ago(data: &Path) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/data-dir-2");
+    for file in files(&golden, "") {
+        let target = data.join(file.strip_prefix(&golden).unwrap());
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(file, target).unwrap();
+    }
+}
+
+fn chunks(data: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    files(&data.join("chunks"), "").into_iter().map(|file| (file.clone(), std::fs::read(file).unwrap())).collect()
+}
+
+#[test]
+fn a_repair_without_a_configuration_keeps_history_that_is_older_than_the_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    of_a_year_ago(&data);
+    let before = chunks(&data);
+    let newest = files(&data, ".checkpoint").pop().unwrap();
+    let mut bytes = std::fs::read(&newest).unwrap();
+    bytes[5_000] ^= 1;
+    std::fs::write(&newest, bytes).unwrap();
+    let said = doctor(&data, &["--repair"]);
+    assert!(ok(&said).contains("2 chunks, all whole"), "{}", ok(&said));
+    assert_eq!(chunks(&data), before);
+    // And when the history itself is what is damaged.
+    let (chunk, mut bytes) = chunks(&data).remove(0);
+    bytes[60] ^= 1;
+    std::fs::write(&chunk, bytes).unwrap();
+    let said = doctor(&data, &["--repair"]);
+    assert!(ok(&said).contains("0 events of it kept, 200 counted"), "{}", ok(&said));
+    assert_eq!(chunks(&data).len(), 2);
+}
+
 #[test]
 fn two_repairs_of_one_name_keep_both_originals() {
     let dir = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine_support::{Bed, SECOND, say};
-use oddline::config::Config;
+use oddline::config::{Config, EventRule, RuleAction, RuleMatch};
 use oddline::engine::incidents;
 use oddline::engine::repair::{DamagedFile, Part, damaged_files, repair};
 use oddline::event::Timestamp;
@@ -31,6 +31,26 @@ fn used() -> Bed {
         engine.close().unwrap();
     }
     bed
+}
+
+/// The same killed in a third run, and bytes that are no record behind the last but one segment, which costs nothing.
+fn torn() -> (Bed, PathBuf) {
+    let bed = used();
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    work(&mut lane, 100);
+    lane.commit().unwrap();
+    let killed = bed.killed();
+    let segments = killed.segments(0);
+    let path = segments[segments.len() - 2].clone();
+    tear(&killed, &path);
+    (killed, path)
+}
+
+fn tear(bed: &Bed, path: &Path) {
+    let mut torn = bed.fs.read(path).unwrap();
+    torn.extend_from_slice(b"torn");
+    bed.fs.put(path, &torn);
 }
 
 /// What the command has when no configuration is named but the data dir.
@@ -63,21 +83,25 @@ fn quarantined(bed: &Bed, file: &DamagedFile) -> Vec<u8> {
 
 #[test]
 fn history_of_a_year_ago_stays_whatever_is_damaged() {
-    for what in ["checkpoint", "segment"] {
-        let bed = used();
+    for what in [Part::Checkpoint, Part::Log] {
+        let (bed, path) = match what {
+            Part::Log => torn(),
+            _ => {
+                let bed = used();
+                let newest = bed.checkpoints().pop().unwrap();
+                bed.damage(&newest, 44);
+                (bed, newest)
+            }
+        };
         let before = chunk_files(&bed);
         assert!(!before.is_empty());
         bed.clock.set(Timestamp(bed.now().0 + 365 * 86_400 * SECOND));
-        let path = match what {
-            "checkpoint" => bed.checkpoints().pop().unwrap(),
-            _ => bed.segments(0)[0].clone(),
-        };
-        bed.damage(&path, 44);
         let bytes = bed.fs.read(&path).unwrap();
         let fixed = repaired(&bed);
-        assert_eq!(fixed.iter().map(|file| &file.path).collect::<Vec<_>>(), [&path], "{what}");
+        assert_eq!(fixed.iter().map(|file| (&file.path, file.part)).collect::<Vec<_>>(), [(&path, what)]);
         assert_eq!(quarantined(&bed, &fixed[0]), bytes);
-        assert_eq!(chunk_files(&bed), before, "{what}");
+        let after = chunk_files(&bed);
+        assert!(before.iter().all(|file| after.contains(file)), "{what:?}");
     }
 }
 
@@ -110,33 +134,31 @@ fn more_templates_than_the_configuration_allows_stay_and_so_does_the_newest_soun
     }
     let templates = bed.killed().open().stats().templates;
     assert!(templates > 30);
-    let newest = bed.checkpoints().pop().unwrap();
-    let bytes = bed.fs.read(&newest).unwrap();
-    bed.damage(&bed.segments(0)[0], 50);
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    work(&mut lane, 10);
+    lane.commit().unwrap();
+    let bed = bed.killed();
+    let segments = bed.segments(0);
+    tear(&bed, &segments[segments.len() - 2]);
+    let before = bed.checkpoints();
+    let newest = before.last().unwrap();
+    let bytes = bed.fs.read(newest).unwrap();
     let small = Config { max_templates: 3, ..bed.config.clone() };
-    repair(&small, bed.environment()).unwrap();
-    assert_eq!(bed.fs.read(&newest).unwrap(), bytes);
-    assert_eq!(bed.checkpoints().len(), 2, "one was written");
-    assert_eq!(bed.open().stats().templates, templates);
+    assert_eq!(repair(&small, bed.environment()).unwrap().len(), 1);
+    assert_eq!(bed.fs.read(newest).unwrap(), bytes);
+    let after = bed.checkpoints();
+    assert!(after.len() == 2 && after[0] == *newest, "one was written: {after:?}");
+    assert_eq!(bed.open().stats().templates, templates + 1, "and that of the log");
 }
 
 #[test]
 fn a_torn_tail_before_another_segment_is_repaired_for_good() {
-    let bed = used();
-    let engine = bed.open();
-    let mut lane = engine.lane().unwrap();
-    work(&mut lane, 100);
-    lane.commit().unwrap();
-    let killed = bed.killed();
-    let segments = killed.segments(0);
-    assert!(segments.len() > 1, "{segments:?}");
-    let before_last = &segments[segments.len() - 2];
-    let mut torn = killed.fs.read(before_last).unwrap();
-    torn.extend_from_slice(b"torn");
-    killed.fs.put(before_last, &torn);
-    let fixed = repaired(&killed);
-    assert_eq!(fixed.iter().map(|file| &file.path).collect::<Vec<_>>(), [before_last]);
-    let again = killed.open();
+    let (bed, path) = torn();
+    assert!(bed.killed().open().recovery().is_damaged());
+    let fixed = repaired(&bed);
+    assert_eq!(fixed.iter().map(|file| &file.path).collect::<Vec<_>>(), [&path]);
+    let again = bed.open();
     assert!(!again.recovery().is_damaged(), "{:?}", again.recovery());
     assert_eq!(again.stats().events_total, 700);
 }
@@ -202,17 +224,19 @@ fn torn_tails_are_listed_once_with_several_lanes() {
 
 #[test]
 fn a_damaged_object_of_the_journal_keeps_its_whole_lines() {
-    let bed = Bed::new();
+    let matches = RuleMatch::Regex { regex: "panic".to_owned() };
+    let always = EventRule { name: "panic".to_owned(), matches, action: RuleAction::Always };
+    let bed = Bed::with(Config { rules: vec![always], ..Config::default() });
     let engine = bed.open();
     let mut lane = engine.lane().unwrap();
-    work(&mut lane, 2_000);
+    work(&mut lane, 200);
     (0..3).for_each(|n| _ = say(&mut lane, &format!("kernel panic number {n}: cannot mount root, giving up")));
     lane.close().unwrap();
     engine.close().unwrap();
     let fs: Arc<dyn FileSystem> = Arc::new(bed.fs.clone());
     let read = || incidents::read(&bed.config, &fs, &Reading::default()).unwrap();
     let before = read().incidents.len();
-    assert!(before > 1, "{before}");
+    assert_eq!(before, 3);
     let object = files(&bed, &bed.dir().join("journal")).remove(0);
     bed.damage(&object, 30);
     assert_eq!(read().damaged_lines, 1);
@@ -231,28 +255,29 @@ fn files(bed: &Bed, dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn a_repair_that_is_cut_short_anywhere_is_completed_by_the_next() {
-    let damaged = || {
-        let bed = used();
-        let (path, _) = chunk_files(&bed).remove(0);
-        // Its footer: every event is whole.
-        bed.damage(&path, -3);
-        bed.damage(bed.checkpoints().last().unwrap(), 50);
-        bed.damage(&bed.segments(0)[0], 50);
-        bed
-    };
+    let (damaged, _) = torn();
+    let (path, _) = chunk_files(&damaged).remove(0);
+    // Its footer: every event is whole.
+    damaged.damage(&path, -3);
+    damaged.damage(damaged.checkpoints().last().unwrap(), 50);
     let mut cut_short = 0;
-    for operation in 0..80 {
-        let bed = damaged();
+    for operation in (0..).step_by(2) {
+        let bed = damaged.killed();
         bed.fs.set_faults(Faults { one_after: Some(operation), ..Faults::default() });
-        cut_short += u64::from(repair(&bed.config, bed.environment()).is_err());
+        let was_cut = repair(&bed.config, bed.environment()).is_err();
+        cut_short += u64::from(was_cut);
         // And the power goes.
         let bed = bed.powerless();
         repaired(&bed);
         let events: usize = bed.chunks().iter().map(|group| group.events.len()).sum();
-        assert_eq!(events, 600, "operation {operation}: no event of the history is missing, none is there twice");
-        assert_eq!(bed.open().stats().events_total, 600, "operation {operation}");
+        assert_eq!(events, 700, "operation {operation}: no event of the history is missing, none is there twice");
+        assert_eq!(bed.open().stats().events_total, 700, "operation {operation}");
+        // Some that fail are tried again, or are not needed.
+        if !was_cut && operation > 60 {
+            break;
+        }
     }
-    assert!(cut_short > 20, "{cut_short}");
+    assert!(cut_short > 10, "{cut_short}");
 }
 
 #[test]

@@ -243,8 +243,8 @@ fn tokeniser(options: &TemplateOptions) -> String {
     format!("{:016x}", unify::fingerprint(&options.masking))
 }
 
-/// No template is left out for want of room: as many as the configuration accepts at most.
-pub(super) fn unbounded(options: TemplateOptions) -> TemplateOptions {
+/// No template is left out of a baseline for want of room.
+fn unbounded(options: TemplateOptions) -> TemplateOptions {
     TemplateOptions { max_bytes: usize::MAX, max_templates: 1_000_000, ..options }
 }
 

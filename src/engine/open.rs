@@ -193,8 +193,13 @@ impl Engine {
     /// # Errors
     /// As [`Self::open`], and when something cannot be written.
     pub(super) fn settle(config: &Config, environment: Environment) -> Result<RecoveryReport, EngineError> {
-        let options = baseline::unbounded(template_options(config)?);
         let Some(dir) = config.data_dir.clone() else { return Ok(RecoveryReport::default()) };
+        let newest = checkpoint::read_newest(&*environment.fs, &dir.join("state"))?.checkpoint;
+        let held =
+            newest.as_ref().and_then(|newest| TemplateStore::slots_of(newest.section(sections::TEMPLATES)?).ok());
+        let options = template_options(config)?;
+        let max_templates = options.max_templates.saturating_add(held.unwrap_or(0));
+        let options = TemplateOptions { max_templates, max_bytes: usize::MAX, ..options };
         // At its cap the history would make room, or keep counts alone.
         let config = Config { max_disk_bytes: u64::MAX, ..config.clone() };
         let (inner, start) = Self::recovered(&dir, &config, environment, options, Given::default())?;

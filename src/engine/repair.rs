@@ -21,7 +21,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::baseline::unbounded;
 use super::error::EngineError;
 use super::lane::FLAG_ANOMALY;
 use super::open::{Engine, Environment, template_options};
@@ -113,7 +112,7 @@ fn damaged_checkpoints(
     dir: &Path,
     found: &mut Vec<DamagedFile>,
 ) -> Result<(), EngineError> {
-    let options = unbounded(template_options(config)?);
+    let options = template_options(config)?;
     for sequence in checkpoint::list(fs, dir)? {
         let path = dir.join(checkpoint::file_name(sequence));
         let bytes = fs.read(&path).map_err(StorageError::io("read", &path))?;

@@ -56,6 +56,14 @@ impl TemplateStore {
         Ok(Self::of_image(options, image, slots))
     }
 
+    /// Slots that a store as [`Self::checkpoint`] wrote it has in use: no fewer than it has templates.
+    ///
+    /// # Errors
+    /// As [`Self::restore`].
+    pub fn slots_of(bytes: &[u8]) -> Result<usize, ImageError> {
+        Ok(StoreImage::read(bytes, MOST_SLOTS)?.slots())
+    }
+
     /// With so many slots, which `image` does not go beyond.
     pub(super) fn of_image(options: TemplateOptions, image: StoreImage, slots: usize) -> Self {
         let cap = options.max_templates.max(1);
