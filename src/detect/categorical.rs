@@ -81,7 +81,9 @@ impl Categorical {
         if cells.is_empty() {
             return u8::MAX;
         }
-        cells.iter().enumerate().fold(0, |bits, (place, cell)| bits | u8::from(!cell.is_open) << place)
+        // A wildcard that came later is known by no cell yet.
+        let beyond = u8::MAX.checked_shl(cells.len() as u32).unwrap_or(0);
+        cells.iter().enumerate().fold(beyond, |bits, (place, cell)| bits | u8::from(!cell.is_open) << place)
     }
 }
 
@@ -165,6 +167,19 @@ mod tests {
         let mut categorical = Categorical::default();
         assert_eq!(categorical.wanted(0), u8::MAX);
         assert!((0..1_000).all(|n| see(&mut categorical, &format!("blk_{n}")) == 0.0));
-        assert_eq!(categorical.wanted(0), 0);
+        assert_eq!(categorical.wanted(0), 0b1111_1110, "of what may come behind it nothing is known");
+    }
+
+    #[test]
+    fn a_wildcard_that_comes_later_is_learned_too() {
+        let mut categorical = Categorical::default();
+        (0..100).for_each(|_| _ = see(&mut categorical, "root"));
+        let mut both = |second: &str| {
+            let values = Values::of([b"root", second.as_bytes()].into_iter(), categorical.wanted(0));
+            categorical.observe(&Input { values, ..Input::default() })
+        };
+        assert!((0..1_000).all(|n| both(["cron", "www"][n % 2]) == 0.0));
+        assert!(both("eve") > 5.0);
+        assert_eq!(both("cron"), 0.0, "and the first is known still");
     }
 }

@@ -12,10 +12,23 @@ pub const STRONGER_BY: f32 = 1.0;
 /// Alerts remembered; beyond that the expired ones go, then the oldest.
 const MOST: usize = 4_096;
 
+/// What was odd, and whether it alerted: above a raised threshold alone something may be odd that does not.
 #[derive(Debug, Clone, Copy)]
 struct Alert {
     at: Timestamp,
     statistic: f32,
+    is_raised: bool,
+}
+
+/// What something odd is a repeat of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Of nothing.
+    Nothing,
+    /// Of something as odd, which did not alert.
+    Odd,
+    /// Of an alert.
+    Alert,
 }
 
 /// Alerts within the hold time, by what alerted: a template slot or a stream.
@@ -31,17 +44,23 @@ impl Hold {
         Self { seconds: hold_secs as f64, alerts: HashMap::default() }
     }
 
-    /// Whether an alert of this strength is a repeat; if it is not, it is noted.
-    pub fn is_repeat(&mut self, key: u64, at: Timestamp, statistic: f32) -> bool {
-        if let Some(last) = self.alerts.get(&key)
+    /// What something of this strength repeats. What repeats nothing is noted; what repeats no alert and `alerts` is noted as one.
+    pub fn see(&mut self, key: u64, at: Timestamp, statistic: f32, alerts: bool) -> Seen {
+        if let Some(last) = self.alerts.get_mut(&key)
             && at.seconds_since(last.at).abs() < self.seconds
             && statistic < last.statistic + STRONGER_BY
         {
-            return true;
+            if last.is_raised {
+                return Seen::Alert;
+            }
+            if alerts {
+                *last = Alert { at, statistic, is_raised: true };
+            }
+            return Seen::Odd;
         }
         self.make_room(at);
-        self.alerts.insert(key, Alert { at, statistic });
-        false
+        self.alerts.insert(key, Alert { at, statistic, is_raised: alerts });
+        Seen::Nothing
     }
 
     /// What alerted under this key is no more.
@@ -63,7 +82,7 @@ impl Hold {
         }
     }
 
-    /// Appends everything remembered, by slot.
+    /// Appends everything remembered, by slot. The sign of a strength tells what did not alert.
     pub fn checkpoint(&self, out: &mut Vec<u8>) {
         let mut alerts: Vec<_> = self.alerts.iter().collect();
         alerts.sort_unstable_by_key(|(slot, _)| **slot);
@@ -71,7 +90,8 @@ impl Hold {
         for (slot, alert) in alerts {
             out.extend_from_slice(&slot.to_le_bytes());
             out.extend_from_slice(&alert.at.0.to_le_bytes());
-            out.extend_from_slice(&alert.statistic.to_bits().to_le_bytes());
+            let strength = if alert.is_raised { alert.statistic } else { -alert.statistic };
+            out.extend_from_slice(&strength.to_bits().to_le_bytes());
         }
     }
 
@@ -85,8 +105,9 @@ impl Hold {
         for _ in 0..length {
             let slot = from.u64("what alerted")?;
             let at = Timestamp(from.i64("time of an alert")?);
-            let statistic = f32::from_bits(from.u32("statistic of an alert")?);
-            alerts.insert(slot, Alert { at, statistic });
+            let strength = f32::from_bits(from.u32("statistic of an alert")?);
+            let is_raised = strength.is_sign_positive();
+            alerts.insert(slot, Alert { at, statistic: strength.abs(), is_raised });
         }
         self.alerts = alerts;
         Ok(())
@@ -104,32 +125,44 @@ mod tests {
     #[test]
     fn holds_repeats_for_the_hold_time_unless_they_are_stronger() {
         let mut hold = Hold::new(60);
-        assert!(!hold.is_repeat(1, second(0), 5.0));
-        assert!(hold.is_repeat(1, second(59), 5.9));
-        assert!(!hold.is_repeat(2, second(59), 5.0), "another template");
-        assert!(!hold.is_repeat(1, second(59), 6.1), "stronger by more than a nat");
-        assert!(!hold.is_repeat(1, second(119), 6.0), "60 s after the last one that went out");
+        assert!(hold.see(1, second(0), 5.0, true) == Seen::Nothing);
+        assert!(hold.see(1, second(59), 5.9, true) == Seen::Alert);
+        assert!(hold.see(2, second(59), 5.0, true) == Seen::Nothing, "another template");
+        assert!(hold.see(1, second(59), 6.1, true) == Seen::Nothing, "stronger by more than a nat");
+        assert!(hold.see(1, second(119), 6.0, true) == Seen::Nothing, "60 s after the last one that went out");
         hold.forget(1);
-        assert!(!hold.is_repeat(1, second(119), 6.0));
-        assert!(!Hold::new(0).is_repeat(1, second(0), 1.0));
+        assert!(hold.see(1, second(119), 6.0, true) == Seen::Nothing);
+        assert!(Hold::new(0).see(1, second(0), 1.0, true) == Seen::Nothing);
+    }
+
+    #[test]
+    fn what_was_odd_and_did_not_alert_holds_no_alert() {
+        let mut hold = Hold::new(60);
+        assert!(hold.see(1, second(0), 5.0, false) == Seen::Nothing);
+        assert!(hold.see(1, second(1), 5.0, false) == Seen::Odd);
+        let mut bytes = Vec::new();
+        hold.checkpoint(&mut bytes);
+        hold.restore(&mut StateReader::new(&bytes)).unwrap();
+        assert!(hold.see(1, second(2), 5.5, true) == Seen::Odd, "and alerts");
+        assert!(hold.see(1, second(3), 5.5, true) == Seen::Alert);
     }
 
     #[test]
     fn a_clock_that_jumps_back_a_day_does_not_hold_alerts_for_a_day() {
         let mut hold = Hold::new(60);
-        assert!(!hold.is_repeat(1, second(86_400), 5.0));
-        assert!(!hold.is_repeat(1, second(0), 5.0));
+        assert!(hold.see(1, second(86_400), 5.0, true) == Seen::Nothing);
+        assert!(hold.see(1, second(0), 5.0, true) == Seen::Nothing);
     }
 
     #[test]
     fn memory_is_bounded() {
         let mut hold = Hold::new(86_400);
-        (0..10_000).for_each(|slot| assert!(!hold.is_repeat(slot, second(slot as i64), 5.0)));
+        (0..10_000).for_each(|slot| assert!(hold.see(slot, second(slot as i64), 5.0, true) == Seen::Nothing));
         assert!(hold.alerts.len() <= MOST);
         let mut bytes = Vec::new();
         hold.checkpoint(&mut bytes);
         let mut again = Hold::new(86_400);
         again.restore(&mut StateReader::new(&bytes)).unwrap();
-        assert!(again.is_repeat(9_999, second(10_000), 5.0));
+        assert!(again.see(9_999, second(10_000), 5.0, true) == Seen::Alert);
     }
 }

@@ -6,7 +6,7 @@ use super::budget::{AlertBudget, Threshold};
 use super::calibration::{self, BINS, Calibration, Calibrations, TailShape};
 use super::categorical::Categorical;
 use super::extremes::larger;
-use super::hold::Hold;
+use super::hold::{self, Hold};
 use super::numeric::{Numeric, Outlier};
 use super::rarity::Rarity;
 use super::rate::{Excess, Rate};
@@ -372,11 +372,17 @@ impl Model {
         let Judged { statistic, fresh, nats, p_value, .. } = judged;
         // Of most events nobody asks what led.
         let leader = if is_odd || fresh >= LEAST_COMBINED { judged.leader() } else { DetectorKind::Rarity };
-        let suppressed = is_odd && self.hold.is_repeat(key(leader, input), input.timestamp, fresh);
+        let alerts = is_odd && self.threshold.is_over(fresh);
+        let seen = if is_odd {
+            self.hold.see(key(leader, input), input.timestamp, fresh, alerts)
+        } else {
+            hold::Seen::Nothing
+        };
+        let suppressed = seen == hold::Seen::Alert;
         let is_fresh = self.calibrate(input, &evidence, fresh, leader);
-        let counts = if is_odd { !suppressed } else { is_fresh && !input.is_muted };
+        let counts = if is_odd { seen == hold::Seen::Nothing } else { is_fresh && !input.is_muted };
         self.learn(statistic, counts);
-        let is_anomaly = is_odd && !suppressed && self.threshold.is_over(fresh);
+        let is_anomaly = alerts && !suppressed;
         if state == State::Ready {
             self.threshold.learn(is_anomaly);
         }
@@ -564,18 +570,33 @@ impl Model {
         is_fresh
     }
 
+    /// Whether it is time to look for what fell silent.
+    pub fn is_look_due(&mut self, now: Timestamp) -> bool {
+        self.silence.is_due(now) && self.is_ready
+    }
+
+    /// The input was not looked at since the last event.
+    pub fn resume(&mut self) {
+        self.silence.resume();
+    }
+
+    /// Goes on with what another lane learned, of which each stream's own order and regularity are the other's.
+    pub fn leave_streams(&mut self) {
+        self.silence.start_anew();
+        self.sequence.leave_streams();
+    }
+
     /// The worst silence that was not told of yet, as an event of its own; `now` is in the events' time.
     pub fn tick(&mut self, now: Timestamp) -> Option<(Silent, Scored)> {
-        let silent = self.silence.look(now).filter(|_| self.is_ready)?;
+        let weight = self.weights[DetectorKind::Silence as usize];
+        // A weight of 0 leaves nothing that is enough.
+        let silent = self.silence.worst(now, TOLD_AT.max(self.threshold.limit()) / weight)?;
         let mut evidence = [0.0; DETECTORS];
         evidence[DetectorKind::Silence as usize] = silent.evidence;
         let weighted = self.weighted(&evidence);
         let statistic = weighted[DetectorKind::Silence as usize];
         let p_value = Calibration::probability(statistic);
-        if statistic < TOLD_AT || statistic < self.threshold.limit() {
-            return None;
-        }
-        let suppressed = self.hold.is_repeat(silence_key(silent.slot), now, statistic);
+        let suppressed = self.hold.see(silence_key(silent.slot), now, statistic, true) == hold::Seen::Alert;
         let scored = Scored {
             evidence,
             statistic,

@@ -281,6 +281,18 @@ mod tests {
     }
 
     #[test]
+    fn a_first_line_without_a_number_at_a_wildcard_does_not_blind_it() {
+        let mut numeric = Numeric::default();
+        let mut see = |last: &str| {
+            let texts = [b"a", b"b", b"c", b"d", last.as_bytes()];
+            numeric.observe(&Input { values: Values::of(texts.into_iter(), 0), ..Input::default() })
+        };
+        see("10.0.0.1");
+        assert!((0..500).all(|n| see(&(100 + n % 100).to_string()) == 0.0));
+        assert!(see("99000000") > 8.0);
+    }
+
+    #[test]
     fn a_growing_counter_is_no_surprise_and_a_range_shrinks_back() {
         let mut numeric = Numeric::default();
         let strongest = (1..60u64).map(|n| see(&mut numeric, &(1u64 << n).to_string())).fold(0.0, f32::max);

@@ -174,8 +174,9 @@ impl Rarity {
         let by = 1.0 / self.weight;
         self.weight = 1.0;
         self.total *= by;
-        for count in &mut self.counts {
-            *count *= by;
+        // However long ago it was: what was seen once is not new.
+        for count in self.counts.iter_mut().filter(|count| **count > 0.0) {
+            *count = (*count * by).max(f64::MIN_POSITIVE);
         }
         self.rebuild();
     }
@@ -300,5 +301,13 @@ mod tests {
         rarity.forget(1);
         assert!((rarity.total / rarity.weight - 100.0).abs() < 1e-3);
         assert!(rarity.is_new(0) && rarity.is_new(1) && !rarity.is_new(2));
+    }
+
+    #[test]
+    fn what_was_seen_once_is_not_new_however_long_ago() {
+        let mut rarity = learned(100, [1]);
+        (0..200_000).for_each(|_| rarity.learn(0));
+        assert!(!rarity.is_new(1) && rarity.is_new(2));
+        assert!(rarity.evidence(1).is_finite() && rarity.decayed_count(1) < 1e-9);
     }
 }

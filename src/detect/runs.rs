@@ -1,4 +1,4 @@
-//! A few cells for each template: as many as it had wildcards when first seen, [`SLOTS`] at most.
+//! A few cells for each template: as many as were asked for at once, [`SLOTS`] at most.
 
 use super::value::SLOTS;
 use super::{StateError, StateReader};
@@ -24,11 +24,11 @@ impl<T> Default for Runs<T> {
 }
 
 impl<T: Copy + Default> Runs<T> {
-    /// The cells of a slot; `length` of them when it has none yet.
+    /// The cells of a slot, `length` of them at least.
     #[inline]
     pub(super) fn of(&mut self, slot: usize, length: usize) -> &mut [T] {
         let place = match self.places.get(slot) {
-            Some(place) if place.length > 0 || length == 0 => *place,
+            Some(place) if usize::from(place.length) >= length => *place,
             _ => self.allocate(slot, length),
         };
         self.cells.get_mut(place.start as usize..place.start as usize + usize::from(place.length)).unwrap_or_default()
@@ -44,6 +44,10 @@ impl<T: Copy + Default> Runs<T> {
     #[cold]
     fn allocate(&mut self, slot: usize, length: usize) -> Place {
         let length = length.min(SLOTS);
+        let before = self.places.get(slot).copied().unwrap_or_default();
+        if usize::from(before.length) >= length && slot < self.places.len() {
+            return before;
+        }
         if slot >= self.places.len() {
             self.places.resize(slot + 1, Place::default());
         }
@@ -55,6 +59,13 @@ impl<T: Copy + Default> Runs<T> {
             }
         };
         let place = Place { start, length: length as u8 };
+        // What was known moves along.
+        let old = before.start as usize..before.start as usize + usize::from(before.length);
+        self.cells.copy_within(old.clone(), start as usize);
+        self.cells.get_mut(old).unwrap_or_default().fill(T::default());
+        if let Some(free) = self.free.get_mut(usize::from(before.length)).filter(|_| before.length > 0) {
+            free.push(before.start);
+        }
         if let Some(entry) = self.places.get_mut(slot) {
             *entry = place;
         }
@@ -109,14 +120,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_as_long_as_first_asked_for_and_freed_ones_are_used_again() {
+    fn runs_grow_with_what_is_known_and_freed_ones_are_used_again() {
         let mut runs = Runs::<u32>::default();
         runs.of(5, 3).fill(7);
-        assert_eq!(runs.of(5, 8).len(), 3);
+        assert_eq!(runs.of(5, 2).len(), 3);
         assert_eq!(runs.get(4).len(), 0);
+        assert_eq!(runs.of(5, 5), [7, 7, 7, 0, 0]);
+        assert_eq!(runs.of(6, 3), [0, 0, 0], "where it was is empty");
+        runs.forget(6);
+        assert_eq!(runs.of(9, 3), [0, 0, 0]);
         runs.forget(5);
-        assert_eq!(runs.of(9, 3), [0, 0, 0], "and are empty then");
-        assert_eq!(runs.cells.len(), 3);
+        assert_eq!(runs.of(8, 5), [0; 5]);
+        assert_eq!(runs.cells.len(), 8);
         assert_eq!(runs.of(1, 100).len(), SLOTS);
     }
 }

@@ -177,6 +177,11 @@ impl Sequence {
         (self.excess / MOST_STEP).clamp(0.0, 1.0)
     }
 
+    /// What comes from here on is another part of the input: each stream begins anew.
+    pub(super) fn leave_streams(&mut self) {
+        self.streams = Streams::new(STREAM_BITS);
+    }
+
     /// [`NOBODY`] is beyond all of them.
     #[inline]
     fn template(&self, name: u64) -> Option<&Template> {

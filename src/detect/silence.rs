@@ -3,9 +3,12 @@
 //! Series are the events of a template, and those of a template on one stream. Of each the six longest gaps are kept, slowly fading. A series is
 //! regular when it has had [`LEAST_GAPS`] gaps and the longest is no more than [`MOST_GAP_SECS`] or twice the mean. Its evidence at a tick is how far the
 //! time since its last event, less one window, lies beyond the longest gap, in units of the spread of the longest (the mean excess over the
-//! sixth: the scale of an exponential tail; Weissman, J. Am. Stat. Assoc. 73, 1978). It is told once, until it is seen again.
+//! sixth: the scale of an exponential tail; Weissman, J. Am. Stat. Assoc. 73, 1978). It is told once, until it is seen again; one series at a look, the
+//! most silent first, and a template's or a stream's series together. Where more than [`MOST_AT_ONCE`] have stopped it is what they come from that has,
+//! and the worst stands for all.
 //!
-//! When nothing at all came for [`OUTAGE_SECS`], the input or its clock was away, and no series is held to have been silent in that time.
+//! When nothing at all came for [`OUTAGE_SECS`], the input or its clock was away, and no series is held to have been silent in that time; nor is any
+//! for the time in which nobody looked ([`Silence::resume`]).
 //!
 //! Series are looked over every [`TICK_SECS`] seconds of the events' time. What was told is kept in checkpoints but not logged: after a crash
 //! a silence may be told once more.
@@ -45,6 +48,9 @@ const SPREAD_SECS: f32 = 0.5;
 
 /// Nats a spread is worth. Chosen so that two spreads are one in a thousand.
 const NATS: f32 = 3.45;
+
+/// More series than this that stop together are one thing.
+const MOST_AT_ONCE: usize = 8;
 
 /// Evidence at which a silence is told and then held, nats: about one false alarm in a day of 10 s ticks.
 pub const TOLD_AT: f32 = 9.0;
@@ -90,6 +96,8 @@ pub struct Silence {
     generations: Vec<u32>,
     next_look: i64,
     newest: i64,
+    /// Nobody looked since the last event.
+    was_away: bool,
 }
 
 impl Default for Silence {
@@ -100,6 +108,7 @@ impl Default for Silence {
             generations: Vec::new(),
             next_look: i64::MIN,
             newest: 0,
+            was_away: false,
         }
     }
 }
@@ -214,40 +223,90 @@ impl Series {
 }
 
 impl Silence {
-    /// The most silent series that was not told of yet, when it is time to look.
-    pub fn look(&mut self, now: Timestamp) -> Option<Silent> {
+    /// Whether it is time to look; the next time is [`TICK_SECS`] later.
+    pub fn is_due(&mut self, now: Timestamp) -> bool {
+        self.come_back(now.0);
         let step = TICK_SECS * 1_000_000;
         let waited = now.0.saturating_sub(self.next_look);
         // A clock set back by more than a look does not stop the looking.
         if (-step..0).contains(&waited) {
-            return None;
+            return false;
         }
         self.next_look = now.0.saturating_add(step);
+        true
+    }
+
+    /// The most silent series that was not told of yet, of those with at least so much evidence: it is told of now.
+    pub fn worst(&mut self, now: Timestamp, least: f32) -> Option<Silent> {
         let mut worst: Option<Silent> = None;
-        let generations = &self.generations;
-        let is_current =
-            |series: &Series| generations.get(series.slot as usize).is_some_and(|found| *found == series.generation);
-        let all = self.templates.iter_mut().chain(self.series.iter_mut());
-        for series in all.filter(|series| is_current(series)) {
-            let Some(silent) = series.silent(now.0) else { continue };
-            series.is_told = silent.evidence >= TOLD_AT;
+        let mut stopped = 0;
+        for silent in self.series().filter_map(|series| series.silent(now.0)).filter(|silent| silent.evidence >= least)
+        {
+            stopped += 1;
             if worst.is_none_or(|worst| silent.evidence > worst.evidence) {
                 worst = Some(silent);
             }
         }
-        worst
+        let worst = worst?;
+        let is_told_with = |silent: &Silent| {
+            stopped > MOST_AT_ONCE
+                || silent.slot == worst.slot
+                || worst.stream.is_some() && silent.stream == worst.stream
+        };
+        for series in self.series() {
+            let is_told = series.silent(now.0).is_some_and(|silent| silent.evidence >= least && is_told_with(&silent));
+            series.is_told |= is_told;
+        }
+        Some(worst)
+    }
+
+    /// Those of templates that are known.
+    fn series(&mut self) -> impl Iterator<Item = &mut Series> {
+        let generations = &self.generations;
+        let is_current =
+            |series: &Series| generations.get(series.slot as usize).is_some_and(|found| *found == series.generation);
+        self.templates.iter_mut().chain(self.series.iter_mut()).filter(move |series| is_current(series))
+    }
+
+    /// The input was not looked at, since the process was not there or another lane had it: from the last event to the next one counts as no time.
+    pub fn resume(&mut self) {
+        self.was_away = true;
+    }
+
+    /// What comes from here on is another part of the input: nothing of it is regular yet.
+    pub(super) fn start_anew(&mut self) {
+        self.templates.fill(Series::default());
+        self.series = Streams::new(SERIES_BITS);
+    }
+
+    #[inline]
+    fn come_back(&mut self, now: i64) {
+        if self.was_away {
+            self.was_away = false;
+            self.skip(now, TICK_SECS);
+        }
+    }
+
+    /// When nothing came for longer than `most_secs`, nothing was silent in that time.
+    fn skip(&mut self, now: i64, most_secs: i64) {
+        let away = now.saturating_sub(self.newest);
+        if self.newest == 0 || away.saturating_abs() <= most_secs * 1_000_000 {
+            return;
+        }
+        let all = self.templates.iter_mut().chain(self.series.iter_mut());
+        all.for_each(|series| series.skip(away));
+        self.newest = now;
+        // Who comes once in a look has to have had the time to.
+        self.next_look = now.saturating_add(TICK_SECS * 1_000_000);
     }
 
     /// Notes that the input goes on.
     #[inline]
     fn go_on(&mut self, now: i64) {
+        self.come_back(now);
         let away = now.saturating_sub(self.newest);
         if away.saturating_abs() > OUTAGE_SECS * 1_000_000 {
-            if self.newest != 0 {
-                let all = self.templates.iter_mut().chain(self.series.iter_mut());
-                all.for_each(|series| series.skip(away));
-            }
-            self.next_look = now;
+            self.skip(now, OUTAGE_SECS);
         }
         self.newest = now;
     }
@@ -328,11 +387,15 @@ mod tests {
         Timestamp(s * 1_000_000)
     }
 
+    fn look(silence: &mut Silence, now: Timestamp) -> Option<Silent> {
+        if silence.is_due(now) { silence.worst(now, TOLD_AT) } else { None }
+    }
+
     fn heartbeat(silence: &mut Silence, seconds: impl Iterator<Item = i64>) -> Vec<Silent> {
         let mut told = Vec::new();
         for s in seconds {
             silence.observe(&Input { timestamp: second(s), stream: StreamKey(7), ..Input::default() });
-            told.extend(silence.look(second(s)).filter(|silent| silent.evidence >= TOLD_AT));
+            told.extend(look(silence, second(s)));
         }
         told
     }
@@ -341,10 +404,8 @@ mod tests {
     fn a_heartbeat_that_stops_is_told_once_and_again_after_it_was_back() {
         let mut silence = Silence::default();
         assert_eq!(heartbeat(&mut silence, (1..200).map(|n| n * 5)), []);
-        let told = |silence: &mut Silence, from: i64| {
-            let looks = (0..6).filter_map(|n| silence.look(second(from + n * 10)));
-            looks.filter(|silent| silent.evidence >= TOLD_AT).count()
-        };
+        let told =
+            |silence: &mut Silence, from: i64| (0..6).filter_map(|n| look(silence, second(from + n * 10))).count();
         assert_eq!(told(&mut silence, 1_000), 1);
         heartbeat(&mut silence, (220..240).map(|n| n * 5));
         assert_eq!(told(&mut silence, 1_200), 1);
@@ -358,7 +419,7 @@ mod tests {
             Some(*at)
         });
         assert_eq!(heartbeat(&mut silence, irregular), []);
-        assert_eq!(silence.look(second(1_000_000)), None);
+        assert_eq!(look(&mut silence, second(1_000_000)), None);
     }
 
     #[test]
@@ -371,7 +432,59 @@ mod tests {
         assert!(heartbeat(&mut silence, (201..300).map(|n| n * 5)).is_empty(), "eight minutes back");
         for extreme in [i64::MIN, i64::MAX] {
             silence.observe(&Input { timestamp: Timestamp(extreme), ..Input::default() });
-            silence.look(Timestamp(extreme));
+            look(&mut silence, Timestamp(extreme));
         }
+    }
+
+    /// Events of `slots`, each every five seconds on a stream of its own.
+    fn beat(silence: &mut Silence, seconds: std::ops::Range<i64>, slots: std::ops::Range<usize>) {
+        for s in seconds.step_by(5) {
+            for slot in slots.clone() {
+                let stream = StreamKey(100 + slot as u64);
+                silence.observe(&Input { slot, timestamp: second(s), stream, ..Input::default() });
+            }
+        }
+    }
+
+    fn told(silence: &mut Silence, from: i64, least: f32) -> Vec<usize> {
+        let looks = (0..12).filter_map(|n| {
+            let now = second(from + n * 10);
+            if silence.is_due(now) { silence.worst(now, least) } else { None }
+        });
+        looks.map(|silent| silent.slot).collect()
+    }
+
+    #[test]
+    fn two_that_stop_together_are_both_told_and_a_whole_input_that_stops_once() {
+        let mut silence = Silence::default();
+        beat(&mut silence, 1..1_000, 0..3);
+        beat(&mut silence, 1_001..1_100, 0..1);
+        let mut both = told(&mut silence.clone(), 1_100, TOLD_AT);
+        both.truncate(2);
+        both.sort_unstable();
+        assert_eq!(both, [1, 2]);
+        let mut all = Silence::default();
+        beat(&mut all, 1..1_000, 0..20);
+        assert_eq!(told(&mut all, 1_040, TOLD_AT).len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_odd_enough_to_be_told_is_told_once_it_is() {
+        let mut silence = Silence::default();
+        beat(&mut silence, 1..1_000, 0..1);
+        assert_eq!(told(&mut silence, 1_010, 60.0), [0]);
+        assert!(told(&mut silence, 1_140, 60.0).is_empty(), "once");
+    }
+
+    #[test]
+    fn the_time_in_which_nobody_looked_is_no_silence() {
+        let mut silence = Silence::default();
+        beat(&mut silence, 1..1_000, 0..3);
+        silence.resume();
+        // The first to come back is not the last.
+        beat(&mut silence, 4_600..4_601, 0..1);
+        assert_eq!(look(&mut silence, second(4_600)), None);
+        beat(&mut silence, 4_603..4_700, 0..2);
+        assert_eq!(told(&mut silence, 4_700, TOLD_AT).first(), Some(&2), "what stays away is told");
     }
 }

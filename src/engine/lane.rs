@@ -23,7 +23,7 @@ use crate::config::{Durability, TimeSource};
 use crate::detect::rate::Excess;
 use crate::detect::semantic::Oddness;
 use crate::detect::severity::Severity;
-use crate::detect::silence::TICK_SECS;
+use crate::detect::silence::{Silent, TICK_SECS};
 use crate::detect::value::{Quantity, Unit, Values};
 use crate::detect::{Input, Scored};
 use crate::event::{
@@ -59,6 +59,9 @@ pub(super) const SEGMENT_SECS: i64 = 300;
 
 /// Events of its own a lane keeps for the next tick.
 const MOST_SYNTHETIC: usize = 1_024;
+
+/// Silences a look passes over, since the user wants none of them told.
+const MOST_MUTED_SILENCES: usize = 64;
 
 /// In the number of an event of oddline's own: no event of the input gets as far.
 const SYNTHETIC_NUMBER: u64 = 1 << 39;
@@ -172,6 +175,7 @@ impl Lane {
             inner,
         };
         lane.heed();
+        lane.learned.model.resume();
         // Nobody held it for a while.
         lane.age_segment(lane.inner.core.environment.clock.now());
         lane
@@ -371,11 +375,20 @@ impl Lane {
     #[cold]
     fn look(&mut self, now: Timestamp) {
         self.next_look = Timestamp(now.0.saturating_add(TICK_SECS * 1_000_000));
-        let Some((silent, scored)) = self.learned.model.tick(now) else { return };
-        let Some(template) = self.learned.id_of(silent.slot as u32) else { return };
-        if self.is_muted(Slot(silent.slot as u32)) {
+        if !self.learned.model.is_look_due(now) {
             return;
         }
+        // What the user does not want to hear of hides nothing else.
+        for _ in 0..MOST_MUTED_SILENCES {
+            let Some((silent, scored)) = self.learned.model.tick(now) else { return };
+            if !self.is_muted(Slot(silent.slot as u32)) {
+                return self.tell_silence(now, silent, &scored);
+            }
+        }
+    }
+
+    fn tell_silence(&mut self, now: Timestamp, silent: Silent, scored: &Scored) {
+        let Some(template) = self.learned.id_of(silent.slot as u32) else { return };
         let Some(template_text) = self.template_text(template) else { return };
         let event_id = self.event_id_beside(now);
         let measure =
@@ -384,7 +397,7 @@ impl Lane {
         if self.synthetic.len() < MOST_SYNTHETIC {
             let sample_ratio = self.sampler.as_ref().map(|_| 1.0);
             let told = Told { measure: Some(measure), ruling: None, sample_ratio };
-            let verdict = self.verdict(&scored, told, template, event_id);
+            let verdict = self.verdict(scored, told, template, event_id);
             let stream = silent.stream.unwrap_or_default();
             if let Some(sampler) = &mut self.sampler {
                 sampler.alert(stream, now);

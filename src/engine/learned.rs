@@ -37,6 +37,13 @@ struct LookedAt {
 }
 
 impl Learned {
+    /// The same for a lane that goes on from here: the order and regularity of streams were the other lane's.
+    pub(super) fn of_another_lane(&self) -> Self {
+        let mut learned = self.clone();
+        learned.model.leave_streams();
+        learned
+    }
+
     pub(super) fn new(options: ModelOptions, store: &TemplateStore) -> Self {
         Self { model: Model::new(options), changes_seen: store.changes_since(u64::MAX).1, slots: Vec::new() }
     }

@@ -34,7 +34,7 @@ pub(super) struct PastEvent {
 }
 
 /// Tells the events of the history near `time`, in no particular order, each once: all of the log, and of files the groups that reach
-/// within `most_away` microseconds, [`MOST_BYTES`] of them, those nearest to the time first. What is damaged is passed over.
+/// within `most_away` microseconds (and the millisecond that an id is exact to), [`MOST_BYTES`] of them, those nearest to the time first. What is damaged is passed over.
 ///
 /// # Errors
 /// When the directories cannot be read.
@@ -54,7 +54,7 @@ pub(super) fn visit(
     damaged.iter().for_each(|error| tracing::warn!(%error, "a file of the history is passed over"));
     let groups = |reader| ChunkReader::summary(reader).groups.iter().map(move |place| (reader, place));
     let mut places: Vec<(&ChunkReader, &GroupPlace)> = readers.iter().flat_map(groups).collect();
-    places.retain(|(_, place)| distance(place, time) <= most_away);
+    places.retain(|(_, place)| distance(place, time) <= most_away.max(1_000));
     places.sort_by_key(|(_, place)| distance(place, time));
     let mut left = MOST_BYTES;
     for (reader, place) in places {

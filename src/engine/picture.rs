@@ -172,7 +172,8 @@ impl Picture {
         if Arc::ptr_eq(source, own) && deltas.is_empty() && own.learned.is_in_sync(store) {
             return Some(Arc::clone(own));
         }
-        let mut learned = source.learned.clone();
+        let is_own = Arc::ptr_eq(source, own);
+        let mut learned = if is_own { source.learned.clone() } else { source.learned.of_another_lane() };
         learned.absorb(&deltas, store);
         Some(Arc::new(LaneState { learned, deltas_seen: self.deltas_total, ..LaneState::clone(own) }))
     }
@@ -191,7 +192,7 @@ impl Picture {
         let number = fresh.number;
         let state = self.current(number, store).unwrap_or_else(|| {
             let known = self.published.keys().next().and_then(|first| self.current(*first, store));
-            let learned = known.map_or_else(|| fresh.learned.clone(), |state| state.learned.clone());
+            let learned = known.map_or_else(|| fresh.learned.clone(), |state| state.learned.of_another_lane());
             Arc::new(LaneState { learned, deltas_seen: self.deltas_total, ..fresh })
         });
         self.parked.remove(&number);
