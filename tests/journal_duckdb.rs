@@ -21,7 +21,8 @@ fn python() -> Option<String> {
     if !found {
         assert!(std::env::var_os("CI").is_none(), "CI installs duckdb: see .ci/run");
         // Past the harness, which keeps to itself what a test prints that passes.
-        writeln!(std::io::stderr(), "SKIPPED: no Python with the package duckdb (ODDLINE_PYTHON)").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: no Python with the package duckdb (ODDLINE_PYTHON)").unwrap();
     }
     found.then_some(python)
 }
@@ -112,7 +113,10 @@ fn reads_as_one_table(python: &str, dir: &Path, format: &str, table: &str, rarit
 fn duckdb_reads_the_journals_of_three_hosts_as_one_table() {
     let Some(python) = python() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let table = format!("read_json('{}/journal/*/*/*/*.ndjson', hive_partitioning = true, union_by_name = true)", dir.path().display());
+    let table = format!(
+        "read_json('{}/journal/*/*/*/*.ndjson', hive_partitioning = true, union_by_name = true)",
+        dir.path().display()
+    );
     reads_as_one_table(&python, dir.path(), "ndjson", &table, "detectors.rarity");
 }
 
