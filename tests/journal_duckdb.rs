@@ -21,7 +21,8 @@ fn python() -> Option<String> {
     if !found {
         assert!(std::env::var_os("CI").is_none(), "CI installs duckdb: see .ci/run");
         // Past the harness, which keeps to itself what a test prints that passes.
-        writeln!(std::io::stderr(), "SKIPPED: no Python with the package duckdb (ODDLINE_PYTHON)").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: no Python with the package duckdb (ODDLINE_PYTHON)").unwrap();
     }
     found.then_some(python)
 }
