@@ -162,6 +162,22 @@ fn show_tells_the_line_the_odd_parameter_the_history_the_neighbours_and_what_was
 }
 
 #[test]
+fn around_an_event_stand_those_of_its_stream_alone_and_its_history_is_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "");
+    let beacon = |line: &str| {
+        let time = serde_json::from_str::<Value>(line).unwrap()["timestamp"].clone();
+        json!({"timestamp": time, "host": "db1", "message": "beacon of another host"})
+    };
+    let both: String = events("web1", 6_000).lines().map(|line| format!("{line}\n{}\n", beacon(line))).collect();
+    let scored = score(&config, &both);
+    let odd = alerts(&scored).into_iter().find(|event| event["message"].as_str().unwrap().contains("91000")).unwrap();
+    let text = ok(&run(&["show", odd["anomaly"]["event_id"].as_str().unwrap(), "--config", &config], "")).to_owned();
+    assert!(text.contains("cache hit for key <*>") && !text.contains("beacon"), "{text}");
+    assert!(text.lines().any(|line| line.chars().filter(|c| ('▁'..='█').contains(c)).count() >= 3), "{text}");
+}
+
+#[test]
 fn an_event_that_was_no_anomaly_is_told_of_from_the_history_and_one_that_never_was_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), "fields: full");

@@ -5,7 +5,7 @@
 use oddline::config::{Config, ConfigError, Format, TimeSource};
 use oddline::detect::budget::AlertBudget;
 use oddline::detect::{Input, Model, ModelOptions, Scored, Weights};
-use oddline::event::{Measure, Observation, Reason, StreamKey, Timestamp, Verdict};
+use oddline::event::{DetectorKind, Measure, Observation, Reason, StreamKey, Timestamp, Verdict};
 use oddline::{Engine, Environment, Lane};
 
 const OPTIONS: ModelOptions = ModelOptions {
@@ -271,6 +271,18 @@ fn a_value_never_seen_where_there_are_few_is_told() {
     }
     let verdict = say(&mut lane, 20_000, "reply with code=403 sent");
     assert!(verdict.reasons().any(|reason| reason == Reason::NewValue), "{verdict:?}");
+}
+
+#[test]
+fn an_events_own_level_counts_as_words_in_its_message_do() {
+    let mut lane = learned();
+    let mut severity = |level: Option<&str>| {
+        let observation = Observation { level, ..Observation::new(b"status of pool 7: fine", at(50_000)) };
+        lane.observe(&observation).evidence[DetectorKind::Severity as usize]
+    };
+    let [none, info, fatal] = [None, Some("info"), Some("FATAL")].map(&mut severity);
+    assert_eq!((none, info), (0.0, 0.0));
+    assert!(fatal >= 3.0, "{fatal}");
 }
 
 #[test]

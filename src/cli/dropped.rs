@@ -6,7 +6,7 @@ use std::fmt::Write;
 use clap::ValueEnum;
 use oddline::engine::TemplateSummary;
 use oddline::event::{TemplateId, Verdict};
-use oddline::plugin::sample;
+use oddline::plugin::sample::Choice;
 use serde::Serialize;
 
 use super::report_text::{cut, more_templates};
@@ -31,10 +31,10 @@ struct Count {
     dropped: u64,
 }
 
-/// Counts what is kept and dropped.
+/// Chooses what is kept, and counts it.
 #[derive(Debug, Default)]
 pub(crate) struct Dropped {
-    templates: HashMap<TemplateId, Count>,
+    templates: HashMap<TemplateId, (Choice, Count)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -55,8 +55,9 @@ struct Report {
 impl Dropped {
     /// Whether the event is kept; counts it.
     pub(crate) fn is_kept(&mut self, verdict: &Verdict) -> bool {
-        let is_kept = sample::is_kept(verdict.event_id, verdict.sample_ratio.unwrap_or(1.0));
-        let count = self.templates.entry(verdict.template).or_default();
+        let fresh = || (Choice::new(verdict.template), Count::default());
+        let (choice, count) = self.templates.entry(verdict.template).or_insert_with(fresh);
+        let is_kept = choice.is_kept(verdict.sample_ratio.unwrap_or(1.0));
         if is_kept {
             count.kept += 1;
         } else {
@@ -71,14 +72,17 @@ impl Dropped {
         for template in known {
             let mut count = Count::default();
             for id in std::iter::once(&template.id).chain(&template.aliases) {
-                let found = self.templates.remove(id).unwrap_or_default();
+                let (_, found) = self.templates.remove(id).unwrap_or((Choice::new(*id), Count::default()));
                 count = Count { kept: count.kept + found.kept, dropped: count.dropped + found.dropped };
             }
             lines.push(Line { template_id: template.id.to_string(), template: template.text.clone(), count });
         }
         // Evicted since: their texts are gone.
-        let gone =
-            |(id, count): (TemplateId, Count)| Line { template_id: id.to_string(), template: String::new(), count };
+        let gone = |(id, (_, count)): (TemplateId, (Choice, Count))| Line {
+            template_id: id.to_string(),
+            template: String::new(),
+            count,
+        };
         lines.extend(self.templates.drain().map(gone));
         lines.retain(|line| line.count.kept + line.count.dropped > 0);
         lines.sort_by(|a, b| b.count.dropped.cmp(&a.count.dropped).then_with(|| a.template_id.cmp(&b.template_id)));

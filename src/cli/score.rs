@@ -80,7 +80,8 @@ Examples:
   oddline score --data-dir /var/lib/oddline old.log.gz new.log > scored.ndjson
 
 With --sample most of the routine is left out, by `sampling` of the configuration or its defaults: all anomalies, new and rare templates, \
-and what follows an alert on its stream for 60 s stay. Which lines stay depends on event ids alone.
+and what follows an alert on its stream for 60 s stay. Of every run of 1/sample_ratio lines of a template one stays; the same events give the same \
+lines.
 
 With --reply a daemon asks and waits: one answer for each line, with the fields alone, at once, and no silences, which nobody asked about (they \
 are in the journal of --data-dir). For rsyslog: interface.input=\"fulljson\", --input json --message-field msg --partition-by hostname,programname.

@@ -426,9 +426,10 @@ settings! {
     /// template's text, variables written `<*>`) or `field` with `value` (equal to the whole value), and a `do`: `never` (scored and learned, but no
     /// anomaly) or `always` (an anomaly with the reason `rule`, also while learning).
     rules: Vec<EventRule> = Vec::new(), Kind::Rules { max_items: 256 }, unit "", sample vec![EventRule { name: "backup".to_owned(), matches: RuleMatch::Regex { regex: "backup of <\\*> finished".to_owned() }, action: RuleAction::Never }];
-    /// Writes `sample_ratio` on every event: 1 for anomalies, new and rare templates, and what is on a stream for 60 s after an alert (what
-    /// came before it has been answered by then; 5,000 events at once, and half a percent for long); for the rest what keeps about `keep_per_minute` events of a template a minute and scoring
-    /// thread, at least `minimum_ratio`. What is left out of the map has its default (60 and 0.01). Unset: no ratio is written.
+    /// Writes `sample_ratio` on every event: 1 for anomalies, what is odder than one event in a thousand, new and rare templates, and what is
+    /// on a stream for 60 s after an alert (what came before it has been answered by then; 5,000 events at once, and half a percent for long); for
+    /// the rest what keeps about `keep_per_minute` events of a template a minute and scoring thread, at least `minimum_ratio`. What is left
+    /// out of the map has its default (60 and 0.01). Unset: no ratio is written.
     sampling: Option<Sampling> = None, Kind::Sampling, unit "", sample Some(Sampling::default());
     /// How variables are shown in templates: `plain` (all `<*>`) or `typed` (`<ip>`, `<num>`, the name of a mask of yours …).
     wildcards: Wildcards = Wildcards::default(), Kind::Choice(Wildcards::NAMES), unit "";

@@ -412,6 +412,24 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_falls_silent_is_told_though_its_template_goes_on_elsewhere() {
+        let mut silence = Silence::default();
+        let see = |silence: &mut Silence, s: i64, stream: u64| {
+            silence.observe(&Input { timestamp: second(s), stream: StreamKey(stream), ..Input::default() });
+        };
+        for s in (1..1_000).step_by(5) {
+            see(&mut silence, s, 1);
+            see(&mut silence, s, 2);
+        }
+        let looks = (1_001..1_060).step_by(5).filter_map(|s| {
+            see(&mut silence, s, 1);
+            silence.look(second(s))
+        });
+        let told: Vec<_> = looks.filter(|silent| silent.evidence >= TOLD_AT).map(|silent| silent.stream).collect();
+        assert_eq!(told, [Some(StreamKey(2))]);
+    }
+
+    #[test]
     fn what_comes_as_it_pleases_is_never_silent() {
         let mut silence = Silence::default();
         let irregular = (1..2_000i64).scan(0, |at, n| {

@@ -13,7 +13,7 @@ use super::meaning::Meaning;
 use super::open::Inner;
 use super::picture::{Delta, FoldedEvents, LaneState, Unseen};
 use super::recall::{Remembered, SimilarIncident};
-use super::sampler::{RARE_NATS, Sampler};
+use super::sampler::{RARE_NATS, Sampler, worth};
 use super::sections;
 use super::texts::Texts;
 use super::timer::Every;
@@ -859,7 +859,8 @@ fn sample(sampler: &mut Sampler, input: &Input, scored: &Scored) -> f64 {
         sampler.alert(input.stream, input.timestamp);
     }
     let rarity = scored.evidence.get(DetectorKind::Rarity as usize).copied().unwrap_or(0.0);
-    sampler.ratio(input.slot, input.stream, input.timestamp, scored.is_anomaly || rarity >= RARE_NATS)
+    let worth = if scored.is_anomaly || rarity >= RARE_NATS { 1.0 } else { worth(scored.p_value) };
+    sampler.ratio(input.slot, input.stream, input.timestamp, worth)
 }
 
 fn flags(scored: &Scored, input: &Input) -> u8 {
