@@ -112,7 +112,10 @@ fn reads_as_one_table(python: &str, dir: &Path, format: &str, table: &str, rarit
 fn duckdb_reads_the_journals_of_three_hosts_as_one_table() {
     let Some(python) = python() else { return };
     let dir = tempfile::tempdir().unwrap();
-    let table = format!("read_json('{}/journal/*/*/*/*.ndjson', hive_partitioning = true, union_by_name = true)", dir.path().display());
+    let table = format!(
+        "read_json('{}/journal/*/*/*/*.ndjson', hive_partitioning = true, union_by_name = true)",
+        dir.path().display()
+    );
     reads_as_one_table(&python, dir.path(), "ndjson", &table, "detectors.rarity");
 }
 
