@@ -99,30 +99,6 @@ fn one_failure_of_any_operation_costs_nothing_that_was_answered() {
 }
 
 #[test]
-fn a_segment_stays_until_the_checkpoint_before_the_newest_covers_it() {
-    let bed = Bed::new();
-    let engine = bed.open();
-    let mut lane = engine.lane().unwrap();
-    for round in 0..4u64 {
-        (0..200).for_each(|n| _ = observe(&mut lane, round * 200 + n));
-        // A segment is closed after ten minutes.
-        bed.advance(700, &mut lane);
-        lane.commit().unwrap();
-        bed.checkpoint(&engine, &mut lane);
-        // Waits until what is closed is history, and nothing more.
-        engine.checkpoint().unwrap();
-        if bed.checkpoints().len() < 2 {
-            continue;
-        }
-        let killed = bed.killed();
-        killed.damage(killed.checkpoints().last().unwrap(), -9);
-        let again = killed.open();
-        assert_eq!(again.recovery().damaged_checkpoints.len(), 1);
-        assert_eq!(again.stats().events_total, (round + 1) * 200, "{:?}", again.recovery());
-    }
-}
-
-#[test]
 fn what_cannot_be_pruned_does_not_degrade() {
     let bed = Bed::new();
     let engine = bed.open();
