@@ -483,7 +483,7 @@ mod tests {
             ("face::bad::1", "face::<*>"),
             ("std::io::Error", "std::io::Error"),
             ("::", "::"),
-            (":::1", ":::<*>"),
+            (":::1", ":<*>"),
             ("deadbeef", "<*>"),
             ("feedback", "feedback"),
             ("io2_open()", "io2_open()"),
