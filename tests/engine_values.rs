@@ -1,6 +1,6 @@
 //! The values of a line belong to places of its template, whatever the words between them look like.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use oddline::config::Config;
+use oddline::config::{Config, Mask};
 use oddline::event::{Observation, Timestamp};
 use oddline::{Engine, Environment};
 
@@ -72,6 +72,13 @@ fn the_counter_counts() {
 #[test]
 fn five_thousand_fresh_lines_of_known_templates_allocate_nothing_in_memory() {
     assert_eq!(allocations_on_known_templates(&Config::default()), 0);
+}
+
+#[test]
+fn nor_do_they_with_masks_of_the_user_s_and_templates_that_words_made() {
+    let masks = vec![Mask { name: "block".to_owned(), regex: "blk_[0-9]+".to_owned() }];
+    let seed_templates = vec!["session opened for <*> <*> by (uid=<*>)".to_owned()];
+    assert_eq!(allocations_on_known_templates(&Config { masks, seed_templates, ..Config::default() }), 0);
 }
 
 #[test]

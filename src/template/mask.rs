@@ -268,7 +268,7 @@ fn is_address(text: &[u8], start: usize) -> bool {
         let digits = rest.iter().take(5).take_while(|byte| byte.is_ascii_hexdigit()).count();
         let (group, after) = rest.split_at(digits.min(rest.len()));
         has_digit |= group.iter().any(u8::is_ascii_digit);
-        let is_whole = !after.first().is_some_and(|byte| class::of(*byte) & (class::DIGIT | class::LETTER) != 0);
+        let is_whole = after.first().is_none_or(|byte| class::of(*byte) & (class::DIGIT | class::LETTER) == 0);
         if digits > 4 || !is_whole {
             return false;
         }
@@ -483,7 +483,7 @@ mod tests {
             ("face::bad::1", "face::<*>"),
             ("std::io::Error", "std::io::Error"),
             ("::", "::"),
-            (":::1", ":::<*>"),
+            (":::1", ":<*>"),
             ("deadbeef", "<*>"),
             ("feedback", "feedback"),
             ("io2_open()", "io2_open()"),
@@ -512,7 +512,7 @@ mod tests {
     }
 
     fn found(masks: &UserMasks, message: &[u8]) -> Vec<Range<usize>> {
-        let mut found = vec![0..1];
+        let mut found = Vec::from([0..1, 3..4]);
         masks.find(message, &mut found);
         found
     }
@@ -523,6 +523,7 @@ mod tests {
         let line = [&b"1 ".repeat(5_000_000)[..], b"x y"].concat();
         assert_eq!(found(&masks, &line).len(), MOST_MATCHES);
         let line = [b"x", &b" 1".repeat(5_000_000)[..]].concat();
-        assert_eq!(found(&UserMasks::new([("rest", "x.*")]).unwrap(), &line), [0..line.len()], "to the end");
+        let rest = found(&UserMasks::new([("rest", "x.*")]).unwrap(), &line);
+        assert_eq!((rest.len(), &rest[0]), (1, &(0..line.len())), "to the end");
     }
 }

@@ -10,6 +10,7 @@
 //!    new skeleton is entered under each of its *leave-one-out* signatures (all tokens but one). Once
 //!    `merge_after` skeletons differ in one position only, that position is a variable: they become one template; of
 //!    `key=word` the key stays. The decision rests on the number of distinct values seen, never on a first mismatch, so `GET` and `POST` stay apart.
+//!    Where words differed there are no values for the detectors (`places`).
 //!
 //! # Ids
 //! A template's id is the hash of the skeleton it was first seen with: the same on every host, and unchanged when
