@@ -1,7 +1,7 @@
 //! What a vector costs: the goal is 15 µs a template at most.
 //!
 //! `cargo bench --bench embed`. Templates are made here, so that the bench runs anywhere. With `--features onnx`, and `ODDLINE_ONNX_MODELS` and `ORT_DYLIB_PATH` as in
-//! `tests/embed_onnx.rs`, sentence models are measured, too: the goal is that nobody waits for them.
+//! `tests/embed_onnx.rs`, sentence models are measured first, each in a process of its own: the goal is that nobody waits for them.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,6 +14,13 @@ use oddline::embed::{Embedder, HashingEmbedder};
 const TEMPLATES: usize = 10_000;
 
 fn main() {
+    #[cfg(feature = "onnx")]
+    {
+        if onnx::one() {
+            return;
+        }
+        onnx::measure();
+    }
     Divan::from_args().run_benches();
 }
 
@@ -53,43 +60,65 @@ fn learning_weights(bencher: Bencher) {
     bencher.counter(ItemsCount::new(TEMPLATES)).bench_local(|| black_box(HashingEmbedder::fit(texts())));
 }
 
-/// Loading a model, and its vectors of 200 templates.
+/// What a model costs: each in a process of its own, so that its memory is its own.
 #[cfg(feature = "onnx")]
 mod onnx {
     use std::path::PathBuf;
+    use std::process::Command;
+    use std::time::{Duration, Instant};
 
     use oddline::embed::onnx::OnnxEmbedder;
 
     use super::*;
 
-    const MODELS: [&str; 2] = ["fp32", "int8"];
+    /// Names the one that a process measures.
+    const ONE: &str = "ODDLINE_BENCH_MODEL";
+
     const FEW: usize = 200;
 
-    fn dir(name: &str) -> Option<PathBuf> {
-        let dir = std::env::var_os("ODDLINE_ONNX_MODELS").map(|models| PathBuf::from(models).join(name));
-        if dir.is_none() {
-            eprintln!("SKIPPED: ODDLINE_ONNX_MODELS names no models");
-        }
-        dir
-    }
-
-    #[divan::bench(args = MODELS, sample_count = 5, sample_size = 1)]
-    fn load(bencher: Bencher, name: &str) {
-        if let Some(dir) = dir(name) {
-            bencher.bench_local(|| OnnxEmbedder::open(&dir, None).unwrap());
+    /// Prints what each model costs, where there are models.
+    pub(super) fn measure() {
+        let Some(models) = std::env::var_os("ODDLINE_ONNX_MODELS").map(PathBuf::from) else {
+            return eprintln!("SKIPPED: ODDLINE_ONNX_MODELS names no models");
+        };
+        for name in ["fp32", "int8"] {
+            let itself = std::env::current_exe().unwrap();
+            let done = Command::new(itself).env(ONE, name).env("ODDLINE_ONNX_MODELS", &models).status().unwrap();
+            assert!(done.success(), "{name}");
         }
     }
 
-    #[divan::bench(args = MODELS, sample_count = 5, sample_size = 1)]
-    fn embed(bencher: Bencher, name: &str) {
-        let Some(dir) = dir(name) else { return };
-        let (embedder, templates) = (OnnxEmbedder::open(&dir, None).unwrap(), templates());
+    /// Measures the one that is named to this process; false where none is.
+    pub(super) fn one() -> bool {
+        let (Ok(name), Some(models)) = (std::env::var(ONE), std::env::var_os("ODDLINE_ONNX_MODELS")) else {
+            return false;
+        };
+        let start = Instant::now();
+        let embedder = OnnxEmbedder::open(&PathBuf::from(models).join(&name), None).unwrap();
+        let load = start.elapsed();
+        let templates = &templates()[..FEW];
         let mut vector = vec![0.0; embedder.dimensions()];
-        bencher.counter(ItemsCount::new(FEW)).bench_local(|| {
-            for template in &templates[..FEW] {
+        let mut times: Vec<Duration> = (0..5)
+            .flat_map(|_| templates)
+            .map(|template| {
+                let start = Instant::now();
                 embedder.embed(template, &mut vector).unwrap();
                 black_box(&vector);
-            }
-        });
+                start.elapsed()
+            })
+            .collect();
+        times.sort_unstable();
+        let (median, slow) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+        let peak = peak_mib();
+        println!(
+            "{name}: loaded in {load:.0?}; a template {median:.1?} median, {slow:.1?} p99; peak resident {peak} MiB"
+        );
+        true
+    }
+
+    fn peak_mib() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1_024
     }
 }

@@ -462,6 +462,9 @@ fn vectors_of_another_length_by_the_same_name_are_never_compared() {
     assert!(ok(&run(&["doctor", "--config", &config], "")).contains("vectors: 6 of 384 numbers"));
 }
 
+/// Does something to a model's directory.
+type Break = fn(&tempfile::TempDir);
+
 #[test]
 fn whatever_is_broken_of_a_model_events_are_scored_and_stats_and_doctor_say_what_it_is() {
     let dir = tempfile::tempdir().unwrap();
@@ -470,13 +473,14 @@ fn whatever_is_broken_of_a_model_events_are_scored_and_stats_and_doctor_say_what
     let library = format!("{}embedder_runtime: {}\n", onnx(model.path()), model.path().join("libother.so").display());
     let break_tokenizer =
         |model: &tempfile::TempDir| std::fs::remove_file(model.path().join("tokenizer.json")).unwrap();
-    let break_model = |model: &tempfile::TempDir| write(model, "model.onnx", "no model");
-    let other_inputs = |model: &tempfile::TempDir| write(model, "model.onnx", identity("pixels", "classes", 1, 4));
-    let cases: [(String, &dyn Fn(&tempfile::TempDir), &str); 4] = [
-        (library, &|_| {}, "no ONNX Runtime for this machine"),
-        (onnx(model.path()), &other_inputs, "other inputs than a sentence model"),
-        (onnx(model.path()), &break_model, "model.onnx cannot be loaded"),
-        (onnx(model.path()), &break_tokenizer, "tokenizer.json"),
+    let break_model: Break = |model: &tempfile::TempDir| write(model, "model.onnx", "no model");
+    let other_inputs: Break =
+        |model: &tempfile::TempDir| write(model, "model.onnx", identity("pixels", "classes", 1, 4));
+    let cases: [(String, Break, &str); 4] = [
+        (library, |_| {}, "no ONNX Runtime for this machine"),
+        (onnx(model.path()), other_inputs, "other inputs than a sentence model"),
+        (onnx(model.path()), break_model, "model.onnx cannot be loaded"),
+        (onnx(model.path()), break_tokenizer, "tokenizer.json"),
     ];
     for (more, break_it, named) in cases {
         break_it(&model);

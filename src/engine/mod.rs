@@ -7,12 +7,12 @@
 //! | [`Lane`]: observe, tick, commit | `lane`; its log `log`; texts it was asked for `texts` | one thread each |
 //! | what lanes share | `core` | behind locks no known template takes |
 //! | counts folded from all lanes, and what each lane published | `picture` | one of these locks |
-//! | reading the history, beside an engine that runs | `history`; by meaning [`search`] | any |
+//! | reading the history, beside an engine that runs | `history`; by meaning [`search`]; by the reasons of alerts [`reasons`] | any |
 //! | what the user said of templates | `feedback` | read by the writer |
 //! | L0: the newest events in memory, within a budget | `window`, `budget` | open ones with their lane, sealed ones for all |
 //! | what lanes tell the journal, and reading it | [`incidents`] | its own thread, bounded queue |
 //! | what past incidents were like, for each alert; what was said of them | `recall`, [`notes`] | behind a lock that alerts alone take |
-//! | a model's vectors of templates: which model [`embedding`], the threads that run it `embedders`, on disk `vectors`, all at once [`reembed`] | | its own threads, that nobody waits for |
+//! | a model's vectors of templates: which model [`embedding`], the threads that run it `embedders`, on disk [`vectors`], all at once [`reembed`] | | its own threads, that nobody waits for |
 //! | all that is known of one event, and the history around it | [`story`], `past` | |
 //! | how much of a template is worth keeping | `sampler` | with its lane |
 //! | templates that are never or always an anomaly | `ruling` | asked once a template |

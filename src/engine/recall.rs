@@ -8,6 +8,11 @@
 //! nowhere: a thousand are made anew in milliseconds. All words weigh the same: weights that grow with the templates would have an answer depend on when they were
 //! last learned, and a restart give another one.
 //!
+//! Why not by the vectors of a sentence model, where one is configured: an alert is told when it is raised, and that is often the first event of its template, of which a model has no
+//! vector for milliseconds to minutes; what is told would depend on how far its thread was, differ after a replay, and change with the model. And there is little to add: of
+//! templates worded a little otherwise hashing vectors know 1.00, .99, 1.00, 1.00 and .70 again at [`FARTHEST`] (the table in [`likeness`](super::likeness)). Who wants a model's answer asks
+//! `oddline search` for the words of the alert.
+//!
 //! Limits: [`MOST`] templates, of which the one that alerted longest ago goes.
 
 use std::collections::HashMap;
