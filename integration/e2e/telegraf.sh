@@ -40,7 +40,8 @@ telegraf_round() {
     grep 'pool exhausted' "$dir/out.ndjson" | grep '"anomaly_is_anomaly":true' | grep -q "\"tags_path\":\"$dir/in.log\"" || { grep 'pool exhausted' "$dir/out.ndjson"; return 1; }
     [ "$(grep -c '"anomaly_score"' "$dir/out.ndjson")" = 12001 ] || { echo "metrics without a score"; return 1; }
     end $agent || { tail -5 "$dir/log"; return 1; }
-    grep ' E! ' "$dir/log" && return 1
+    # Telegraf itself closes the pipe that it reads when oddline has ended, and may say that it did.
+    grep ' E! ' "$dir/log" | grep -v 'Error reading stdout: .*file already closed' && return 1
     # It was ended, not cut off: all it read was learned.
     [ "$("$oddline" stats --data-dir "$dir/state/telegraf" --format json | sed -n 's/^ *"events_total": \([0-9]*\).*/\1/p')" = 12001 ] ||
         { "$oddline" stats --data-dir "$dir/state/telegraf"; return 1; }

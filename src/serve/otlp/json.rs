@@ -120,7 +120,7 @@ impl<'a> Found<'a> {
                     record.body = any_value(cursor, &mut record.fields, "", 1)?;
                 }
                 "attributes" => attributes = Some(record.read_attributes(cursor)?),
-                _ => drop(cursor.skip()?),
+                _ => _ = cursor.skip()?,
             }
             Ok(())
         })?;
@@ -160,7 +160,7 @@ impl<'a> Entry<'a> {
             match name {
                 "key" => key = string(cursor)?.unwrap_or_default(),
                 "value" => value = Some(cursor.skip()?),
-                _ => drop(cursor.skip()?),
+                _ => _ = cursor.skip()?,
             }
             Ok(())
         })?;
@@ -253,7 +253,7 @@ fn any_value<'a>(
                 "values" => entries(cursor, flat, prefix, depth),
                 _ => cursor.skip().map(drop),
             })?,
-            _ => drop(cursor.skip()?),
+            _ => _ = cursor.skip()?,
         }
         Ok(())
     })?;
