@@ -423,7 +423,7 @@ mod tests {
         }
         let looks = (1_001..1_060).step_by(5).filter_map(|s| {
             see(&mut silence, s, 1);
-            silence.look(second(s))
+            look(&mut silence, second(s))
         });
         let told: Vec<_> = looks.filter(|silent| silent.evidence >= TOLD_AT).map(|silent| silent.stream).collect();
         assert_eq!(told, [Some(StreamKey(2))]);
