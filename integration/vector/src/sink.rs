@@ -1,7 +1,9 @@
 //! The sink `oddline`: learns from log events and keeps their history, and changes nothing.
 //!
-//! A batch is acknowledged when everything learned from it is on disk, whatever `durability` says. While it cannot be written,
-//! writing is tried again for [`GIVE_UP`]; then the batch is answered as failed, so that a source which can will send it again.
+//! A batch is acknowledged when everything learned from it is on disk, whatever `durability` says. Nothing is learned from it
+//! before the data dir is open. While that cannot be opened or written, it is tried again for [`GIVE_UP`]; then the batch is
+//! answered as failed, so that a source which can will send it again. A batch in which something panicked is answered so at
+//! once: learned from again, it would panic again.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -30,10 +32,10 @@ use crate::telemetry::{Telemetry, not_saved};
 /// How often the component learns that time passed.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Between two attempts to write.
+/// Between two attempts to open or write.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long writing is tried again.
+/// How long a batch waits until it is on disk.
 const GIVE_UP: Duration = Duration::from_secs(30);
 
 impl GenerateConfig for OddlineConfig {
@@ -65,6 +67,8 @@ impl SinkConfig for OddlineConfig {
     }
 }
 
+type Step = fn(&mut Component) -> Result<(), ComponentError>;
+
 struct OddlineSink {
     /// Nothing when a thread was lost while it held the component.
     component: Option<Component>,
@@ -73,38 +77,52 @@ struct OddlineSink {
 }
 
 impl OddlineSink {
-    /// Learns from a batch and makes it durable, on the pool for blocking work.
+    /// Learns from a batch and makes it durable.
     async fn keep(&mut self, events: Vec<Event>) -> (Vec<Event>, EventStatus) {
-        let Some(component) = &mut self.component else { return (events, EventStatus::Errored) };
-        for event in &events {
+        let until = Instant::now() + GIVE_UP;
+        if !self.succeeds(Component::ready, until).await {
+            return (events, EventStatus::Errored);
+        }
+        self.learn(&events);
+        let is_durable = self.succeeds(Component::sync, until).await;
+        (events, if is_durable { EventStatus::Delivered } else { EventStatus::Errored })
+    }
+
+    fn learn(&mut self, events: &[Event]) {
+        let Some(component) = &mut self.component else { return };
+        for event in events {
             if let Event::Log(log) = event {
                 component.process(&mut Learned { log, map: &self.map });
             }
         }
-        let status = self.durable().await;
-        (events, status)
     }
 
-    async fn durable(&mut self) -> EventStatus {
-        let until = Instant::now() + GIVE_UP;
+    /// Does `step` until it succeeds; false when that takes too long, or cannot be.
+    async fn succeeds(&mut self, step: Step, until: Instant) -> bool {
         loop {
-            match self.sync().await {
-                Some(Ok(())) => return EventStatus::Delivered,
-                Some(Err(error)) => not_saved(&error),
-                None => return EventStatus::Errored,
+            match self.on_pool(step).await {
+                Some(Ok(())) => return true,
+                Some(Err(error)) => {
+                    not_saved(&error);
+                    if matches!(error, ComponentError::Incomplete) {
+                        return false;
+                    }
+                }
+                None => return false,
             }
             if Instant::now() >= until {
-                return EventStatus::Errored;
+                return false;
             }
             tokio::time::sleep(RETRY).await;
             self.tick();
         }
     }
 
-    async fn sync(&mut self) -> Option<Result<(), ComponentError>> {
+    /// Does `step` on the pool for blocking work; nothing when its thread is lost.
+    async fn on_pool(&mut self, step: Step) -> Option<Result<(), ComponentError>> {
         let mut component = self.component.take()?;
         let (component, result) = tokio::task::spawn_blocking(move || {
-            let result = component.sync();
+            let result = step(&mut component);
             (component, result)
         })
         .await
