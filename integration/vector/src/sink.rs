@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
+use oddline::config::Config;
 use oddline::engine::Environment;
 use oddline::plugin::{Component, ComponentError};
 use tokio::time::MissedTickBehavior;
@@ -50,11 +51,7 @@ impl SinkConfig for OddlineConfig {
     async fn build(&self, context: SinkContext) -> vector::Result<(VectorSink, Healthcheck)> {
         let data_dir = is_live(&context.extra_context).then_some(&*self.data_dir);
         let component = Component::new(checked(self, data_dir)?, Environment::system())?;
-        let sink = OddlineSink {
-            map: Map::new(component.config(), component.layout()),
-            component: Some(component),
-            batch: self.batch.into_batcher_settings()?,
-        };
+        let sink = OddlineSink::new(component, self.batch.into_batcher_settings()?);
         Ok((VectorSink::Stream(Box::new(sink)), futures::future::ok(()).boxed()))
     }
 
@@ -70,16 +67,32 @@ impl SinkConfig for OddlineConfig {
 type Step = fn(&mut Component) -> Result<(), ComponentError>;
 
 struct OddlineSink {
-    /// Nothing when a thread was lost while it held the component.
+    /// Nothing when a thread was lost while it held the component; the next batch gets a new one.
     component: Option<Component>,
+    config: Config,
     map: Map,
     batch: BatcherSettings,
 }
 
 impl OddlineSink {
+    fn new(component: Component, batch: BatcherSettings) -> Self {
+        let config = component.config().clone();
+        Self { map: Map::new(&config, component.layout()), component: Some(component), config, batch }
+    }
+
+    fn ensure_component(&mut self) -> Result<(), ComponentError> {
+        if self.component.is_none() {
+            self.component = Some(Component::new(self.config.clone(), Environment::system())?);
+        }
+        Ok(())
+    }
+
     /// Learns from a batch and makes it durable.
     async fn keep(&mut self, events: Vec<Event>) -> (Vec<Event>, EventStatus) {
         let until = Instant::now() + GIVE_UP;
+        if let Err(error) = self.ensure_component() {
+            not_saved(&error);
+        }
         if !self.succeeds(Component::ready, until).await {
             return (events, EventStatus::Errored);
         }
@@ -177,5 +190,25 @@ impl StreamSink<EventArray> for OddlineSink {
         }
         self.end().await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use vector_lib::event::LogEvent;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_batch_after_a_lost_thread_is_kept() {
+        let component = Component::new(Config::default(), Environment::system()).unwrap();
+        let mut sink = OddlineSink::new(component, BatcherSettings::new(TICK, NonZeroUsize::MAX, NonZeroUsize::MAX));
+        sink.component = None;
+        let log = LogEvent::try_from(serde_json::json!({"message": "user 17 logged in"})).unwrap();
+        let (events, status) = sink.keep(vec![Event::Log(log)]).await;
+        assert_eq!((events.len(), status), (1, EventStatus::Delivered));
+        assert_eq!(sink.component.unwrap().counts().events_total, 1);
     }
 }
