@@ -6,6 +6,9 @@
 //! (another process holds it, the disk is full) does not stop events: they pass with `state: degraded`, and opening
 //! is tried again every [`RETRY_SECS`] seconds.
 //!
+//! An adapter that answers for its events calls [`Component::ready`] before it hands them over and [`Component::sync`] before it
+//! answers: between the two, what passed without a score is told of.
+//!
 //! Nothing here fails for an event and no panic leaves [`Component::process`], [`Component::tick`] or
 //! [`Component::flush`].
 
@@ -45,6 +48,9 @@ pub enum ComponentError {
     /// Something panicked; a bug.
     #[error(transparent)]
     Panicked(#[from] Panicked),
+    /// Not every event was taken that was handed over: see [`Component::ready`].
+    #[error("not every event was taken, since the engine was not to be had or failed: hand them over again")]
+    Incomplete,
 }
 
 /// A panic that was caught at the boundary.
@@ -179,6 +185,10 @@ pub struct Component {
     shared: Arc<Shared>,
     lane: Option<Lane>,
     counts: Counts,
+    /// Since the last [`Component::ready`] an event was not taken, or may have gone with a lane that panicked.
+    is_incomplete: bool,
+    /// The last [`Component::sync`] failed.
+    is_behind: bool,
 }
 
 impl fmt::Debug for Component {
@@ -193,7 +203,7 @@ impl fmt::Debug for Component {
 
 impl Clone for Component {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), lane: None, counts: Counts::default() }
+        Self::of(Arc::clone(&self.shared))
     }
 }
 
@@ -221,7 +231,11 @@ impl Component {
             failed_at: AtomicI64::new(NEVER),
             counts: SharedCounts::default(),
         };
-        Ok(Self { shared: Arc::new(shared), lane: None, counts: Counts::default() })
+        Ok(Self::of(Arc::new(shared)))
+    }
+
+    fn of(shared: Arc<Shared>) -> Self {
+        Self { shared, lane: None, counts: Counts::default(), is_incomplete: false, is_behind: false }
     }
 
     /// Opens the engine now, for those who want to know whether it can be: without it the first event does.
@@ -302,6 +316,7 @@ impl Component {
         let message = message.into_text();
         let Some(lane) = self.lane.as_mut() else {
             self.counts.events_unscored_total += 1;
+            self.is_incomplete = true;
             return;
         };
         let layout = &*self.shared.layout;
@@ -370,16 +385,19 @@ impl Component {
         }
         match self.shared.lane() {
             Ok(lane) => self.lane = Some(lane),
-            Err(error) => {
-                self.counts.open_failures_total += 1;
-                self.shared.fail(now, error.to_string());
-            }
+            Err(error) => self.not_opened(now, &error),
         }
+    }
+
+    fn not_opened(&mut self, now: Timestamp, error: &dyn std::error::Error) {
+        self.counts.open_failures_total += 1;
+        self.shared.fail(now, error.to_string());
     }
 
     /// After a panic the lane may be in any state: it goes, and a new one is not taken at once.
     fn panicked(&mut self) {
         self.counts.panics_total += 1;
+        self.is_incomplete = true;
         let lane = self.lane.take();
         if guard(|| drop(lane)).is_err() {
             self.counts.panics_total += 1;
@@ -423,17 +441,37 @@ impl Component {
         }
     }
 
-    /// Returns when everything scored so far is on disk, whatever `durability` says: for an adapter that answers for it.
-    /// Without an engine there is nothing that could be.
+    /// For an adapter that answers for what it hands over, before it does: opens the engine, and makes durable what the last
+    /// [`Self::sync`] could not. From here on the next one tells of what is not taken.
     ///
     /// # Errors
-    /// When it cannot be made durable, or the engine could not be opened.
+    /// When the engine cannot be opened, or cannot write: what is handed over now would have to be handed over again.
+    pub fn ready(&mut self) -> Result<(), ComponentError> {
+        self.is_incomplete = false;
+        if let Err(error) = self.open() {
+            self.not_opened(self.now(), &error);
+            return Err(error);
+        }
+        if self.is_behind { self.sync() } else { Ok(()) }
+    }
+
+    /// Returns when everything handed over since [`Self::ready`] is on disk, whatever `durability` says.
+    ///
+    /// # Errors
+    /// When it cannot be made durable; tried again, it may. [`ComponentError::Incomplete`] when something was not taken: it
+    /// stays so until the next [`Self::ready`], after which all of it has to be handed over again.
     pub fn sync(&mut self) -> Result<(), ComponentError> {
         self.shared.counts.fold(&mut self.counts);
-        match self.lane.as_mut() {
-            Some(lane) => Ok(guard(|| lane.sync())??),
-            None => self.open(),
+        if self.is_incomplete {
+            return Err(ComponentError::Incomplete);
         }
+        self.is_behind = true;
+        self.open()?;
+        if let Some(lane) = self.lane.as_mut() {
+            guard(|| lane.sync())??;
+        }
+        self.is_behind = false;
+        Ok(())
     }
 
     /// Gives the lane back and, with the last clone, saves everything and closes the engine.

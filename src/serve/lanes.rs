@@ -1,6 +1,7 @@
 //! Threads that score, and the queue before them.
 //!
-//! The queue is short: those who wait in it hold permits, and their number is bounded by those. A thread ends when it
+//! The queue is short: those who wait in it hold permits, and their number is bounded by those. That time passed each thread
+//! is told on its own, not through the queue, where an idle one would take what is meant for a busy one. A thread ends when it
 //! is told to, behind everything that is in the queue by then; then it saves.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::error::ServeError;
@@ -27,7 +29,8 @@ enum Job {
     Body(Body, oneshot::Sender<Result<Body, BodyError>>),
     Otlp(Payload, oneshot::Sender<Result<Payload, OtlpError>>),
     Tick(Own),
-    Stop,
+    /// The last tick, and the end.
+    Stop(Own),
 }
 
 /// Where events of oddline's own go, if anywhere.
@@ -53,7 +56,8 @@ pub(super) enum Lost {
 #[derive(Clone)]
 pub(crate) struct Lanes {
     jobs: mpsc::Sender<Job>,
-    count: usize,
+    /// Of each lane; one tick waits at a time.
+    ticks: Arc<[mpsc::Sender<Own>]>,
     /// How often lanes learn that time passed.
     tick_every: Duration,
     is_ending: Arc<AtomicBool>,
@@ -71,20 +75,24 @@ pub(super) fn start(config: Config, environment: Environment, count: usize) -> R
     let first = Component::new(config, environment)?;
     let (jobs, queue) = mpsc::channel(QUEUE);
     let queue = Arc::new(Mutex::new(queue));
-    let mut threads = Vec::with_capacity(count);
+    let (mut threads, mut ticks) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for index in 0..count {
         let mut component = first.clone();
         component.open()?;
-        let mut lane = Lane { scorer: LineScorer::new(component), waits };
+        let (tick, lane_ticks) = mpsc::channel(1);
+        ticks.push(tick);
+        let mut lane = Lane { scorer: LineScorer::new(component), ticks: lane_ticks, waits };
         let queue = Arc::clone(&queue);
+        // For waiting alone, so that it needs neither timers nor sockets.
+        let waiting = runtime::Builder::new_current_thread().build().map_err(ServeError::Thread)?;
         let thread = Builder::new().name(format!("oddline-lane-{index}")).spawn(move || {
-            lane.work(&queue);
+            lane.work(|lane| waiting.block_on(lane.next_job(&queue)));
             lane.scorer.into_component().shutdown().map_err(ServeError::from)
         });
         threads.push(thread.map_err(ServeError::Thread)?);
     }
     let component = Arc::new(std::sync::Mutex::new(Some(first)));
-    Ok((Lanes { jobs, count, tick_every, is_ending: Arc::default(), component }, Threads(threads)))
+    Ok((Lanes { jobs, ticks: ticks.into(), tick_every, is_ending: Arc::default(), component }, Threads(threads)))
 }
 
 impl Threads {
@@ -130,11 +138,12 @@ impl Lanes {
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             every.tick().await;
-            // The queue is taken from in turns: each lane gets one.
-            for _ in 0..self.count {
-                if self.jobs.send(Job::Tick(own.clone())).await.is_err() {
-                    return;
-                }
+            if self.jobs.is_closed() {
+                return;
+            }
+            for tick in &*self.ticks {
+                // One that is full has a tick before it still.
+                let _ = tick.try_send(own.clone());
             }
         }
     }
@@ -152,10 +161,9 @@ impl Lanes {
     /// Ends the threads once everything before is done, and saves. What oddline has to say by then goes to `own`.
     pub(super) async fn close(self, threads: Threads, own: Own) -> Result<(), ServeError> {
         self.is_ending.store(true, Ordering::Release);
-        let last = (0..self.count).map(|_| Job::Tick(own.clone())).chain((0..self.count).map(|_| Job::Stop));
-        for job in last {
-            // An error: the threads have ended already.
-            let _ = self.jobs.send(job).await;
+        for _ in &*self.ticks {
+            // Each takes one. An error: the threads have ended already.
+            let _ = self.jobs.send(Job::Stop(own.clone())).await;
         }
         drop(own);
         let last = self.component.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -170,25 +178,34 @@ impl Lanes {
 
 struct Lane {
     scorer: LineScorer,
+    ticks: mpsc::Receiver<Own>,
     /// Whether what was learned must be on disk before events go on.
     waits: bool,
 }
 
 impl Lane {
-    fn work(&mut self, queue: &Mutex<mpsc::Receiver<Job>>) {
-        loop {
-            // Released before the work, so that the other threads take the next jobs.
-            let job = queue.blocking_lock().blocking_recv();
-            match job {
-                None | Some(Job::Stop) => return,
-                // The component contains its own panics; one in the code around it drops the job's answer, and the
-                // request goes on as it came.
-                Some(job) => {
-                    if let Err(panic) = guard(|| self.job(job)) {
-                        tracing::error!(%panic, "a request was not scored");
-                    }
-                }
+    /// Does what `next` finds until that is the end.
+    fn work(&mut self, next: impl Fn(&mut Self) -> Option<Job>) {
+        while let Some(job) = next(self) {
+            let is_last = matches!(job, Job::Stop(_));
+            // The component contains its own panics; one in the code around it drops the job's answer, and the request
+            // goes on as it came.
+            if let Err(panic) = guard(|| self.job(job)) {
+                tracing::error!(%panic, "a request was not scored");
             }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// Its tick, when it is time, or else what is next in the queue. Waiting for either takes nothing from the other.
+    async fn next_job(&mut self, queue: &Mutex<mpsc::Receiver<Job>>) -> Option<Job> {
+        tokio::select! {
+            biased;
+            Some(own) = self.ticks.recv() => Some(Job::Tick(own)),
+            // Released before the work, so that the other threads take the next jobs.
+            job = async { queue.lock().await.recv().await } => job,
         }
     }
 
@@ -210,8 +227,7 @@ impl Lane {
                 self.commit();
                 let _ = answer.send(scored);
             }
-            Job::Tick(own) => self.tick(&own),
-            Job::Stop => {}
+            Job::Tick(own) | Job::Stop(own) => self.tick(&own),
         }
     }
 
@@ -247,7 +263,66 @@ impl Lane {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
     use super::*;
+    use crate::clock::{Clock, SystemClock};
+    use crate::event::Timestamp;
+
+    /// Tells which lane looks at it, and waits for its leave.
+    #[derive(Debug)]
+    struct Watched {
+        looks: Sender<(String, Sender<()>)>,
+    }
+
+    impl Clock for Watched {
+        fn now(&self) -> Timestamp {
+            let thread = std::thread::current().name().unwrap_or_default().to_owned();
+            let (leave, waits) = channel();
+            if thread.starts_with("oddline-lane-") && self.looks.send((thread, leave)).is_ok() {
+                // Gone: nobody watches any more.
+                let _ = waits.recv();
+            }
+            SystemClock.now()
+        }
+    }
+
+    /// Waits until the lane looks at the clock; others that do get leave.
+    fn until(looks: &Receiver<(String, Sender<()>)>, is_meant: impl Fn(&str) -> bool) -> (String, Sender<()>) {
+        loop {
+            let look = looks.recv_timeout(Duration::from_secs(20)).expect("a lane that looks at the clock");
+            if is_meant(&look.0) {
+                return look;
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_busy_lane_gets_its_tick_however_many_an_idle_one_takes_meanwhile() {
+        let (sender, looks) = channel();
+        let environment = Environment { clock: Arc::new(Watched { looks: sender }), ..Environment::system() };
+        let config = Config { flush_interval_ms: 10, ..Config::default() };
+        let (lanes, threads) = start(config, environment, 2).unwrap();
+        let ask = |lanes: Lanes| async move { lanes.score(Body::new(None, Bytes::from_static(b"hello"))).await };
+        let asked = tokio::spawn(ask(lanes.clone()));
+        let (busy, leave) = until(&looks, |_| true);
+        let ticking = tokio::spawn(lanes.clone().tick(Own::default()));
+        for _ in 0..5 {
+            until(&looks, |lane| lane != busy);
+        }
+        ticking.abort();
+        assert!(ticking.await.unwrap_err().is_cancelled());
+        // Through the queue, behind whatever else is in it.
+        let idle = tokio::spawn(ask(lanes.clone()));
+        while !idle.is_finished() {
+            let _ = looks.recv_timeout(Duration::from_millis(10));
+        }
+        drop(leave);
+        asked.await.unwrap().unwrap().unwrap();
+        until(&looks, |lane| lane == busy);
+        drop(looks);
+        lanes.close(threads, Own::default()).await.unwrap();
+    }
 
     #[tokio::test]
     async fn who_asks_a_queue_nobody_works_on_is_told_whether_that_is_the_end() {
@@ -255,7 +330,7 @@ mod tests {
         drop(queue);
         let lanes = Lanes {
             jobs,
-            count: 1,
+            ticks: Arc::default(),
             tick_every: Duration::from_secs(1),
             is_ending: Arc::default(),
             component: Arc::default(),

@@ -61,7 +61,7 @@ impl Output {
         let component = Component::new(config, Environment::system())?;
         let messages = Arc::default();
         let (scorer, watch) = (Scorer::new(component), Watch::new(metrics_file.map(MetricsFile::new)));
-        let kept = Box::new(Kept { scorer, is_degraded: false, watch, messages: Arc::clone(&messages) });
+        let kept = Box::new(Kept { scorer, watch, messages: Arc::clone(&messages) });
         Ok(Self { kept: Mutex::new(Some(kept)), worker: OnceLock::new(), messages })
     }
 
@@ -124,8 +124,6 @@ fn tell(messages: &Mutex<Vec<Message>>, told: impl IntoIterator<Item = Message>)
 /// What the output's thread has.
 struct Kept {
     scorer: Scorer,
-    /// What was learned last could not be written.
-    is_degraded: bool,
     watch: Watch,
     messages: Arc<Mutex<Vec<Message>>>,
 }
@@ -158,19 +156,13 @@ impl Kept {
 
     fn keep(&mut self, waiting: &[Job]) -> Answer {
         // A chunk that is sent again counts again in what is learned: while nothing can be written, nothing is learned.
-        if self.is_degraded && !self.sync() {
+        if self.scorer.component().ready().is_err() {
             return Answer::Retry;
         }
         for job in waiting {
             self.scorer.learn(&job.chunk);
         }
-        if self.sync() { Answer::Ok } else { Answer::Retry }
-    }
-
-    fn sync(&mut self) -> bool {
-        let result = self.scorer.component().sync();
-        self.is_degraded = result.is_err();
-        result.is_ok()
+        if self.scorer.component().sync().is_ok() { Answer::Ok } else { Answer::Retry }
     }
 
     fn tick(&mut self) {
@@ -179,5 +171,35 @@ impl Kept {
             let told = self.watch.look(&self.scorer.component().stats());
             tell(&self.messages, told);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use oddline::config::Config;
+    use oddline::engine::Engine;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_handed_over_while_another_holds_the_data_dir_and_everything_after() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = File::create(dir.path().join("LOCK")).unwrap();
+        held.lock().unwrap();
+        let config = Config { data_dir: Some(dir.path().to_owned()), ..Config::default() };
+        let component = Component::new(config.clone(), Environment::system()).unwrap();
+        let mut kept = Kept { scorer: Scorer::new(component), watch: Watch::new(None), messages: Arc::default() };
+        let record = b"\x92\x92\xd7\x00\x65\x53\xf1\x00\0\0\0\0\x80\x81\xa7message\xa5hello";
+        let jobs = [Job { chunk: record.repeat(10), answer: sync_channel(1).0 }];
+        assert_eq!(kept.keep(&jobs), Answer::Retry);
+        // Else opening could succeed between learning and syncing, and the chunk would be lost.
+        assert_eq!(kept.scorer.component().counts().events_total, 0);
+        drop(held);
+        assert_eq!(kept.keep(&jobs), Answer::Ok);
+        assert_eq!(kept.scorer.component().counts().events_unscored_total, 0);
+        kept.scorer.into_component().shutdown().unwrap();
+        assert_eq!(Engine::open(&config, Environment::system()).unwrap().stats().events_total, 10);
     }
 }

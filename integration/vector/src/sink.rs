@@ -1,13 +1,16 @@
 //! The sink `oddline`: learns from log events and keeps their history, and changes nothing.
 //!
-//! A batch is acknowledged when everything learned from it is on disk, whatever `durability` says. While it cannot be written,
-//! writing is tried again for [`GIVE_UP`]; then the batch is answered as failed, so that a source which can will send it again.
+//! A batch is acknowledged when everything learned from it is on disk, whatever `durability` says. Nothing is learned from it
+//! before the data dir is open. While that cannot be opened or written, it is tried again for [`GIVE_UP`]; then the batch is
+//! answered as failed, so that a source which can will send it again. A batch in which something panicked is answered so at
+//! once: learned from again, it would panic again.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
+use oddline::config::Config;
 use oddline::engine::Environment;
 use oddline::plugin::{Component, ComponentError};
 use tokio::time::MissedTickBehavior;
@@ -30,10 +33,10 @@ use crate::telemetry::{Telemetry, not_saved};
 /// How often the component learns that time passed.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Between two attempts to write.
+/// Between two attempts to open or write.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long writing is tried again.
+/// How long a batch waits until it is on disk.
 const GIVE_UP: Duration = Duration::from_secs(30);
 
 impl GenerateConfig for OddlineConfig {
@@ -48,11 +51,7 @@ impl SinkConfig for OddlineConfig {
     async fn build(&self, context: SinkContext) -> vector::Result<(VectorSink, Healthcheck)> {
         let data_dir = is_live(&context.extra_context).then_some(&*self.data_dir);
         let component = Component::new(checked(self, data_dir)?, Environment::system())?;
-        let sink = OddlineSink {
-            map: Map::new(component.config(), component.layout()),
-            component: Some(component),
-            batch: self.batch.into_batcher_settings()?,
-        };
+        let sink = OddlineSink::new(component, self.batch.into_batcher_settings()?);
         Ok((VectorSink::Stream(Box::new(sink)), futures::future::ok(()).boxed()))
     }
 
@@ -65,46 +64,78 @@ impl SinkConfig for OddlineConfig {
     }
 }
 
+type Step = fn(&mut Component) -> Result<(), ComponentError>;
+
 struct OddlineSink {
-    /// Nothing when a thread was lost while it held the component.
+    /// Nothing when a thread was lost while it held the component; the next batch gets a new one.
     component: Option<Component>,
+    config: Config,
     map: Map,
     batch: BatcherSettings,
 }
 
 impl OddlineSink {
-    /// Learns from a batch and makes it durable, on the pool for blocking work.
+    fn new(component: Component, batch: BatcherSettings) -> Self {
+        let config = component.config().clone();
+        Self { map: Map::new(&config, component.layout()), component: Some(component), config, batch }
+    }
+
+    fn ensure_component(&mut self) -> Result<(), ComponentError> {
+        if self.component.is_none() {
+            self.component = Some(Component::new(self.config.clone(), Environment::system())?);
+        }
+        Ok(())
+    }
+
+    /// Learns from a batch and makes it durable.
     async fn keep(&mut self, events: Vec<Event>) -> (Vec<Event>, EventStatus) {
-        let Some(component) = &mut self.component else { return (events, EventStatus::Errored) };
-        for event in &events {
+        let until = Instant::now() + GIVE_UP;
+        if let Err(error) = self.ensure_component() {
+            not_saved(&error);
+        }
+        if !self.succeeds(Component::ready, until).await {
+            return (events, EventStatus::Errored);
+        }
+        self.learn(&events);
+        let is_durable = self.succeeds(Component::sync, until).await;
+        (events, if is_durable { EventStatus::Delivered } else { EventStatus::Errored })
+    }
+
+    fn learn(&mut self, events: &[Event]) {
+        let Some(component) = &mut self.component else { return };
+        for event in events {
             if let Event::Log(log) = event {
                 component.process(&mut Learned { log, map: &self.map });
             }
         }
-        let status = self.durable().await;
-        (events, status)
     }
 
-    async fn durable(&mut self) -> EventStatus {
-        let until = Instant::now() + GIVE_UP;
+    /// Does `step` until it succeeds; false when that takes too long, or cannot be.
+    async fn succeeds(&mut self, step: Step, until: Instant) -> bool {
         loop {
-            match self.sync().await {
-                Some(Ok(())) => return EventStatus::Delivered,
-                Some(Err(error)) => not_saved(&error),
-                None => return EventStatus::Errored,
+            match self.on_pool(step).await {
+                Some(Ok(())) => return true,
+                Some(Err(error)) => {
+                    not_saved(&error);
+                    if matches!(error, ComponentError::Incomplete) {
+                        return false;
+                    }
+                }
+                None => return false,
             }
             if Instant::now() >= until {
-                return EventStatus::Errored;
+                return false;
             }
             tokio::time::sleep(RETRY).await;
             self.tick();
         }
     }
 
-    async fn sync(&mut self) -> Option<Result<(), ComponentError>> {
+    /// Does `step` on the pool for blocking work; nothing when its thread is lost.
+    async fn on_pool(&mut self, step: Step) -> Option<Result<(), ComponentError>> {
         let mut component = self.component.take()?;
         let (component, result) = tokio::task::spawn_blocking(move || {
-            let result = component.sync();
+            let result = step(&mut component);
             (component, result)
         })
         .await
@@ -159,5 +190,25 @@ impl StreamSink<EventArray> for OddlineSink {
         }
         self.end().await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use vector_lib::event::LogEvent;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_batch_after_a_lost_thread_is_kept() {
+        let component = Component::new(Config::default(), Environment::system()).unwrap();
+        let mut sink = OddlineSink::new(component, BatcherSettings::new(TICK, NonZeroUsize::MAX, NonZeroUsize::MAX));
+        sink.component = None;
+        let log = LogEvent::try_from(serde_json::json!({"message": "user 17 logged in"})).unwrap();
+        let (events, status) = sink.keep(vec![Event::Log(log)]).await;
+        assert_eq!((events.len(), status), (1, EventStatus::Delivered));
+        assert_eq!(sink.component.unwrap().counts().events_total, 1);
     }
 }
