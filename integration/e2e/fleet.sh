@@ -51,6 +51,8 @@ fleet_twice() {
     for host in host-1 host-2 host-3; do
         "$fleet/$host/usr/bin/oddline" --version && [ -s "$fleet/$host/etc/oddline/oddline.json" ] || return 1
         [ "$(readlink "$fleet/$host/opt/oddline/current")" = 1.0.0 ] || return 1
+        # Nothing has run on it: the role made it.
+        [ "$(stat -c %a "$fleet/$host/var/lib/oddline")" = 700 ] || { ls -la "$fleet/$host/var/lib"; return 1; }
     done
     # shellcheck disable=SC2046
     roll "$fleet/second" $(with 1.0.0) || { tail -30 "$fleet/second"; return 1; }
