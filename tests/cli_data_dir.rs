@@ -39,6 +39,58 @@ fn what_was_answered_survives_a_kill_when_durability_is_always() {
     assert_eq!(json(ok(&stats))["events_total"], 500);
 }
 
+/// Runs the command under an umask that takes nothing away.
+fn run_open(args: &[&str], stdin: &str) -> Output {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "umask 000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_oddline")]).args(args);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let stdin = stdin.to_owned();
+    let writer = std::thread::spawn(move || pipe.write_all(stdin.as_bytes()).unwrap());
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+/// Everything below `dir` that others than its user may do something with.
+fn open_to_others(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| {
+            let below = if path.is_dir() { open_to_others(&path) } else { Vec::new() };
+            below.into_iter().chain((mode(&path) & 0o077 != 0).then_some(path))
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_learned_is_for_its_user_alone_whatever_the_umask_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, journal, config) = (dir.path().join("new/data"), dir.path().join("journal"), dir.path().join("c.yaml"));
+    for url in ["", &format!("journal: {{url: 'file://{}'}}\n", journal.display())] {
+        std::fs::write(&config, format!("durability: always\n{url}")).unwrap();
+        ok(&run_open(&["score", "--config", path(&config), "--data-dir", path(&data)], &a_log(20_000)));
+    }
+    assert!(!files_below(&journal).is_empty() && files_below(&data).len() >= 4, "{:?}", files_below(&data));
+    assert_eq!((mode(&data), mode(&journal)), (0o700, 0o700));
+    assert_eq!((open_to_others(&data), open_to_others(&journal)), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn a_data_dir_that_is_there_keeps_the_mode_its_owner_gave_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o2750)).unwrap();
+    ok(&run_open(&["score", "--data-dir", path(&data)], &a_log(10)));
+    assert_eq!(mode(&data), 0o750);
+    assert_eq!(open_to_others(&data), Vec::<PathBuf>::new());
+}
+
 #[test]
 fn a_data_dir_with_any_file_damaged_answers_every_line() {
     let dir = tempfile::tempdir().unwrap();

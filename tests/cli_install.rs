@@ -198,6 +198,33 @@ fn what_somebody_else_put_there_stays_theirs() {
 }
 
 #[test]
+fn what_a_package_has_by_now_stays_also_when_it_is_the_same() {
+    let place = Place::new();
+    ok(&place.install("vector", &["--plugin", "vector-sidecar"]));
+    let list = "/.\n/usr\n/usr/bin\n/usr/bin/oddline\n/usr/share/doc/caf\u{e9}\n";
+    write(&place.root().join("var/lib/dpkg/info/oddline.list"), list);
+    write(&place.root().join("var/lib/dpkg/info/oddline.md5sums"), "/usr/lib/systemd/system/oddline.service\n");
+    let told = place.uninstall("vector", &["--dry-run"]);
+    let output = place.uninstall("vector", &[]);
+    assert_eq!(ok(&output), ok(&told));
+    assert!(ok(&output).contains("kept, a package has it: /usr/bin/oddline\n"), "{}", ok(&output));
+    assert!(ok(&output).contains("removed: /usr/lib/systemd/system/oddline.service\n"), "{}", ok(&output));
+    assert_eq!(fs::read_to_string(place.root().join("usr/bin/oddline")).unwrap(), "oddline 1");
+    assert!(!place.root().join("usr/lib").exists(), "the receipt names nothing any more");
+    assert!(failed(&place.uninstall("vector", &[]), 1).contains("nothing is installed for vector"));
+}
+
+#[test]
+fn a_list_of_a_package_that_cannot_be_read_removes_nothing() {
+    let place = Place::new();
+    ok(&place.install("vector", &[]));
+    fs::create_dir_all(place.root().join("var/lib/dpkg/info/odd.list")).unwrap();
+    let before = place.contents();
+    assert!(failed(&place.uninstall("vector", &[]), 1).contains("odd.list"));
+    assert_eq!(place.contents(), before);
+}
+
+#[test]
 fn what_two_agents_need_goes_with_the_last_of_them() {
     let place = Place::new();
     ok(&place.install("vector", &["--plugin", "vector-sidecar"]));

@@ -51,6 +51,8 @@ fleet_twice() {
     for host in host-1 host-2 host-3; do
         "$fleet/$host/usr/bin/oddline" --version && [ -s "$fleet/$host/etc/oddline/oddline.json" ] || return 1
         [ "$(readlink "$fleet/$host/opt/oddline/current")" = 1.0.0 ] || return 1
+        # Nothing has run on it: the role made it.
+        [ "$(stat -c %a "$fleet/$host/var/lib/oddline")" = 700 ] || { ls -la "$fleet/$host/var/lib"; return 1; }
     done
     # shellcheck disable=SC2046
     roll "$fleet/second" $(with 1.0.0) || { tail -30 "$fleet/second"; return 1; }
@@ -135,6 +137,13 @@ puppet_twice() {
     # The way back, and a configuration that does not pass the check.
     puppet_apply "$at" 1.0.0 "{ 'alert_bugdet' => 0.1 }"; told=$?
     [ $told = 6 ] && grep -q alert_budget "$at.log" || { echo "told $told"; tail -20 "$at.log"; return 1; }
+    # What failed is not taken for checked by the next run, in which nothing is new. 4: it failed, and nothing was changed.
+    puppet_apply "$at" 1.0.0 "{ 'alert_bugdet' => 0.1 }"; told=$?
+    [ $told = 4 ] && grep -q alert_budget "$at.log" || { echo "the second run told $told"; tail -20 "$at.log"; return 1; }
+    puppet_apply "$at" 1.0.0 "{ 'alert_budget' => 0.01 }"; told=$?
+    [ $told = 2 ] || { echo "put right: told $told"; tail -20 "$at.log"; return 1; }
+    puppet_apply "$at" 1.0.0 "{ 'alert_budget' => 0.01 }"; told=$?
+    [ $told = 0 ] || { echo "and again: told $told"; tail -20 "$at.log"; return 1; }
 }
 if ! command -v puppet >/dev/null; then
     skip "fleet: no puppet (the Debian package)"
@@ -143,5 +152,5 @@ elif ! need_oddline; then
 elif [ -z "${fleet:-}" ] && ! { fleet=$work/fleet && mkdir -p "$fleet/releases" && release "$fleet/releases" 1.0.0 && release "$fleet/releases" 1.1.0; }; then
     fail "fleet: no release to roll out"
 else
-    check "the Puppet module installs, a second run changes nothing, a version is changed, and a wrong configuration is told" puppet_twice
+    check "the Puppet module installs, a second run changes nothing, a version is changed, and a wrong configuration is refused until it is put right" puppet_twice
 fi

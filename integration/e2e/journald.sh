@@ -58,10 +58,21 @@ journal_round() {
     [ "$(grep -c 'pool exhausted' "$dir/odd.ndjson")" = 1 ]
 }
 
+# A journalctl that fails is the end of the input, and the pipe ends well: the unit starts it again all the same.
+journal_fails() {
+    local dir=$work/journald-none
+    mkdir -p "$dir/state"
+    lines 1 | journal_add "$dir/system.journal" || return 1
+    echo 'no cursor' >"$dir/state/journald.cursor"
+    timeout 60 /bin/sh -c "$(journal_unit "$dir")" 2>"$dir/log" || { cat "$dir/log"; return 1; }
+    grep -q 'cursor' "$dir/log" && grep -qx 'Restart=always' "$root/config-examples/pipes/oddline-journal.service" || { cat "$dir/log"; return 1; }
+}
+
 if ! command -v journalctl >/dev/null || [ ! -x "$journal_remote" ]; then
     skip "journald: journalctl and systemd-journal-remote are not both installed (Debian packages of these names)"
 elif ! need_oddline; then
     fail "journald: oddline does not build"
 else
+    check "where journalctl fails the pipe ends, and the unit is one that is started again" journal_fails
     check "a journal with colours, bytes and long entries is learned, the odd entry comes out, and a restart goes on where it was" journal_round
 fi

@@ -43,7 +43,7 @@ unit_starts() {
     inside systemctl start oddline || told oddline || return 1
     { events 12000; echo "$odd_event"; } | unit_post >"$work/unit.scored" || told oddline || return 1
     [ "$(wc -l <"$work/unit.scored")" = 12001 ] && tail -1 "$work/unit.scored" | grep -q '"is_anomaly":true' || return 1
-    [ "$(inside stat -c '%U %a' /var/lib/oddline)" = "oddline 750" ] || { inside ls -la /var/lib/oddline; return 1; }
+    [ "$(inside stat -c '%U %a' /var/lib/oddline)" = "oddline 700" ] || { inside ls -la /var/lib/oddline; return 1; }
     # Nobody else reads what is in it.
     [ -z "$(inside find /var/lib/oddline -mindepth 1 -perm /077)" ] || { inside find /var/lib/oddline -ls; return 1; }
     # What the unit asks for is what the process has.
@@ -93,7 +93,7 @@ unit_journal() {
     inside timeout 20 systemctl stop oddline-journal || told oddline-journal || return 1
     is_property oddline-journal Result success || told oddline-journal || return 1
     # Beside the sidecar: one directory above them both, of one mode, and neither is in the other's way.
-    [ "$(inside stat -c '%U %a' /var/lib/oddline)" = "oddline 750" ] || { inside ls -la /var/lib/oddline; return 1; }
+    [ "$(inside stat -c '%U %a' /var/lib/oddline)" = "oddline 700" ] || { inside ls -la /var/lib/oddline; return 1; }
     inside runuser -u oddline -- oddline doctor --data-dir /var/lib/oddline && inside runuser -u oddline -- oddline doctor --data-dir /var/lib/oddline/journald
 }
 

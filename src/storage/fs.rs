@@ -3,10 +3,15 @@
 //! A write is durable once the file was synced; a create, rename or remove once its directory was synced. Directories made by
 //! [`FileSystem::create_dir_all`] are durable when it returns; when it fails, those it made are gone again. On Windows a directory cannot be synced: there the order of
 //! metadata operations is the file system's.
+//!
+//! What [`RealFs`] creates is its user's alone, whatever the umask is: log texts stand in it. What is there keeps its mode. (Unix; elsewhere a
+//! directory hands down who may read.)
 
 use std::fmt::Debug;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+#[cfg(unix)]
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 /// How a file is opened for writing; writes go to its end in every mode.
@@ -108,9 +113,7 @@ impl WriteFile for File {
 impl FileSystem for RealFs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn WriteFile>> {
         // Always O_APPEND: after `truncate` the next write must land at the new end, not where the old one was.
-        let mut options = OpenOptions::new();
-        options.append(true).create(true).create_new(mode == OpenMode::New);
-        let file = options.open(path)?;
+        let file = creating().append(true).create_new(mode == OpenMode::New).open(path)?;
         if mode == OpenMode::Replace {
             file.set_len(0)?;
         }
@@ -180,11 +183,29 @@ impl FileSystem for RealFs {
     }
 }
 
+/// Opens a file, or creates one that its user alone may read and write.
+pub(super) fn creating() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    options
+}
+
+/// Makes directories, with their parents, that their user alone may enter.
+fn dir_builder() -> fs::DirBuilder {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    builder.mode(0o700);
+    builder
+}
+
 /// Makes `dir` and its parents, and has the parent of each new one synced.
 fn make_dirs(dir: &Path, mut sync: impl FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     let missing: Vec<&Path> = dir.ancestors().take_while(|d| !d.as_os_str().is_empty() && !d.is_dir()).collect();
     let mut parents = missing.iter().filter_map(|made| made.parent());
-    let made = fs::create_dir_all(dir).and_then(|()| parents.try_for_each(&mut sync));
+    let made = dir_builder().create(dir).and_then(|()| parents.try_for_each(&mut sync));
     if made.is_err() {
         // The next attempt would take them for durable. One that is not empty is in use by now, one that is not there was never made.
         missing.iter().for_each(|made| drop(fs::remove_dir(made)));

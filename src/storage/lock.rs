@@ -12,11 +12,11 @@
 //! file stays when the lock is released; removing it would let two holders lock two files of one name.
 //! Advisory locks are not to be trusted on some network file systems: a data dir belongs on a local disk.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::fs::{FileSystem as _, RealFs};
+use super::fs::{self, FileSystem as _, RealFs};
 use crate::event::Timestamp;
 
 /// Name of the lock file in the data dir.
@@ -87,13 +87,8 @@ impl DataDirLock {
     pub fn acquire(dir: &Path, now: Timestamp) -> Result<Self, LockError> {
         ensure_dir(dir)?;
         let path = dir.join(LOCK_FILE);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|source| refused(dir, source))?;
+        let opened = fs::creating().read(true).write(true).truncate(false).open(&path);
+        let mut file = opened.map_err(|source| refused(dir, source))?;
         file.try_lock().map_err(|error| not_locked(dir, &path, error))?;
         // The lock holds without its text, which a full disk has no room for.
         if let Err(error) = describe_holder(&mut file, now) {
@@ -110,7 +105,7 @@ impl DataDirLock {
 
 fn ensure_dir(dir: &Path) -> Result<(), LockError> {
     let path = dir.to_owned();
-    match fs::metadata(dir) {
+    match std::fs::metadata(dir) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => Err(LockError::NotADirectory { path }),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -141,7 +136,7 @@ fn not_locked(dir: &Path, lock: &Path, error: TryLockError) -> LockError {
 
 /// The pid in a lock file. A file that cannot be read (Windows locks reading, too) names nobody.
 fn holder(lock: &Path) -> Option<u32> {
-    let text = fs::read_to_string(lock).ok()?;
+    let text = std::fs::read_to_string(lock).ok()?;
     text.lines().find_map(|line| line.strip_prefix("pid ")).and_then(|pid| pid.trim().parse().ok())
 }
 

@@ -22,9 +22,11 @@
 //! | `place` | what stands at each place, and putting files there |
 //! | `receipt` | what was put there |
 //! | `remove` | taking it away |
+//! | `packages` | what packages of the system have |
 //! | `error` | why not |
 
 mod error;
+mod packages;
 mod place;
 mod receipt;
 mod release;
@@ -127,7 +129,8 @@ Examples:
   oddline install --agent vector --plugin vector-lua --root /mnt/image
   oddline uninstall --agent vector
 
-`uninstall` removes what the receipt (ROOT/usr/lib/oddline/receipt.json) names, unless it was changed since: that is kept and named.";
+`uninstall` removes what the receipt (ROOT/usr/lib/oddline/receipt.json) names, unless it was changed since or a package of the system has it by now: that is \
+kept and named.";
 
 /// What was done, or would be.
 #[derive(Debug, Serialize)]

@@ -31,6 +31,8 @@ pub(super) enum Action {
     Changed,
     /// Not removed: another agent has it too.
     Shared,
+    /// Not removed: a package of the system has it.
+    Packaged,
 }
 
 /// What is done with one file, and which.
@@ -61,6 +63,7 @@ impl fmt::Display for Step {
             Action::Gone => "already gone",
             Action::Changed => "kept, changed since",
             Action::Shared => "kept for another agent",
+            Action::Packaged => "kept, a package has it",
         };
         write!(f, "{action}: {}", self.path.display())
     }

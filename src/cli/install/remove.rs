@@ -1,20 +1,22 @@
 //! Taking away what was put in place.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{InstallError, failed};
+use super::packages;
 use super::place::{Action, Found, Step, look, stays_within};
 use super::receipt::{Entry, Receipt};
 
 /// Removes what `receipt` says was put there for `agent` alone and is as it was put there; says what became of each file.
-/// A file that was changed is its owner's from now on.
+/// A file that was changed is its owner's from now on, and one that a package has too, even if it is the same, is the package's.
 pub(super) fn remove(root: &Path, mut receipt: Receipt, agent: &str, is_dry: bool) -> Result<Vec<Step>, InstallError> {
-    let mut steps = Vec::new();
+    let (mut steps, packaged) = (Vec::new(), packages::paths(root)?);
     for (path, entry) in receipt.files.iter().filter(|(_, entry)| entry.agents.contains(agent)) {
         stays_within(root, path)?;
-        steps.push(Step { action: action(&root.join(path), entry)?, path: path.clone() });
+        steps.push(Step { action: action(root, path, entry, &packaged)?, path: path.clone() });
     }
     if steps.is_empty() {
         return Err(InstallError::NotInstalled { agent: agent.to_owned(), root: root.to_owned() });
@@ -28,12 +30,13 @@ pub(super) fn remove(root: &Path, mut receipt: Receipt, agent: &str, is_dry: boo
     Ok(steps)
 }
 
-fn action(path: &Path, entry: &Entry) -> Result<Action, InstallError> {
+fn action(root: &Path, path: &Path, entry: &Entry, packaged: &BTreeSet<PathBuf>) -> Result<Action, InstallError> {
     if entry.agents.len() > 1 {
         return Ok(Action::Shared);
     }
-    Ok(match look(path)? {
+    Ok(match look(&root.join(path))? {
         Found::Nothing => Action::Gone,
+        _ if packaged.contains(path) => Action::Packaged,
         Found::File(sum) if entry.sha256.contains(&sum) => Action::Remove,
         Found::File(_) | Found::Other => Action::Changed,
     })

@@ -40,7 +40,19 @@ class oddline (
     default => { 'baseline' => "${etc}/fleet.baseline" },
   }
   $settings = $config + $baseline_keys
-  $changed = $root ? {
+  # What was checked, as it is on the host: a release, and the files that are given to it. Written when the check was passed, and only then.
+  $stamp = "${root}${releases}/checked"
+  $baseline_file = $baseline ? {
+    undef   => '',
+    default => " ${etc}/fleet.baseline",
+  }
+  $default_file = $root ? {
+    ''      => ' /etc/default/oddline',
+    default => '',
+  }
+  $what = "{ echo ${version}; sha256sum ${root}/usr/bin/oddline ${etc}/oddline.json ${etc}/serve.json${baseline_file}${default_file}; }"
+  $is_checked = "${what} 2>&1 | cmp -s - ${stamp}"
+  $check = $root ? {
     ''      => [Exec['oddline stop'], Exec['oddline doctor']],
     default => Exec['oddline doctor'],
   }
@@ -61,29 +73,31 @@ class oddline (
     unless   => "${install} --dry-run | grep -q '\"changed\": false'",
     provider => shell,
     require  => File[$release],
-    notify   => $changed,
+    before   => $check,
   }
 
   if $baseline {
     file { "${etc}/fleet.baseline":
       source => $baseline,
+      before => $check,
     }
   }
   file { "${etc}/oddline.json":
     content      => inline_template("<%= require 'json'; JSON.pretty_generate(@settings) %>\n"),
     require      => Exec['oddline install'],
-    notify       => $changed,
+    before       => $check,
   }
   file { "${etc}/serve.json":
     content => inline_template("<%= require 'json'; JSON.pretty_generate(@serve) %>\n"),
-    notify  => $changed,
+    before  => $check,
   }
 
-  # What fails here is not started: the service below needs it.
+  # What fails here is not started: the service below needs it, in this run and in every other until it is passed.
   exec { 'oddline doctor':
-    command     => "${root}/usr/bin/oddline doctor --format json --config ${etc}/oddline.json --data-dir ${root}${data_dir}",
-    refreshonly => true,
-    logoutput   => on_failure,
+    command   => "${root}/usr/bin/oddline doctor --format json --config ${etc}/oddline.json --data-dir ${root}${data_dir} && ${what} >${stamp}",
+    unless    => $is_checked,
+    provider  => shell,
+    logoutput => on_failure,
   }
 
   if $root == '' {
@@ -94,14 +108,14 @@ class oddline (
     }
     file { '/etc/default/oddline':
       content => "ODDLINE_SERVE=--config ${etc}/oddline.json --serve-config ${etc}/serve.json\n",
-      notify  => $changed,
+      before  => $check,
     }
     # While it runs the data dir is its own.
     exec { 'oddline stop':
-      command     => '/bin/systemctl daemon-reload; /bin/systemctl stop oddline',
-      provider    => shell,
-      refreshonly => true,
-      before      => Exec['oddline doctor'],
+      command  => '/bin/systemctl daemon-reload; /bin/systemctl stop oddline',
+      unless   => $is_checked,
+      provider => shell,
+      before   => Exec['oddline doctor'],
     }
     service { 'oddline':
       ensure  => running,
