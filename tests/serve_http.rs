@@ -334,6 +334,22 @@ async fn a_unix_socket_serves_too_and_one_left_over_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_socket_is_not_replaced_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, link) = (dir.path().join("precious"), dir.path().join("link"));
+    std::fs::write(&file, "what nobody wants to lose").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for path in [&file, &link, &dir.path().to_owned()] {
+        let listen = format!("unix:{}", path.display());
+        let options = Options { http: Some(HttpOptions { listen, ..http_options() }), ..Options::default() };
+        let told = Sidecar::refused(Config::default(), options).await;
+        assert!(told.contains(&format!("a unix socket at {}", path.display())), "{told}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "what nobody wants to lose");
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn garbage_and_senders_that_stop_sending_harm_nobody() {
     let sidecar = start(HttpOptions { receive_timeout_secs: 1, concurrency: 1, ..http_options() }).await;
     let connect = async || TcpStream::connect(sidecar.http.unwrap()).await.unwrap();

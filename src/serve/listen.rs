@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::rustls::ServerConfig;
 
 use super::error::ServeError;
+use super::files;
 use super::tls::TlsListener;
 
 /// Where to listen.
@@ -17,7 +18,7 @@ use super::tls::TlsListener;
 pub enum Address {
     /// `host:port`.
     Tcp(String),
-    /// `unix:PATH`; a socket that is there already is replaced.
+    /// `unix:PATH`; a socket nobody listens on any more is replaced, anything else that is there stays.
     Unix(PathBuf),
     /// `fd:N`: the Nth socket, from 0, of systemd's socket activation.
     Inherited(usize),
@@ -105,8 +106,9 @@ impl Listener {
 fn unix(path: &std::path::Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => match std::os::unix::net::UnixStream::connect(path) {
+            // A file that is no socket refuses a connection with the same error.
             Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                super::files::remove_socket(path)?;
+                files::remove_socket(path)?;
                 UnixListener::bind(path)
             }
             _ => Err(error),
