@@ -243,6 +243,17 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
 }
 
 #[test]
+fn however_many_processors_there_are_a_few_threads_wait_for_sockets() {
+    // What tokio takes for the number of processors unless it is told.
+    let running = Running::start(oddline(&["--http", "127.0.0.1:0"]).env("TOKIO_WORKER_THREADS", "40"));
+    let threads = std::fs::read_dir(format!("/proc/{}/task", running.child.id())).unwrap().count();
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+    // Four, the main one, one that waited for files, and those of the engine.
+    assert!(threads <= 12, "{threads}");
+}
+
+#[test]
 fn a_socket_that_systemd_hands_over_is_used() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
