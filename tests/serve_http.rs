@@ -165,6 +165,33 @@ async fn packed_bodies_are_unpacked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_in_headers_are_taken_in_any_case() {
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "S3cret").unwrap();
+    let sidecar = start(HttpOptions { token_file: Some(token.path().to_owned()), ..http_options() }).await;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(br#"{"message":"a 1"}"#).unwrap();
+    let packed = gzip.finish().unwrap();
+    for (authorization, kind, status) in [
+        ("bearer S3cret", "Application/JSON", StatusCode::OK),
+        ("BEARER S3cret", "APPLICATION/X-NDJSON; charset=utf-8", StatusCode::OK),
+        ("bearer s3cret", "application/json", StatusCode::UNAUTHORIZED),
+    ] {
+        let headers = [("authorization", authorization), ("content-type", kind), ("content-encoding", "GZIP")];
+        let answer = request(sidecar.http.unwrap(), Method::POST, "/v1/score", &headers, packed.clone()).await;
+        assert_eq!(answer.status, status, "{kind}: {}", answer.body);
+        if status == StatusCode::OK {
+            let essence = kind.split(';').next().unwrap();
+            assert!(answer.content_type.eq_ignore_ascii_case(essence), "{kind}: {}", answer.content_type);
+        }
+    }
+    // Without `http.otlp_forward` the path is not there, which is told of what is known for logs alone.
+    let headers = [("authorization", "bearer S3cret"), ("content-type", "Application/X-Protobuf")];
+    let answer = request(sidecar.http.unwrap(), Method::POST, "/v1/logs", &headers, Bytes::new()).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_asked_for_where_there_is_one_and_health_needs_none() {
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "s3cret\n").unwrap();

@@ -28,6 +28,11 @@ pub(crate) enum Format {
     Text,
 }
 
+/// A content type without its parameters, in lower case, as their case does not matter (RFC 9110, 8.3.1).
+pub(crate) fn essence(content_type: Option<&str>) -> String {
+    content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase()
+}
+
 /// Why a body is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
@@ -48,9 +53,9 @@ pub(crate) struct Body {
 impl Body {
     /// Tells the format from the content type and the first byte.
     pub(crate) fn new(content_type: Option<&str>, bytes: Bytes) -> Self {
-        let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+        let essence = essence(content_type);
         let first = bytes.trim_ascii_start().first().copied();
-        let format = match (essence, first) {
+        let format = match (essence.as_str(), first) {
             ("application/x-ndjson" | "application/ndjson" | "application/jsonl", _) => Format::Ndjson,
             ("text/plain", _) => Format::Text,
             (_, Some(b'[')) => Format::List,

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::body::essence;
 use super::{Shared, receive, text};
 use crate::serve::lanes::Lost;
 use crate::serve::otlp::{Encoding, Payload};
@@ -20,7 +21,7 @@ use crate::serve::stats::add;
 use crate::serve::wire;
 
 pub(super) async fn logs(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let encoding = Encoding::of(text(request.headers(), &header::CONTENT_TYPE));
+    let encoding = Encoding::of(&essence(text(request.headers(), &header::CONTENT_TYPE)));
     let Some(encoding) = encoding else {
         let expected = "Content-Type: expected application/x-protobuf or application/json";
         add(&shared.stats.requests_refused_total, 1);

@@ -45,9 +45,9 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// By the content type; nothing when it is neither.
-    pub(crate) fn of(content_type: Option<&str>) -> Option<Self> {
-        match content_type?.split(';').next().unwrap_or_default().trim() {
+    /// By the content type without its parameters, in lower case; nothing when it is neither.
+    pub(crate) fn of(essence: &str) -> Option<Self> {
+        match essence {
             "application/x-protobuf" => Some(Self::Protobuf),
             "application/json" => Some(Self::Json),
             _ => None,
