@@ -41,7 +41,7 @@ impl Running {
 
     fn post(&self, body: &str) -> String {
         let head = format!(
-            "POST /v1/score HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            "POST /v1/score HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         let mut stream = TcpStream::connect(&self.address).unwrap();
@@ -55,7 +55,7 @@ impl Running {
     fn try_post(address: &str, body: &str) -> bool {
         let exchange = || -> std::io::Result<String> {
             let head = format!(
-                "POST /v1/score HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                "POST /v1/score HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
                 body.len()
             );
             let mut stream = TcpStream::connect(address)?;

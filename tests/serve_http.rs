@@ -192,6 +192,46 @@ async fn names_in_headers_are_taken_in_any_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_of_elsewhere_are_refused_where_no_token_is_asked_for() {
+    let open = start(HttpOptions { allowed_hosts: vec!["logs.example".to_owned()], ..http_options() }).await;
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "t").unwrap();
+    let closed = start(HttpOptions { token_file: Some(token.path().to_owned()), ..http_options() }).await;
+    let ask = async |sidecar: &Sidecar, path: &str, headers: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n{headers}\r\n");
+        raw(TcpStream::connect(sidecar.http.unwrap()).await.unwrap(), &head).await
+    };
+    for own in [
+        "host: 127.0.0.1:6180\r\n",
+        "host: LocalHost\r\norigin: http://localhost:3000\r\n",
+        "host: [::1]:6180\r\n",
+        "host: Logs.example:80\r\norigin: https://logs.example\r\n",
+    ] {
+        let answer = ask(&open, "/v1/incidents", own).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{own}: {answer}");
+    }
+    for (foreign, named) in [
+        ("host: evil.example\r\n", "Host"),
+        ("host: evil.example\r\norigin: http://evil.example\r\n", "Host"),
+        ("host: 127.0.0.1.evil.example:6180\r\n", "Host"),
+        ("host: 192.0.2.1\r\n", "Host"),
+        ("host: localhost@evil.example\r\n", "Host"),
+        ("host: \r\n", "Host"),
+        ("host: 127.0.0.1\r\norigin: http://evil.example\r\n", "Origin"),
+        ("host: 127.0.0.1\r\norigin: null\r\n", "Origin"),
+    ] {
+        for path in ["/v1/incidents", "/v1/stats", "/metrics", "/v1/search?q=disk"] {
+            let answer = ask(&open, path, foreign).await;
+            assert!(answer.starts_with("HTTP/1.1 403"), "{foreign}: {answer}");
+            assert!(answer.contains(&format!("{named}: expected localhost")), "{foreign}: {answer}");
+        }
+        let answer = ask(&closed, "/v1/incidents", &format!("{foreign}authorization: Bearer t\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{foreign}: {answer}");
+    }
+    assert!(ask(&open, "/health", "host: evil.example\r\n").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_asked_for_where_there_is_one_and_health_needs_none() {
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "s3cret\n").unwrap();
@@ -382,7 +422,7 @@ async fn garbage_and_senders_that_stop_sending_harm_nobody() {
     let connect = async || TcpStream::connect(sidecar.http.unwrap()).await.unwrap();
     let answer = raw(connect().await, "\u{1}\u{2} garbage\r\n\r\n").await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
-    let stopped = "POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{";
+    let stopped = "POST /v1/score HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{";
     let answer = raw(connect().await, stopped).await;
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("receive_timeout_secs"), "{answer}");
     assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);

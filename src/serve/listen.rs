@@ -51,11 +51,16 @@ impl Address {
             Self::Inherited(_) => true,
             Self::Tcp(text) => {
                 let host = text.rsplit_once(':').map_or("", |(host, _)| host);
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+                !is_loopback(host)
             }
         }
     }
+}
+
+/// Whether a host, as it stands in an address (IPv6 in brackets), is this machine for itself.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What listens.

@@ -32,7 +32,7 @@
 //!   `shutdown_secs`, then what was learned is saved.
 //!
 //! # Who may connect
-//! HTTP: whoever can reach a loopback address or the unix socket; elsewhere a bearer token is required. gRPC: loopback or
+//! HTTP: whoever can reach a loopback address or the unix socket, but for pages of elsewhere in a browser; elsewhere a bearer token is required. gRPC: loopback or
 //! a unix socket; elsewhere TLS with client certificates, or `allow_remote: true` (Vector's sink can send no token).
 //!
 //! # Layout

@@ -93,6 +93,9 @@ pub struct HttpOptions {
     pub token_file: Option<PathBuf>,
     /// Environment variable with that token.
     pub token_env: Option<String>,
+    /// Host names, without ports, that requests may come to and pages that send some may be of, besides those of loopback; only looked at
+    /// where neither a token nor a client certificate is asked for.
+    pub allowed_hosts: Vec<String>,
     /// TLS towards whoever connects to `listen`.
     pub tls: Option<Tls>,
     /// TLS towards `forward` and `otlp_forward`.
@@ -111,6 +114,7 @@ impl Default for HttpOptions {
             request_timeout_secs: 50,
             token_file: None,
             token_env: None,
+            allowed_hosts: Vec::new(),
             tls: None,
             forward_tls: None,
         }
@@ -224,14 +228,19 @@ impl VectorOptions {
 }
 
 impl HttpOptions {
+    /// Whether whoever comes must show a token or a certificate.
+    pub(super) fn is_authenticated(&self) -> bool {
+        let has_token = self.token_file.is_some() || self.token_env.is_some();
+        has_token || self.tls.as_ref().is_some_and(Tls::verifies_clients)
+    }
+
     fn validate(&self) -> Result<(), ServeError> {
         within("http.max_message_bytes", self.max_message_bytes, MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES)?;
         within("http.concurrency", self.concurrency, 1, MAX_CONCURRENCY)?;
         within("http.receive_timeout_secs", self.receive_timeout_secs, 1, MAX_SECS)?;
         within("http.request_timeout_secs", self.request_timeout_secs, 1, MAX_SECS)?;
         let address = Address::parse("http.listen", &self.listen)?;
-        let has_token = self.token_file.is_some() || self.token_env.is_some();
-        if address.is_remote() && !has_token && !self.tls.as_ref().is_some_and(Tls::verifies_clients) {
+        if address.is_remote() && !self.is_authenticated() {
             let expected =
                 "a loopback address or a unix socket, or else token_file, token_env or tls.verify_certificate \
                             with tls.ca_file"

@@ -11,11 +11,13 @@
 //! | `GET /health` | 200: the process answers | no |
 //! | `GET /ready` | 200: events are taken; 503: it is ending | no |
 //!
-//! Failures are `{"error": "…"}`. 400: no JSON list, wrong parameters; 401: token; 408: too slow; 413: too large; 415: packed in an unknown
+//! Failures are `{"error": "…"}`. 400: no JSON list, wrong parameters; 401: token; 403: a page of
+//! elsewhere ([`guard`]); 408: too slow; 413: too large; 415: packed in an unknown
 //! way; 503: ending, the next hop cannot be reached, or too many read incidents at once: send again.
 
 pub(super) mod body;
 pub(super) mod forward;
+mod guard;
 mod incidents;
 pub(super) mod metrics;
 mod otlp;
@@ -40,6 +42,7 @@ use tokio::time::Instant;
 
 use self::body::Body;
 use self::forward::HttpForward;
+use self::guard::Guard;
 use super::lanes::{Lanes, Lost};
 use super::options::HttpOptions;
 use super::stats::{Stats, add};
@@ -56,6 +59,7 @@ pub(super) struct Shared {
     receive_timeout: Duration,
     request_timeout: Duration,
     token: Option<String>,
+    guard: Guard,
     is_stopping: Arc<AtomicBool>,
     stats: Arc<Stats>,
 }
@@ -85,6 +89,7 @@ impl Shared {
             receive_timeout: Duration::from_secs(options.receive_timeout_secs),
             request_timeout: Duration::from_secs(options.request_timeout_secs),
             token,
+            guard: Guard::new(options),
             is_stopping,
             stats,
         }
@@ -102,6 +107,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/search", get(search::search))
         .route("/metrics", get(figures))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), authorised))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::guarded))
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(ready))
         .fallback(|| async { failure(StatusCode::NOT_FOUND, "no such path") })
