@@ -428,6 +428,45 @@ async fn garbage_and_senders_that_stop_sending_harm_nobody() {
     assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_of_a_byte_now_and_then_is_given_up_and_others_are_told_to_come_again() {
+    let sidecar = start(HttpOptions { receive_timeout_secs: 1, concurrency: 1, ..http_options() }).await;
+    let mut slow = TcpStream::connect(sidecar.http.unwrap()).await.unwrap();
+    slow.write_all(b"POST /v1/score HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n").await.unwrap();
+    let dripping = tokio::spawn(async move {
+        let mut answer = [0; 12];
+        for _ in 0..150 {
+            let _ = slow.write_all(b" ").await;
+            if tokio::time::timeout(Duration::from_millis(100), slow.read_exact(&mut answer)).await.is_ok() {
+                break;
+            }
+        }
+        String::from_utf8(answer.to_vec()).unwrap()
+    });
+    assert_eq!(dripping.await.unwrap(), "HTTP/1.1 408");
+    assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gets_no_turn_in_time_is_told_to_come_again() {
+    let (uri, _) = hop(vec![500]).await;
+    let sidecar =
+        start(HttpOptions { forward: Some(uri), receive_timeout_secs: 1, concurrency: 1, ..http_options() }).await;
+    let address = sidecar.http.unwrap();
+    // The next hop takes nothing: whoever has the turn tries for 50 s.
+    let body = lines(1);
+    let head = format!("POST /v1/score HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let mut first = TcpStream::connect(address).await.unwrap();
+    first.write_all(head.as_bytes()).await.unwrap();
+    while !get(&sidecar, "/metrics").await.body.contains("oddline_serve_requests_total 1\n") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let head = head.replace("host:", "connection: close\r\nhost:");
+    let answer = raw(TcpStream::connect(address).await.unwrap(), &head).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1\r\n"), "{answer}");
+    assert!(answer.contains("concurrency"), "{answer}");
+}
+
 /// A reader of a pipe waits until somebody writes.
 fn a_pipe_in_the_journal(data: &std::path::Path) -> std::path::PathBuf {
     let hour = data.join("journal/host=h1/date=2026-11-21/hour=12");

@@ -9,9 +9,10 @@
 //!
 //! # Order of one request
 //! 1. A permit (`concurrency` of each listener, first come first served). Without one the request's body is not read,
-//!    and flow control holds the sender: back-pressure.
-//! 2. The body, at most `max_message_bytes` (before and after decompression) and never longer than
-//!    `receive_timeout_secs` without a byte.
+//!    and flow control holds the sender: back-pressure. Who waits for one longer than `receive_timeout_secs` is told to
+//!    come again (503, `UNAVAILABLE`).
+//! 2. The body, at most `max_message_bytes` (before and after decompression) and all of it within
+//!    `receive_timeout_secs`.
 //! 3. Scoring on a lane thread, through a bounded queue, in the order the requests come out of it. With
 //!    `durability: always` what was learned is on disk before the next step.
 //! 4. The push to the next hop, tried again with backoff until `request_timeout_secs` have passed since step 2.
@@ -45,6 +46,7 @@
 //! | `otlp/` | OpenTelemetry's logs, in protobuf and JSON |
 //! | `wire` | protobuf, as far as passing events on needs it |
 //! | `http/` | scoring over HTTP, its output, health, metrics |
+//! | `turn` | permits |
 //! | `backoff`, `stats` | pauses between attempts; what is counted |
 //! | `server` | the wiring, start and stop |
 
@@ -59,6 +61,7 @@ mod otlp;
 mod server;
 mod stats;
 mod tls;
+mod turn;
 pub mod vector;
 mod wire;
 

@@ -11,9 +11,9 @@
 //! | `GET /health` | 200: the process answers | no |
 //! | `GET /ready` | 200: events are taken; 503: it is ending | no |
 //!
-//! Failures are `{"error": "…"}`. 400: no JSON list, wrong parameters; 401: token; 403: a page of
+//! Failures are `{"error": "…"}`, a 503 has `Retry-After`. 400: no JSON list, wrong parameters; 401: token; 403: a page of
 //! elsewhere ([`guard`]); 408: too slow; 413: too large; 415: packed in an unknown
-//! way; 503: ending, the next hop cannot be reached, or too many read incidents at once: send again.
+//! way; 503: ending, too many requests under way, the next hop cannot be reached, or too many read incidents at once: send again.
 
 pub(super) mod body;
 pub(super) mod forward;
@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -46,12 +46,13 @@ use self::guard::Guard;
 use super::lanes::{Lanes, Lost};
 use super::options::HttpOptions;
 use super::stats::{Stats, add};
+use super::turn::{Busy, Turns};
 
 /// What the handlers share.
 pub(super) struct Shared {
     lanes: Lanes,
     hops: Hops,
-    permits: Semaphore,
+    turns: Turns,
     /// For those who read the journal.
     readers: Arc<Semaphore>,
     searches: Arc<Semaphore>,
@@ -82,7 +83,7 @@ impl Shared {
         Self {
             lanes,
             hops,
-            permits: Semaphore::new(options.concurrency),
+            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs)),
             readers: Arc::new(Semaphore::new(incidents::AT_ONCE)),
             searches: Arc::new(Semaphore::new(search::AT_ONCE)),
             max_message_bytes: options.max_message_bytes,
@@ -116,7 +117,23 @@ pub(super) fn router(shared: Shared) -> Router {
 
 fn failure(status: StatusCode, text: &str) -> Response {
     let body = json!({"error": text}).to_string();
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    again((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// When another one may come.
+const RETRY_AFTER_SECS: &str = "1";
+
+/// With `Retry-After`, when it is a 503.
+fn again(mut response: Response) -> Response {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+    }
+    response
+}
+
+/// 503; whoever gets it comes again.
+fn busy(busy: Busy) -> receive::Refused {
+    (StatusCode::SERVICE_UNAVAILABLE, busy.to_string())
 }
 
 /// Compares all of it whatever differs: how long it takes tells nothing about where.
@@ -138,7 +155,7 @@ async fn authorised(State(shared): State<Arc<Shared>>, request: Request, next: N
     }
     add(&shared.stats.requests_unauthorized_total, 1);
     let mut refused = failure(StatusCode::UNAUTHORIZED, "expected the header Authorization: Bearer TOKEN");
-    refused.headers_mut().insert(header::WWW_AUTHENTICATE, axum::http::HeaderValue::from_static("Bearer"));
+    refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     refused
 }
 
@@ -175,7 +192,7 @@ impl Shared {
     /// The scored events, unless they went on to the next hop.
     async fn score(&self, request: Request) -> Result<Option<Body>, receive::Refused> {
         let ending = || (StatusCode::SERVICE_UNAVAILABLE, Lost::Ending.to_string());
-        let _permit = self.permits.acquire().await.map_err(|_| ending())?;
+        let _permit = self.turns.take().await.map_err(busy)?;
         add(&self.stats.requests_total, 1);
         let body = self.body(request).await.inspect_err(|_| add(&self.stats.requests_refused_total, 1))?;
         let deadline = Instant::now() + self.request_timeout;

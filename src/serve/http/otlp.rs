@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::body::essence;
-use super::{Shared, receive, text};
+use super::{Shared, again, busy, receive, text};
 use crate::serve::lanes::Lost;
 use crate::serve::otlp::{Encoding, Payload};
 use crate::serve::stats::add;
@@ -56,7 +56,7 @@ fn status(encoding: Encoding, status: StatusCode, text: &str) -> Response {
             body
         }
     };
-    (status, [(header::CONTENT_TYPE, encoding.content_type())], body).into_response()
+    again((status, [(header::CONTENT_TYPE, encoding.content_type())], body).into_response())
 }
 
 impl Shared {
@@ -69,7 +69,7 @@ impl Shared {
             ));
         };
         let ending = || (StatusCode::SERVICE_UNAVAILABLE, Lost::Ending.to_string());
-        let _permit = self.permits.acquire().await.map_err(|_| ending())?;
+        let _permit = self.turns.take().await.map_err(busy)?;
         add(&self.stats.requests_total, 1);
         let refused = |_: &receive::Refused| add(&self.stats.requests_refused_total, 1);
         let (_, bytes) = self.receive(request).await.inspect_err(refused)?;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use prost::Message as _;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
@@ -25,6 +24,7 @@ use crate::serve::http::timed::Timed;
 use crate::serve::lanes::{Lanes, Lost};
 use crate::serve::options::VectorOptions;
 use crate::serve::stats::{Stats, add};
+use crate::serve::turn::Turns;
 
 type Answer<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
@@ -35,7 +35,7 @@ pub(crate) struct VectorService(Arc<Shared>);
 struct Shared {
     lanes: Lanes,
     forward: Forward,
-    permits: Semaphore,
+    turns: Turns,
     max_message_bytes: usize,
     receive_timeout: Duration,
     request_timeout: Duration,
@@ -54,7 +54,7 @@ impl VectorService {
         Self(Arc::new(Shared {
             lanes,
             forward,
-            permits: Semaphore::new(options.concurrency),
+            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs)),
             max_message_bytes: options.max_message_bytes,
             receive_timeout: Duration::from_secs(options.receive_timeout_secs),
             request_timeout: Duration::from_secs(options.request_timeout_secs),
@@ -89,7 +89,10 @@ impl Service<Request<Body>> for VectorService {
 impl Shared {
     /// The permit comes before the body is read: whoever waits for one is held by flow control.
     async fn push_events(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
-        let Ok(_permit) = self.permits.acquire().await else { return Status::unavailable("ending").into_http() };
+        let _permit = match self.turns.take().await {
+            Ok(permit) => permit,
+            Err(busy) => return Status::unavailable(busy.to_string()).into_http(),
+        };
         add(&self.stats.requests_total, 1);
         let timeout = self.receive_timeout;
         let request = request.map(|body| Body::new(Timed::new(body, timeout)));
