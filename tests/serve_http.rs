@@ -467,6 +467,64 @@ async fn who_gets_no_turn_in_time_is_told_to_come_again() {
     assert!(answer.contains("concurrency"), "{answer}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_without_a_whole_head_is_closed_after_a_while() {
+    let hop = serve_support::NextHop::start().await;
+    let mut options = serve_support::vector_options(hop.uri());
+    options.vector.as_mut().unwrap().receive_timeout_secs = 1;
+    options.http = Some(HttpOptions { receive_timeout_secs: 1, ..http_options() });
+    let sidecar = Sidecar::start(Config::default(), options).await;
+    for (address, begun) in [
+        (sidecar.http, ""),
+        (sidecar.http, "GE"),
+        (sidecar.http, "PRI * HT"),
+        (sidecar.http, "GET /health HTTP/1.1\r\nhost: localhost\r\nx-y: "),
+        (sidecar.http, "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\nGET /hea"),
+        (sidecar.vector, ""),
+        (sidecar.vector, "PRI * HT"),
+    ] {
+        let stream = TcpStream::connect(address.unwrap()).await.unwrap();
+        let closed = tokio::time::timeout(Duration::from_secs(20), raw(stream, begun)).await;
+        assert!(closed.is_ok(), "{begun:?}");
+    }
+    assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_connections_without_a_request() {
+    let hop = serve_support::NextHop::start().await;
+    let options = Options { http: Some(http_options()), ..serve_support::vector_options(hop.uri()) };
+    let sidecar = Sidecar::start(Config::default(), options).await;
+    let mut open = Vec::new();
+    for (address, begun) in [
+        (sidecar.http, ""),
+        (sidecar.http, "GET /hea"),
+        (sidecar.http, "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\nGET /hea"),
+        (sidecar.vector, ""),
+        (sidecar.vector, "PRI * HT"),
+        (sidecar.vector, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ] {
+        let mut stream = TcpStream::connect(address.unwrap()).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    assert_eq!(get(&sidecar, "/health").await.status, StatusCode::OK);
+    let stopping = tokio::time::timeout(Duration::from_secs(20), sidecar.end());
+    assert!(stopping.await.expect("it waits for them").drained);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_connections_than_may_be_wait_until_one_is_closed() {
+    let sidecar = start(HttpOptions { receive_timeout_secs: 2, ..http_options() }).await;
+    let mut open = Vec::new();
+    for _ in 0..256 {
+        open.push(TcpStream::connect(sidecar.http.unwrap()).await.unwrap());
+    }
+    let begun = tokio::time::Instant::now();
+    assert_eq!(get(&sidecar, "/health").await.status, StatusCode::OK);
+    assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
 /// A reader of a pipe waits until somebody writes.
 fn a_pipe_in_the_journal(data: &std::path::Path) -> std::path::PathBuf {
     let hour = data.join("journal/host=h1/date=2026-11-21/hour=12");

@@ -7,6 +7,10 @@
 //! OpenTelemetry ──────── POST /v1/logs ───▶ http ────┘                        └▶ POST to `http.otlp_forward`
 //! ```
 //!
+//! # Connections
+//! At most 256 of each listener; one that has not sent the head of a request or begun HTTP/2 within `receive_timeout_secs` is closed, also one
+//! of HTTP/1 between two requests.
+//!
 //! # Order of one request
 //! 1. A permit (`concurrency` of each listener, first come first served). Without one the request's body is not read,
 //!    and flow control holds the sender: back-pressure. Who waits for one longer than `receive_timeout_secs` is told to
@@ -29,7 +33,7 @@
 //!   versions we do not know pass untouched.
 //! - **Bounded memory**: permits × (message + what it grows by), and the windows of open streams.
 //! - **Scoring fails no request.** If a lane is lost in mid-request, the events go on as they came.
-//! - **A clean end**: on a stop no connection is accepted, requests under way are finished for at most
+//! - **A clean end**: on a stop no connection is accepted, those without a request are closed, requests under way are finished for at most
 //!   `shutdown_secs`, then what was learned is saved.
 //!
 //! # Who may connect
@@ -41,6 +45,7 @@
 //! |---|---|
 //! | `options`, `tls`, `files` | what can be set; certificates and tokens |
 //! | `listen` | addresses, unix sockets, inherited sockets |
+//! | `connections` | how many, for how long, how they end |
 //! | `lanes` | threads that score |
 //! | `vector/` | the gRPC protocol: `proto`, `event`, `batch`, `service` (in), `forward` (out) |
 //! | `otlp/` | OpenTelemetry's logs, in protobuf and JSON |
@@ -51,6 +56,7 @@
 //! | `server` | the wiring, start and stop |
 
 mod backoff;
+mod connections;
 mod error;
 mod files;
 mod http;

@@ -42,7 +42,7 @@ pub struct VectorOptions {
     pub max_message_bytes: usize,
     /// Requests under way at a time, 1 to 1024.
     pub concurrency: usize,
-    /// Seconds that a request may wait for its turn, and then take to come in, 1 to 3600.
+    /// Seconds that the head of a request may take to come in, that it may wait for its turn, and that the rest may take then, 1 to 3600.
     pub receive_timeout_secs: u64,
     /// Seconds until a request that cannot be passed on is answered with a failure, 1 to 3600. Vector's sink waits 60.
     pub request_timeout_secs: u64,
@@ -85,7 +85,7 @@ pub struct HttpOptions {
     pub max_message_bytes: usize,
     /// Requests that are scored at a time, 1 to 1024.
     pub concurrency: usize,
-    /// Seconds that a request may wait for its turn, and then take to come in, 1 to 3600.
+    /// Seconds that the head of a request may take to come in, that it may wait for its turn, and that the rest may take then, 1 to 3600.
     pub receive_timeout_secs: u64,
     /// Seconds until a request that cannot be passed on is answered with a failure, 1 to 3600.
     pub request_timeout_secs: u64,

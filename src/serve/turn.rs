@@ -14,7 +14,9 @@ pub(crate) struct Turns {
 
 /// None ended in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected a turn within {secs} s (receive_timeout_secs), as many requests as may be (concurrency) are under way: come again")]
+#[error(
+    "expected a turn within {secs} s (receive_timeout_secs), as many requests as may be (concurrency) are under way: come again"
+)]
 pub(crate) struct Busy {
     secs: u64,
 }

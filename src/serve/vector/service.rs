@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
 use prost::Message as _;
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -64,7 +65,7 @@ impl VectorService {
     }
 }
 
-impl Service<Request<Body>> for VectorService {
+impl Service<Request<Incoming>> for VectorService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Answer<Response<Body>, Infallible>;
@@ -73,8 +74,8 @@ impl Service<Request<Body>> for VectorService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let shared = Arc::clone(&self.0);
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let (shared, request) = (Arc::clone(&self.0), request.map(Body::new));
         Box::pin(async move {
             Ok(match request.uri().path() {
                 PUSH_EVENTS => shared.push_events(request).await,
