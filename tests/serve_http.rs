@@ -525,6 +525,55 @@ async fn more_connections_than_may_be_wait_until_one_is_closed() {
     assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_too_many_or_too_large_events_is_refused_with_the_limit() {
+    let limits = HttpOptions { max_events: 2_500, max_scored_bytes: 600_000, ..http_options() };
+    let sidecar = start(limits).await;
+    let list = |n| format!("[{}]", vec!["1"; n].join(","));
+    for (kind, body) in [
+        (NDJSON, "{}\n".repeat(2_501)),
+        ("text/plain", "a\n".repeat(1 << 20)),
+        ("application/json", list(2_501)),
+        ("application/json", list(1 << 20)),
+    ] {
+        let answer = score(&sidecar, kind, body).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", answer.body);
+        assert!(answer.body.contains("at most 2500 events (max_events)"), "{}", answer.body);
+        assert!(answer.body.contains("several requests"), "{}", answer.body);
+    }
+    let stats: Json = serde_json::from_str(&get(&sidecar, "/v1/stats").await.body).unwrap();
+    assert_eq!(stats["component"]["events_total"], 0, "what is refused for its number teaches nothing");
+    for (kind, body) in [(NDJSON, lines(2_500)), ("application/json", list(2_500)), ("text/plain", "a\n".repeat(2_500))]
+    {
+        let answer = score(&sidecar, kind, body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    let answer = score(&sidecar, "text/plain", "\u{1}".repeat(200_000)).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", answer.body.len());
+    assert!(answer.body.contains("max_scored_bytes"), "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_request_does_not_wait_for_all_of_a_large_one() {
+    let sidecar = start(http_options()).await;
+    let address = sidecar.http.unwrap();
+    let large = tokio::spawn(async move {
+        let headers = [("content-type", NDJSON)];
+        request(address, Method::POST, "/v1/score", &headers, lines(100_000)).await
+    });
+    while !get(&sidecar, "/metrics").await.body.contains("oddline_serve_requests_total 1\n") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut small = 0;
+    while !large.is_finished() {
+        assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
+        small += 1;
+    }
+    assert!(small > 5, "{small} were answered meanwhile");
+    let events = parsed(&large.await.unwrap().body);
+    assert!(events.len() == 100_000 && events.iter().enumerate().all(|(n, event)| event["n"] == n));
+}
+
 /// A reader of a pipe waits until somebody writes.
 fn a_pipe_in_the_journal(data: &std::path::Path) -> std::path::PathBuf {
     let hour = data.join("journal/host=h1/date=2026-11-21/hour=12");

@@ -17,8 +17,9 @@
 //!    come again (503, `UNAVAILABLE`).
 //! 2. The body, at most `max_message_bytes` (before and after decompression) and all of it within
 //!    `receive_timeout_secs`.
-//! 3. Scoring on a lane thread, through a bounded queue, in the order the requests come out of it. With
-//!    `durability: always` what was learned is on disk before the next step.
+//! 3. Scoring on lane threads, through a bounded queue: at most `max_events`, in jobs of about 1,000 events (OTLP: one job), so that requests
+//!    take turns. With `durability: always` what was learned is on disk before the next step. What is not begun in time, which is half of
+//!    `request_timeout_secs` when it goes on to a next hop, is answered 503 (`UNAVAILABLE`) and not learned.
 //! 4. The push to the next hop, tried again with backoff until `request_timeout_secs` have passed since step 2.
 //! 5. The answer: success only after the push succeeded.
 //!
@@ -31,7 +32,10 @@
 //! - **What is not ours stays.** A Vector event keeps every byte; our fields stand behind them as a second encoding of the
 //!   event with those fields alone, and whoever decodes it merges both. Metrics, traces, metadata and fields of
 //!   versions we do not know pass untouched.
-//! - **Bounded memory**: permits × (message + what it grows by), and the windows of open streams.
+//! - **Bounded memory**: permits × (`max_message_bytes` before and after decompression + `max_scored_bytes` + 64 bytes for each of
+//!   `max_events`), and the windows of open streams. OTLP's records are in memory as they are read, a few times as large as they came, and are
+//!   bounded by `max_events` alone. A request whose events grow beyond `max_scored_bytes` is refused when they do; what was scored of it by
+//!   then is learned.
 //! - **Scoring fails no request.** If a lane is lost in mid-request, the events go on as they came.
 //! - **A clean end**: on a stop no connection is accepted, those without a request are closed, requests under way are finished for at most
 //!   `shutdown_secs`, then what was learned is saved.

@@ -40,6 +40,10 @@ pub struct VectorOptions {
     pub compression: Compression,
     /// Bytes of a request, as sent and decompressed, 1024 to 1073741824.
     pub max_message_bytes: usize,
+    /// Events of a request, 1 to 100000000.
+    pub max_events: usize,
+    /// Bytes of a request's events with our fields, 1024 to 2147483648.
+    pub max_scored_bytes: usize,
     /// Requests under way at a time, 1 to 1024.
     pub concurrency: usize,
     /// Seconds that the head of a request may take to come in, that it may wait for its turn, and that the rest may take then, 1 to 3600.
@@ -61,6 +65,8 @@ impl Default for VectorOptions {
             forward: "http://127.0.0.1:6101".to_owned(),
             compression: Compression::None,
             max_message_bytes: 32 << 20,
+            max_events: 200_000,
+            max_scored_bytes: 128 << 20,
             concurrency: 8,
             receive_timeout_secs: 30,
             request_timeout_secs: 50,
@@ -83,6 +89,10 @@ pub struct HttpOptions {
     pub otlp_forward: Option<String>,
     /// Bytes of a request, as sent and decompressed, 1024 to 1073741824.
     pub max_message_bytes: usize,
+    /// Events of a request, 1 to 100000000.
+    pub max_events: usize,
+    /// Bytes of a request's events with our fields, 1024 to 2147483648.
+    pub max_scored_bytes: usize,
     /// Requests that are scored at a time, 1 to 1024.
     pub concurrency: usize,
     /// Seconds that the head of a request may take to come in, that it may wait for its turn, and that the rest may take then, 1 to 3600.
@@ -109,6 +119,8 @@ impl Default for HttpOptions {
             forward: None,
             otlp_forward: None,
             max_message_bytes: 32 << 20,
+            max_events: 200_000,
+            max_scored_bytes: 128 << 20,
             concurrency: 8,
             receive_timeout_secs: 30,
             request_timeout_secs: 50,
@@ -183,6 +195,8 @@ fn within<T: PartialOrd + ToString + Copy>(key: &'static str, value: T, low: T, 
 
 const MIN_MESSAGE_BYTES: usize = 1 << 10;
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
+const MAX_EVENTS: usize = 100_000_000;
+const MAX_SCORED_BYTES: usize = 2 << 30;
 const MAX_CONCURRENCY: usize = 1 << 10;
 const MAX_SECS: u64 = 3_600;
 
@@ -212,6 +226,8 @@ impl Options {
 impl VectorOptions {
     fn validate(&self) -> Result<(), ServeError> {
         within("vector.max_message_bytes", self.max_message_bytes, MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES)?;
+        within("vector.max_events", self.max_events, 1, MAX_EVENTS)?;
+        within("vector.max_scored_bytes", self.max_scored_bytes, MIN_MESSAGE_BYTES, MAX_SCORED_BYTES)?;
         within("vector.concurrency", self.concurrency, 1, MAX_CONCURRENCY)?;
         within("vector.receive_timeout_secs", self.receive_timeout_secs, 1, MAX_SECS)?;
         within("vector.request_timeout_secs", self.request_timeout_secs, 1, MAX_SECS)?;
@@ -236,6 +252,8 @@ impl HttpOptions {
 
     fn validate(&self) -> Result<(), ServeError> {
         within("http.max_message_bytes", self.max_message_bytes, MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES)?;
+        within("http.max_events", self.max_events, 1, MAX_EVENTS)?;
+        within("http.max_scored_bytes", self.max_scored_bytes, MIN_MESSAGE_BYTES, MAX_SCORED_BYTES)?;
         within("http.concurrency", self.concurrency, 1, MAX_CONCURRENCY)?;
         within("http.receive_timeout_secs", self.receive_timeout_secs, 1, MAX_SECS)?;
         within("http.request_timeout_secs", self.request_timeout_secs, 1, MAX_SECS)?;

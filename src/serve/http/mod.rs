@@ -12,8 +12,8 @@
 //! | `GET /ready` | 200: events are taken; 503: it is ending | no |
 //!
 //! Failures are `{"error": "…"}`, a 503 has `Retry-After`. 400: no JSON list, wrong parameters; 401: token; 403: a page of
-//! elsewhere ([`guard`]); 408: too slow; 413: too large; 415: packed in an unknown
-//! way; 503: ending, too many requests under way, the next hop cannot be reached, or too many read incidents at once: send again.
+//! elsewhere ([`guard`]); 408: too slow; 413: too large or too many events; 415: packed in an unknown
+//! way; 503: ending, not scored in time, too many requests under way, the next hop cannot be reached, or too many read incidents at once: send again.
 
 pub(super) mod body;
 pub(super) mod forward;
@@ -40,10 +40,10 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use self::body::Body;
+use self::body::{Body, BodyError, Scored};
 use self::forward::HttpForward;
 use self::guard::Guard;
-use super::lanes::{Lanes, Lost};
+use super::lanes::{Lanes, Lost, scoring_ends};
 use super::options::HttpOptions;
 use super::stats::{Stats, add};
 use super::turn::{Busy, Turns};
@@ -57,6 +57,8 @@ pub(super) struct Shared {
     readers: Arc<Semaphore>,
     searches: Arc<Semaphore>,
     max_message_bytes: usize,
+    max_events: usize,
+    max_scored_bytes: usize,
     receive_timeout: Duration,
     request_timeout: Duration,
     token: Option<String>,
@@ -87,6 +89,8 @@ impl Shared {
             readers: Arc::new(Semaphore::new(incidents::AT_ONCE)),
             searches: Arc::new(Semaphore::new(search::AT_ONCE)),
             max_message_bytes: options.max_message_bytes,
+            max_events: options.max_events,
+            max_scored_bytes: options.max_scored_bytes,
             receive_timeout: Duration::from_secs(options.receive_timeout_secs),
             request_timeout: Duration::from_secs(options.request_timeout_secs),
             token,
@@ -191,23 +195,12 @@ fn text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str
 impl Shared {
     /// The scored events, unless they went on to the next hop.
     async fn score(&self, request: Request) -> Result<Option<Body>, receive::Refused> {
-        let ending = || (StatusCode::SERVICE_UNAVAILABLE, Lost::Ending.to_string());
         let _permit = self.turns.take().await.map_err(busy)?;
         add(&self.stats.requests_total, 1);
         let body = self.body(request).await.inspect_err(|_| add(&self.stats.requests_refused_total, 1))?;
         let deadline = Instant::now() + self.request_timeout;
-        let scored = match self.lanes.score(body.clone()).await {
-            Ok(Ok(scored)) => scored,
-            Ok(Err(error)) => {
-                add(&self.stats.requests_refused_total, 1);
-                return Err((StatusCode::BAD_REQUEST, error.to_string()));
-            }
-            Err(Lost::Ending) => return Err(ending()),
-            Err(Lost::Lane) => {
-                add(&self.stats.requests_unscored_total, 1);
-                body
-            }
-        };
+        let until = if self.hops.forward.is_some() { scoring_ends(self.request_timeout) } else { deadline };
+        let scored = self.scored(&body, until).await?;
         let Some(forward) = &self.hops.forward else {
             add(&self.stats.events_sent_total, scored.events);
             return Ok(Some(scored));
@@ -218,6 +211,29 @@ impl Shared {
         })?;
         add(&self.stats.events_sent_total, scored.events);
         Ok(None)
+    }
+
+    /// The events of `body`, part by part, so that others get their turn in between.
+    async fn scored(&self, body: &Body, until: Instant) -> Result<Body, receive::Refused> {
+        let refused = |error: BodyError| {
+            add(&self.stats.requests_refused_total, 1);
+            (error.status(), error.to_string())
+        };
+        let mut scored = Scored::new(body, self.max_scored_bytes);
+        for part in body.parts(self.max_events).map_err(refused)? {
+            let events = part.len();
+            match self.lanes.score(part, until).await {
+                Ok(bytes) => scored.add(&bytes, events).map_err(refused)?,
+                Err(lost @ (Lost::Ending | Lost::Late)) => {
+                    return Err((StatusCode::SERVICE_UNAVAILABLE, lost.to_string()));
+                }
+                Err(Lost::Lane) => {
+                    add(&self.stats.requests_unscored_total, 1);
+                    return Ok(body.clone());
+                }
+            }
+        }
+        Ok(scored.end())
     }
 
     async fn body(&self, request: Request) -> Result<Body, receive::Refused> {

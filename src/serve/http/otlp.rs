@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::body::essence;
 use super::{Shared, again, busy, receive, text};
-use crate::serve::lanes::Lost;
+use crate::serve::lanes::{Lost, scoring_ends};
 use crate::serve::otlp::{Encoding, Payload};
 use crate::serve::stats::add;
 use crate::serve::wire;
@@ -68,16 +68,16 @@ impl Shared {
                 "http.otlp_forward is not set: there is nowhere to send logs on to".to_owned(),
             ));
         };
-        let ending = || (StatusCode::SERVICE_UNAVAILABLE, Lost::Ending.to_string());
         let _permit = self.turns.take().await.map_err(busy)?;
         add(&self.stats.requests_total, 1);
         let refused = |_: &receive::Refused| add(&self.stats.requests_refused_total, 1);
         let (_, bytes) = self.receive(request).await.inspect_err(refused)?;
         let deadline = Instant::now() + self.request_timeout;
         let payload = Payload { encoding, bytes, records: 0 };
-        let scored = match self.lanes.otlp(payload.clone()).await {
-            Ok(scored) => scored.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string())).inspect_err(refused)?,
-            Err(Lost::Ending) => return Err(ending()),
+        let (most, until) = (self.max_events, scoring_ends(self.request_timeout));
+        let scored = match self.lanes.otlp(payload.clone(), most, until).await {
+            Ok(scored) => scored.map_err(|error| (error.status(), error.to_string())).inspect_err(refused)?,
+            Err(lost @ (Lost::Ending | Lost::Late)) => return Err((StatusCode::SERVICE_UNAVAILABLE, lost.to_string())),
             Err(Lost::Lane) => {
                 add(&self.stats.requests_unscored_total, 1);
                 payload

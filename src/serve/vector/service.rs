@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use prost::Message as _;
@@ -18,11 +18,11 @@ use tonic::server::Grpc;
 use tonic::{Code, Status};
 use tower_service::Service;
 
-use super::batch::Enriched;
+use super::batch::{self, BatchError, Enriched};
 use super::forward::Forward;
 use super::proto::{HEALTH_CHECK, HealthCheckResponse, PUSH_EVENTS, Raw, ServingStatus};
 use crate::serve::http::timed::Timed;
-use crate::serve::lanes::{Lanes, Lost};
+use crate::serve::lanes::{Lanes, Lost, scoring_ends};
 use crate::serve::options::VectorOptions;
 use crate::serve::stats::{Stats, add};
 use crate::serve::turn::Turns;
@@ -38,6 +38,8 @@ struct Shared {
     forward: Forward,
     turns: Turns,
     max_message_bytes: usize,
+    max_events: usize,
+    max_scored_bytes: usize,
     receive_timeout: Duration,
     request_timeout: Duration,
     is_stopping: Arc<AtomicBool>,
@@ -57,6 +59,8 @@ impl VectorService {
             forward,
             turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs)),
             max_message_bytes: options.max_message_bytes,
+            max_events: options.max_events,
+            max_scored_bytes: options.max_scored_bytes,
             receive_timeout: Duration::from_secs(options.receive_timeout_secs),
             request_timeout: Duration::from_secs(options.request_timeout_secs),
             is_stopping,
@@ -126,21 +130,46 @@ impl Shared {
         }
     }
 
+    /// What may be learned and then refused is the first parts of a request whose scored events are too large.
+    async fn enrich(&self, request: &Bytes, until: Instant) -> Result<Enriched, Status> {
+        let refused = |error: &BatchError| {
+            add(&self.stats.requests_refused_total, 1);
+            match error {
+                BatchError::TooMany { .. } => Status::out_of_range(error.to_string()),
+                _ => Status::invalid_argument(error.to_string()),
+            }
+        };
+        let layout = self.lanes.layout().ok_or_else(|| Status::unavailable(Lost::Ending.to_string()))?;
+        let (mut out, mut events) = (BytesMut::new(), 0);
+        for part in batch::parts(request, &layout, self.max_events).map_err(|error| refused(&error))? {
+            match self.lanes.enrich(part, until).await {
+                Ok(Ok(part)) => {
+                    out.extend_from_slice(&part.request);
+                    events += part.events;
+                }
+                Ok(Err(error)) => return Err(refused(&error)),
+                Err(lost @ (Lost::Ending | Lost::Late)) => return Err(Status::unavailable(lost.to_string())),
+                Err(Lost::Lane) => {
+                    add(&self.stats.requests_unscored_total, 1);
+                    return Ok(Enriched { request: request.clone(), events: 0 });
+                }
+            }
+            if out.len() > self.max_scored_bytes {
+                add(&self.stats.requests_refused_total, 1);
+                let limit = self.max_scored_bytes;
+                let text = format!(
+                    "expected at most {limit} bytes of scored events (max_scored_bytes): send them in several requests"
+                );
+                return Err(Status::out_of_range(text));
+            }
+        }
+        Ok(Enriched { request: out.freeze(), events })
+    }
+
     async fn push(&self, request: Bytes) -> Result<(), Status> {
         // From here on the sender's patience is spent.
         let deadline = Instant::now() + self.request_timeout;
-        let enriched = match self.lanes.enrich(request.clone()).await {
-            Ok(Ok(enriched)) => enriched,
-            Ok(Err(error)) => {
-                add(&self.stats.requests_refused_total, 1);
-                return Err(Status::invalid_argument(error.to_string()));
-            }
-            Err(Lost::Ending) => return Err(Status::unavailable(Lost::Ending.to_string())),
-            Err(Lost::Lane) => {
-                add(&self.stats.requests_unscored_total, 1);
-                Enriched { request, events: 0 }
-            }
-        };
+        let enriched = self.enrich(&request, scoring_ends(self.request_timeout)).await?;
         self.forward.push(enriched.request, deadline, &self.stats).await.inspect_err(|status| {
             add(&self.stats.forward_failures_total, 1);
             tracing::warn!(%status, "a request could not be passed on");
