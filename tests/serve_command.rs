@@ -41,7 +41,7 @@ impl Running {
 
     fn post(&self, body: &str) -> String {
         let head = format!(
-            "POST /v1/score HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            "POST /v1/score HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         let mut stream = TcpStream::connect(&self.address).unwrap();
@@ -55,7 +55,7 @@ impl Running {
     fn try_post(address: &str, body: &str) -> bool {
         let exchange = || -> std::io::Result<String> {
             let head = format!(
-                "POST /v1/score HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                "POST /v1/score HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
                 body.len()
             );
             let mut stream = TcpStream::connect(address)?;
@@ -240,6 +240,17 @@ fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
     running.signal("TERM");
     assert_eq!(told(), "STOPPING=1");
     assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn however_many_processors_there_are_a_few_threads_wait_for_sockets() {
+    // What tokio takes for the number of processors unless it is told.
+    let running = Running::start(oddline(&["--http", "127.0.0.1:0"]).env("TOKIO_WORKER_THREADS", "40"));
+    let threads = std::fs::read_dir(format!("/proc/{}/task", running.child.id())).unwrap().count();
+    running.signal("TERM");
+    assert_eq!(running.end().0, Some(0));
+    // Four, the main one, one that waited for files, and those of the engine.
+    assert!(threads <= 12, "{threads}");
 }
 
 #[test]

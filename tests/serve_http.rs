@@ -165,6 +165,73 @@ async fn packed_bodies_are_unpacked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_in_headers_are_taken_in_any_case() {
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "S3cret").unwrap();
+    let sidecar = start(HttpOptions { token_file: Some(token.path().to_owned()), ..http_options() }).await;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(br#"{"message":"a 1"}"#).unwrap();
+    let packed = gzip.finish().unwrap();
+    for (authorization, kind, status) in [
+        ("bearer S3cret", "Application/JSON", StatusCode::OK),
+        ("BEARER S3cret", "APPLICATION/X-NDJSON; charset=utf-8", StatusCode::OK),
+        ("bearer s3cret", "application/json", StatusCode::UNAUTHORIZED),
+    ] {
+        let headers = [("authorization", authorization), ("content-type", kind), ("content-encoding", "GZIP")];
+        let answer = request(sidecar.http.unwrap(), Method::POST, "/v1/score", &headers, packed.clone()).await;
+        assert_eq!(answer.status, status, "{kind}: {}", answer.body);
+        if status == StatusCode::OK {
+            let essence = kind.split(';').next().unwrap();
+            assert!(answer.content_type.eq_ignore_ascii_case(essence), "{kind}: {}", answer.content_type);
+        }
+    }
+    // Without `http.otlp_forward` the path is not there, which is told of what is known for logs alone.
+    let headers = [("authorization", "bearer S3cret"), ("content-type", "Application/X-Protobuf")];
+    let answer = request(sidecar.http.unwrap(), Method::POST, "/v1/logs", &headers, Bytes::new()).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_elsewhere_are_refused_where_no_token_is_asked_for() {
+    let open = start(HttpOptions { allowed_hosts: vec!["logs.example".to_owned()], ..http_options() }).await;
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), "t").unwrap();
+    let closed = start(HttpOptions { token_file: Some(token.path().to_owned()), ..http_options() }).await;
+    let ask = async |sidecar: &Sidecar, path: &str, headers: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n{headers}\r\n");
+        raw(TcpStream::connect(sidecar.http.unwrap()).await.unwrap(), &head).await
+    };
+    for own in [
+        "host: 127.0.0.1:6180\r\n",
+        "host: LocalHost\r\norigin: http://localhost:3000\r\n",
+        "host: [::1]:6180\r\n",
+        "host: Logs.example:80\r\norigin: https://logs.example\r\n",
+    ] {
+        let answer = ask(&open, "/v1/incidents", own).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{own}: {answer}");
+    }
+    for (foreign, named) in [
+        ("host: evil.example\r\n", "Host"),
+        ("host: evil.example\r\norigin: http://evil.example\r\n", "Host"),
+        ("host: 127.0.0.1.evil.example:6180\r\n", "Host"),
+        ("host: 192.0.2.1\r\n", "Host"),
+        ("host: localhost@evil.example\r\n", "Host"),
+        ("host: \r\n", "Host"),
+        ("host: 127.0.0.1\r\norigin: http://evil.example\r\n", "Origin"),
+        ("host: 127.0.0.1\r\norigin: null\r\n", "Origin"),
+    ] {
+        for path in ["/v1/incidents", "/v1/stats", "/metrics", "/v1/search?q=disk"] {
+            let answer = ask(&open, path, foreign).await;
+            assert!(answer.starts_with("HTTP/1.1 403"), "{foreign}: {answer}");
+            assert!(answer.contains(&format!("{named}: expected localhost")), "{foreign}: {answer}");
+        }
+        let answer = ask(&closed, "/v1/incidents", &format!("{foreign}authorization: Bearer t\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{foreign}: {answer}");
+    }
+    assert!(ask(&open, "/health", "host: evil.example\r\n").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_asked_for_where_there_is_one_and_health_needs_none() {
     let token = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(token.path(), "s3cret\n").unwrap();
@@ -334,15 +401,177 @@ async fn a_unix_socket_serves_too_and_one_left_over_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_socket_is_not_replaced_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, link) = (dir.path().join("precious"), dir.path().join("link"));
+    std::fs::write(&file, "what nobody wants to lose").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    for path in [&file, &link, &dir.path().to_owned()] {
+        let listen = format!("unix:{}", path.display());
+        let options = Options { http: Some(HttpOptions { listen, ..http_options() }), ..Options::default() };
+        let told = Sidecar::refused(Config::default(), options).await;
+        assert!(told.contains(&format!("a unix socket at {}", path.display())), "{told}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "what nobody wants to lose");
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn garbage_and_senders_that_stop_sending_harm_nobody() {
     let sidecar = start(HttpOptions { receive_timeout_secs: 1, concurrency: 1, ..http_options() }).await;
     let connect = async || TcpStream::connect(sidecar.http.unwrap()).await.unwrap();
     let answer = raw(connect().await, "\u{1}\u{2} garbage\r\n\r\n").await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
-    let stopped = "POST /v1/score HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{";
+    let stopped = "POST /v1/score HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\nconnection: close\r\n\r\n{";
     let answer = raw(connect().await, stopped).await;
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("receive_timeout_secs"), "{answer}");
     assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sender_of_a_byte_now_and_then_is_given_up_and_others_are_told_to_come_again() {
+    let sidecar = start(HttpOptions { receive_timeout_secs: 1, concurrency: 1, ..http_options() }).await;
+    let mut slow = TcpStream::connect(sidecar.http.unwrap()).await.unwrap();
+    slow.write_all(b"POST /v1/score HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n").await.unwrap();
+    let dripping = tokio::spawn(async move {
+        let mut answer = [0; 12];
+        for _ in 0..150 {
+            let _ = slow.write_all(b" ").await;
+            if tokio::time::timeout(Duration::from_millis(100), slow.read_exact(&mut answer)).await.is_ok() {
+                break;
+            }
+        }
+        String::from_utf8(answer.to_vec()).unwrap()
+    });
+    assert_eq!(dripping.await.unwrap(), "HTTP/1.1 408");
+    assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gets_no_turn_in_time_is_told_to_come_again() {
+    let (uri, _) = hop(vec![500]).await;
+    let sidecar =
+        start(HttpOptions { forward: Some(uri), receive_timeout_secs: 1, concurrency: 1, ..http_options() }).await;
+    let address = sidecar.http.unwrap();
+    // The next hop takes nothing: whoever has the turn tries for 50 s.
+    let body = lines(1);
+    let head = format!("POST /v1/score HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let mut first = TcpStream::connect(address).await.unwrap();
+    first.write_all(head.as_bytes()).await.unwrap();
+    while !get(&sidecar, "/metrics").await.body.contains("oddline_serve_requests_total 1\n") {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let head = head.replace("host:", "connection: close\r\nhost:");
+    let answer = raw(TcpStream::connect(address).await.unwrap(), &head).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1\r\n"), "{answer}");
+    assert!(answer.contains("concurrency"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_without_a_whole_head_is_closed_after_a_while() {
+    let hop = serve_support::NextHop::start().await;
+    let mut options = serve_support::vector_options(hop.uri());
+    options.vector.as_mut().unwrap().receive_timeout_secs = 1;
+    options.http = Some(HttpOptions { receive_timeout_secs: 1, ..http_options() });
+    let sidecar = Sidecar::start(Config::default(), options).await;
+    for (address, begun) in [
+        (sidecar.http, ""),
+        (sidecar.http, "GE"),
+        (sidecar.http, "PRI * HT"),
+        (sidecar.http, "GET /health HTTP/1.1\r\nhost: localhost\r\nx-y: "),
+        (sidecar.http, "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\nGET /hea"),
+        (sidecar.vector, ""),
+        (sidecar.vector, "PRI * HT"),
+    ] {
+        let stream = TcpStream::connect(address.unwrap()).await.unwrap();
+        let closed = tokio::time::timeout(Duration::from_secs(20), raw(stream, begun)).await;
+        assert!(closed.is_ok(), "{begun:?}");
+    }
+    assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_connections_without_a_request() {
+    let hop = serve_support::NextHop::start().await;
+    let options = Options { http: Some(http_options()), ..serve_support::vector_options(hop.uri()) };
+    let sidecar = Sidecar::start(Config::default(), options).await;
+    let mut open = Vec::new();
+    for (address, begun) in [
+        (sidecar.http, ""),
+        (sidecar.http, "GET /hea"),
+        (sidecar.http, "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\nGET /hea"),
+        (sidecar.vector, ""),
+        (sidecar.vector, "PRI * HT"),
+        (sidecar.vector, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ] {
+        let mut stream = TcpStream::connect(address.unwrap()).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    assert_eq!(get(&sidecar, "/health").await.status, StatusCode::OK);
+    let stopping = tokio::time::timeout(Duration::from_secs(20), sidecar.end());
+    assert!(stopping.await.expect("it waits for them").drained);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_connections_than_may_be_wait_until_one_is_closed() {
+    let sidecar = start(HttpOptions { receive_timeout_secs: 2, ..http_options() }).await;
+    let mut open = Vec::new();
+    for _ in 0..256 {
+        open.push(TcpStream::connect(sidecar.http.unwrap()).await.unwrap());
+    }
+    let begun = tokio::time::Instant::now();
+    assert_eq!(get(&sidecar, "/health").await.status, StatusCode::OK);
+    assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_too_many_or_too_large_events_is_refused_with_the_limit() {
+    let limits = HttpOptions { max_events: 2_500, max_scored_bytes: 600_000, ..http_options() };
+    let sidecar = start(limits).await;
+    let list = |n| format!("[{}]", vec!["1"; n].join(","));
+    for (kind, body) in [
+        (NDJSON, "{}\n".repeat(2_501)),
+        ("text/plain", "a\n".repeat(1 << 20)),
+        ("application/json", list(2_501)),
+        ("application/json", list(1 << 20)),
+    ] {
+        let answer = score(&sidecar, kind, body).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", answer.body);
+        assert!(answer.body.contains("at most 2500 events (max_events)"), "{}", answer.body);
+        assert!(answer.body.contains("several requests"), "{}", answer.body);
+    }
+    let stats: Json = serde_json::from_str(&get(&sidecar, "/v1/stats").await.body).unwrap();
+    assert_eq!(stats["component"]["events_total"], 0, "what is refused for its number teaches nothing");
+    for (kind, body) in [(NDJSON, lines(2_500)), ("application/json", list(2_500)), ("text/plain", "a\n".repeat(2_500))]
+    {
+        let answer = score(&sidecar, kind, body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    let answer = score(&sidecar, "text/plain", "\u{1}".repeat(200_000)).await;
+    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", answer.body.len());
+    assert!(answer.body.contains("max_scored_bytes"), "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_request_does_not_wait_for_all_of_a_large_one() {
+    let sidecar = start(http_options()).await;
+    let address = sidecar.http.unwrap();
+    let large = tokio::spawn(async move {
+        let headers = [("content-type", NDJSON)];
+        request(address, Method::POST, "/v1/score", &headers, lines(100_000)).await
+    });
+    while !get(&sidecar, "/metrics").await.body.contains("oddline_serve_requests_total 1\n") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut small = 0;
+    while !large.is_finished() {
+        assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
+        small += 1;
+    }
+    assert!(small > 5, "{small} were answered meanwhile");
+    let events = parsed(&large.await.unwrap().body);
+    assert!(events.len() == 100_000 && events.iter().enumerate().all(|(n, event)| event["n"] == n));
 }
 
 /// A reader of a pipe waits until somebody writes.

@@ -50,7 +50,7 @@ async fn posted_on(far: &Sidecar, forward_tls: Option<Tls>) -> String {
 fn post(address: SocketAddr) -> String {
     let body = "{\"message\":\"request 1 took 2 ms\"}\n";
     let mut stream = TcpStream::connect(address).unwrap();
-    let head = "POST /v1/score HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/x-ndjson";
+    let head = "POST /v1/score HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/x-ndjson";
     write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

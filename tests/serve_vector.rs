@@ -291,6 +291,21 @@ async fn a_request_that_is_too_large_is_refused_with_the_limits_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_request_is_scored_in_parts_and_one_with_too_many_events_is_refused() {
+    let hop = NextHop::start().await;
+    let mut options = vector_options(hop.uri());
+    let vector = options.vector.as_mut().unwrap();
+    (vector.max_events, vector.max_scored_bytes) = (3_500, 2 << 20);
+    let sidecar = Sidecar::start(Config::default(), options).await;
+    let client = sidecar.client().await;
+    let refused = client.push((0..3_501).map(line).collect()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange);
+    assert!(refused.message().contains("at most 3500 events (max_events), found 3501"), "{refused}");
+    client.push((0..3_500).map(line).collect()).await.unwrap();
+    assert_eq!(numbers(&hop.taken.events()), (0..3_500).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_more_requests_are_under_way_than_permits_and_none_is_lost() {
     let hop = NextHop::behaving(Arc::new(|_| Reaction::Slow(Duration::from_millis(5)))).await;
     let mut options = vector_options(hop.uri());
@@ -330,10 +345,10 @@ async fn a_sender_that_stops_sending_gives_its_permit_back() {
     frames.extend_from_slice(&[0, 0, block.len() as u8, 1, 4, 0, 0, 0, 1]);
     frames.extend_from_slice(&block);
     slow.write_all(&frames).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let begun = Instant::now();
     sidecar.client().await.push(vec![line(1)]).await.unwrap();
-    assert!(begun.elapsed() > Duration::from_millis(500), "the slow one held no permit: {:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_millis(200), "the slow one held no permit: {:?}", begun.elapsed());
     assert_eq!(numbers(&hop.taken.events()), [1]);
 }
 

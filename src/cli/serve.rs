@@ -10,13 +10,19 @@ use oddline::engine::Environment;
 use oddline::serve::options::{HttpOptions, VectorOptions};
 use oddline::serve::{Options, Server};
 use sd_notify::NotifyState;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::error::CliError;
 use super::output;
 use super::settings::{self, EngineArgs, EventArgs, FieldArgs};
 use super::signals::INTERRUPTED;
+
+/// Threads that wait for sockets. Lanes do the work, and the unit allows the process 128 threads, whatever the machine has.
+const MOST_WORKERS: usize = 4;
+
+/// Threads for what waits for files and name servers: two who read the journal, two who search, and lookups of next hops.
+const MOST_BLOCKING: usize = 16;
 
 /// Flags of `oddline serve`.
 #[derive(Debug, Args)]
@@ -74,11 +80,21 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), CliError> {
     if args.check {
         return output::print("the options are right");
     }
-    let runtime = Runtime::new().map_err(CliError::Signals)?;
+    let runtime = runtime().map_err(CliError::Signals)?;
     let ended = runtime.block_on(serve(config, &options));
     // What the deadline cut off is not waited for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    let available = std::thread::available_parallelism().map_or(1, usize::from);
+    Builder::new_multi_thread()
+        .worker_threads(available.min(MOST_WORKERS))
+        .max_blocking_threads(MOST_BLOCKING)
+        .thread_name("oddline-io")
+        .enable_all()
+        .build()
 }
 
 fn options(args: &ServeArgs) -> Result<Options, CliError> {

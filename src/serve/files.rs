@@ -1,5 +1,6 @@
 //! Files that options name: certificates, keys, tokens.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use super::error::ServeError;
@@ -32,6 +33,13 @@ pub(super) fn token(options: &HttpOptions) -> Result<Option<String>, ServeError>
 }
 
 /// Removes a unix socket nobody listens on.
+///
+/// # Errors
+/// When `path` is anything but a socket, which stays, or cannot be removed.
 pub(super) fn remove_socket(path: &Path) -> std::io::Result<()> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        let text = format!("expected no file or a unix socket at {}, found something else", path.display());
+        return Err(std::io::Error::other(text));
+    }
     std::fs::remove_file(path)
 }

@@ -12,22 +12,28 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::runtime;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::error::ServeError;
-use super::http::body::{Body, BodyError};
+use super::http::body::{Body, Part};
 use super::otlp::{OtlpError, Payload};
 use super::vector::batch::{self, BatchError, Enriched};
 use crate::config::{Config, Durability};
 use crate::engine::{Engine, Environment, Synthetic};
-use crate::plugin::{Component, ComponentStats, LineScorer, guard};
+use crate::plugin::{Component, ComponentStats, Layout, LineScorer, guard};
 
 /// Jobs that wait.
 const QUEUE: usize = 16;
 
+/// When a request that goes on must be scored: half of its time is the next hop's, so that what was learned is also sent.
+pub(super) fn scoring_ends(request_timeout: Duration) -> Instant {
+    Instant::now() + request_timeout / 2
+}
+
 enum Job {
     Request(Bytes, oneshot::Sender<Result<Enriched, BatchError>>),
-    Body(Body, oneshot::Sender<Result<Body, BodyError>>),
-    Otlp(Payload, oneshot::Sender<Result<Payload, OtlpError>>),
+    Body(Part, oneshot::Sender<Vec<u8>>),
+    Otlp(Payload, usize, oneshot::Sender<Result<Payload, OtlpError>>),
     Tick(Own),
     /// The last tick, and the end.
     Stop(Own),
@@ -50,6 +56,9 @@ pub(super) enum Lost {
     /// A lane failed in the middle of it; a bug.
     #[error("no lane answered")]
     Lane,
+    /// Others came first.
+    #[error("no lane came to it in time (request_timeout_secs): come again")]
+    Late,
 }
 
 /// Hands work to the threads.
@@ -110,26 +119,39 @@ impl Threads {
 }
 
 impl Lanes {
-    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, Lost> {
+    async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job, until: Instant) -> Result<T, Lost> {
         let (answer, answered) = oneshot::channel();
         let lost = |_| if self.is_ending.load(Ordering::Acquire) { Lost::Ending } else { Lost::Lane };
-        self.jobs.send(job(answer)).await.map_err(|_| lost(()))?;
-        answered.await.map_err(|_| lost(()))
+        let asked = async {
+            self.jobs.send(job(answer)).await.map_err(|_| lost(()))?;
+            answered.await.map_err(|_| lost(()))
+        };
+        timeout_at(until, asked).await.unwrap_or(Err(Lost::Late))
     }
 
-    /// Scores the events of a request.
-    pub(super) async fn enrich(&self, request: Bytes) -> Result<Result<Enriched, BatchError>, Lost> {
-        self.ask(|answer| Job::Request(request, answer)).await
+    /// Scores the events of a part of a request. What no lane came to `until` then teaches nothing, here and below.
+    pub(super) async fn enrich(&self, part: Bytes, until: Instant) -> Result<Result<Enriched, BatchError>, Lost> {
+        self.ask(|answer| Job::Request(part, answer), until).await
     }
 
-    /// Scores the events of an HTTP body.
-    pub(super) async fn score(&self, body: Body) -> Result<Result<Body, BodyError>, Lost> {
-        self.ask(|answer| Job::Body(body, answer)).await
+    /// Scores the events of a part of an HTTP body.
+    pub(super) async fn score(&self, part: Part, until: Instant) -> Result<Vec<u8>, Lost> {
+        self.ask(|answer| Job::Body(part, answer), until).await
     }
 
     /// Scores the records of OpenTelemetry.
-    pub(super) async fn otlp(&self, payload: Payload) -> Result<Result<Payload, OtlpError>, Lost> {
-        self.ask(|answer| Job::Otlp(payload, answer)).await
+    pub(super) async fn otlp(
+        &self,
+        payload: Payload,
+        max_records: usize,
+        until: Instant,
+    ) -> Result<Result<Payload, OtlpError>, Lost> {
+        self.ask(|answer| Job::Otlp(payload, max_records, answer), until).await
+    }
+
+    /// Which fields are read and written; nothing when the sidecar is ending.
+    pub(super) fn layout(&self) -> Option<Arc<Layout>> {
+        self.component.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Component::layout)
     }
 
     /// Ticks for good; events of oddline's own go to `own`.
@@ -209,21 +231,24 @@ impl Lane {
         }
     }
 
-    /// Answers are for whoever asked and may have gone by now.
+    /// Answers are for whoever asked. Who has gone by now sends it again, so that it must not be learned here.
     fn job(&mut self, job: Job) {
         match job {
+            Job::Request(_, answer) if answer.is_closed() => {}
+            Job::Body(_, answer) if answer.is_closed() => {}
+            Job::Otlp(_, _, answer) if answer.is_closed() => {}
             Job::Request(request, answer) => {
                 let enriched = batch::enrich(&request, self.scorer.component());
                 self.commit();
                 let _ = answer.send(enriched);
             }
-            Job::Body(body, answer) => {
-                let scored = body.score(&mut self.scorer);
+            Job::Body(part, answer) => {
+                let scored = part.score(&mut self.scorer);
                 self.commit();
                 let _ = answer.send(scored);
             }
-            Job::Otlp(payload, answer) => {
-                let scored = payload.score(self.scorer.component());
+            Job::Otlp(payload, max_records, answer) => {
+                let scored = payload.score(max_records, self.scorer.component());
                 self.commit();
                 let _ = answer.send(scored);
             }
@@ -335,9 +360,25 @@ mod tests {
             is_ending: Arc::default(),
             component: Arc::default(),
         };
-        assert_eq!(lanes.enrich(Bytes::new()).await.unwrap_err(), Lost::Lane);
+        let until = Instant::now() + Duration::from_secs(60);
+        assert_eq!(lanes.enrich(Bytes::new(), until).await.unwrap_err(), Lost::Lane);
         lanes.is_ending.store(true, Ordering::Release);
-        assert_eq!(lanes.enrich(Bytes::new()).await.unwrap_err(), Lost::Ending);
+        assert_eq!(lanes.enrich(Bytes::new(), until).await.unwrap_err(), Lost::Ending);
         assert!(lanes.stats().is_none());
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_any_more_for_what_no_lane_came_to_in_time() {
+        let (jobs, mut queue) = mpsc::channel(QUEUE);
+        let lanes = Lanes {
+            jobs,
+            count: 1,
+            tick_every: Duration::from_secs(1),
+            is_ending: Arc::default(),
+            component: Arc::default(),
+        };
+        let until = Instant::now() + Duration::from_millis(10);
+        assert_eq!(lanes.enrich(Bytes::new(), until).await.unwrap_err(), Lost::Late);
+        assert!(matches!(queue.try_recv().unwrap(), Job::Request(_, answer) if answer.is_closed()));
     }
 }

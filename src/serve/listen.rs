@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::rustls::ServerConfig;
 
 use super::error::ServeError;
+use super::files;
 use super::tls::TlsListener;
 
 /// Where to listen.
@@ -17,7 +18,7 @@ use super::tls::TlsListener;
 pub enum Address {
     /// `host:port`.
     Tcp(String),
-    /// `unix:PATH`; a socket that is there already is replaced.
+    /// `unix:PATH`; a socket nobody listens on any more is replaced, anything else that is there stays.
     Unix(PathBuf),
     /// `fd:N`: the Nth socket, from 0, of systemd's socket activation.
     Inherited(usize),
@@ -50,11 +51,16 @@ impl Address {
             Self::Inherited(_) => true,
             Self::Tcp(text) => {
                 let host = text.rsplit_once(':').map_or("", |(host, _)| host);
-                let host = host.trim_start_matches('[').trim_end_matches(']');
-                host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+                !is_loopback(host)
             }
         }
     }
+}
+
+/// Whether a host, as it stands in an address (IPv6 in brackets), is this machine for itself.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What listens.
@@ -105,8 +111,9 @@ impl Listener {
 fn unix(path: &std::path::Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => match std::os::unix::net::UnixStream::connect(path) {
+            // A file that is no socket refuses a connection with the same error.
             Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
-                super::files::remove_socket(path)?;
+                files::remove_socket(path)?;
                 UnixListener::bind(path)
             }
             _ => Err(error),

@@ -7,13 +7,19 @@
 //! OpenTelemetry ──────── POST /v1/logs ───▶ http ────┘                        └▶ POST to `http.otlp_forward`
 //! ```
 //!
+//! # Connections
+//! At most 256 of each listener; one that has not sent the head of a request or begun HTTP/2 within `receive_timeout_secs` is closed, also one
+//! of HTTP/1 between two requests.
+//!
 //! # Order of one request
 //! 1. A permit (`concurrency` of each listener, first come first served). Without one the request's body is not read,
-//!    and flow control holds the sender: back-pressure.
-//! 2. The body, at most `max_message_bytes` (before and after decompression) and never longer than
-//!    `receive_timeout_secs` without a byte.
-//! 3. Scoring on a lane thread, through a bounded queue, in the order the requests come out of it. With
-//!    `durability: always` what was learned is on disk before the next step.
+//!    and flow control holds the sender: back-pressure. Who waits for one longer than `receive_timeout_secs` is told to
+//!    come again (503, `UNAVAILABLE`).
+//! 2. The body, at most `max_message_bytes` (before and after decompression) and all of it within
+//!    `receive_timeout_secs`.
+//! 3. Scoring on lane threads, through a bounded queue: at most `max_events`, in jobs of about 1,000 events (OTLP: one job), so that requests
+//!    take turns. With `durability: always` what was learned is on disk before the next step. What is not begun in time, which is half of
+//!    `request_timeout_secs` when it goes on to a next hop, is answered 503 (`UNAVAILABLE`) and not learned.
 //! 4. The push to the next hop, tried again with backoff until `request_timeout_secs` have passed since step 2.
 //! 5. The answer: success only after the push succeeded.
 //!
@@ -26,13 +32,16 @@
 //! - **What is not ours stays.** A Vector event keeps every byte; our fields stand behind them as a second encoding of the
 //!   event with those fields alone, and whoever decodes it merges both. Metrics, traces, metadata and fields of
 //!   versions we do not know pass untouched.
-//! - **Bounded memory**: permits × (message + what it grows by), and the windows of open streams.
+//! - **Bounded memory**: permits × (`max_message_bytes` before and after decompression + `max_scored_bytes` + 64 bytes for each of
+//!   `max_events`), and the windows of open streams. OTLP's records are in memory as they are read, a few times as large as they came, and are
+//!   bounded by `max_events` alone. A request whose events grow beyond `max_scored_bytes` is refused when they do; what was scored of it by
+//!   then is learned.
 //! - **Scoring fails no request.** If a lane is lost in mid-request, the events go on as they came.
-//! - **A clean end**: on a stop no connection is accepted, requests under way are finished for at most
+//! - **A clean end**: on a stop no connection is accepted, those without a request are closed, requests under way are finished for at most
 //!   `shutdown_secs`, then what was learned is saved.
 //!
 //! # Who may connect
-//! HTTP: whoever can reach a loopback address or the unix socket; elsewhere a bearer token is required. gRPC: loopback or
+//! HTTP: whoever can reach a loopback address or the unix socket, but for pages of elsewhere in a browser; elsewhere a bearer token is required. gRPC: loopback or
 //! a unix socket; elsewhere TLS with client certificates, or `allow_remote: true` (Vector's sink can send no token).
 //!
 //! # Layout
@@ -40,15 +49,18 @@
 //! |---|---|
 //! | `options`, `tls`, `files` | what can be set; certificates and tokens |
 //! | `listen` | addresses, unix sockets, inherited sockets |
+//! | `connections` | how many, for how long, how they end |
 //! | `lanes` | threads that score |
 //! | `vector/` | the gRPC protocol: `proto`, `event`, `batch`, `service` (in), `forward` (out) |
 //! | `otlp/` | OpenTelemetry's logs, in protobuf and JSON |
 //! | `wire` | protobuf, as far as passing events on needs it |
 //! | `http/` | scoring over HTTP, its output, health, metrics |
+//! | `turn` | permits |
 //! | `backoff`, `stats` | pauses between attempts; what is counted |
 //! | `server` | the wiring, start and stop |
 
 mod backoff;
+mod connections;
 mod error;
 mod files;
 mod http;
@@ -59,6 +71,7 @@ mod otlp;
 mod server;
 mod stats;
 mod tls;
+mod turn;
 pub mod vector;
 mod wire;
 

@@ -40,9 +40,13 @@ pub struct VectorOptions {
     pub compression: Compression,
     /// Bytes of a request, as sent and decompressed, 1024 to 1073741824.
     pub max_message_bytes: usize,
+    /// Events of a request, 1 to 100000000.
+    pub max_events: usize,
+    /// Bytes of a request's events with our fields, 1024 to 2147483648.
+    pub max_scored_bytes: usize,
     /// Requests under way at a time, 1 to 1024.
     pub concurrency: usize,
-    /// Seconds without a byte after which a request that is coming in is given up, 1 to 3600.
+    /// Seconds that the head of a request may take to come in, that it may wait for its turn, and that the rest may take then, 1 to 3600.
     pub receive_timeout_secs: u64,
     /// Seconds until a request that cannot be passed on is answered with a failure, 1 to 3600. Vector's sink waits 60.
     pub request_timeout_secs: u64,
@@ -61,6 +65,8 @@ impl Default for VectorOptions {
             forward: "http://127.0.0.1:6101".to_owned(),
             compression: Compression::None,
             max_message_bytes: 32 << 20,
+            max_events: 200_000,
+            max_scored_bytes: 128 << 20,
             concurrency: 8,
             receive_timeout_secs: 30,
             request_timeout_secs: 50,
@@ -83,9 +89,13 @@ pub struct HttpOptions {
     pub otlp_forward: Option<String>,
     /// Bytes of a request, as sent and decompressed, 1024 to 1073741824.
     pub max_message_bytes: usize,
+    /// Events of a request, 1 to 100000000.
+    pub max_events: usize,
+    /// Bytes of a request's events with our fields, 1024 to 2147483648.
+    pub max_scored_bytes: usize,
     /// Requests that are scored at a time, 1 to 1024.
     pub concurrency: usize,
-    /// Seconds without a byte after which a request that is coming in is given up, 1 to 3600.
+    /// Seconds that the head of a request may take to come in, that it may wait for its turn, and that the rest may take then, 1 to 3600.
     pub receive_timeout_secs: u64,
     /// Seconds until a request that cannot be passed on is answered with a failure, 1 to 3600.
     pub request_timeout_secs: u64,
@@ -93,6 +103,9 @@ pub struct HttpOptions {
     pub token_file: Option<PathBuf>,
     /// Environment variable with that token.
     pub token_env: Option<String>,
+    /// Host names, without ports, that requests may come to and pages that send some may be of, besides those of loopback; only looked at
+    /// where neither a token nor a client certificate is asked for.
+    pub allowed_hosts: Vec<String>,
     /// TLS towards whoever connects to `listen`.
     pub tls: Option<Tls>,
     /// TLS towards `forward` and `otlp_forward`.
@@ -106,11 +119,14 @@ impl Default for HttpOptions {
             forward: None,
             otlp_forward: None,
             max_message_bytes: 32 << 20,
+            max_events: 200_000,
+            max_scored_bytes: 128 << 20,
             concurrency: 8,
             receive_timeout_secs: 30,
             request_timeout_secs: 50,
             token_file: None,
             token_env: None,
+            allowed_hosts: Vec::new(),
             tls: None,
             forward_tls: None,
         }
@@ -179,6 +195,8 @@ fn within<T: PartialOrd + ToString + Copy>(key: &'static str, value: T, low: T, 
 
 const MIN_MESSAGE_BYTES: usize = 1 << 10;
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
+const MAX_EVENTS: usize = 100_000_000;
+const MAX_SCORED_BYTES: usize = 2 << 30;
 const MAX_CONCURRENCY: usize = 1 << 10;
 const MAX_SECS: u64 = 3_600;
 
@@ -208,6 +226,8 @@ impl Options {
 impl VectorOptions {
     fn validate(&self) -> Result<(), ServeError> {
         within("vector.max_message_bytes", self.max_message_bytes, MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES)?;
+        within("vector.max_events", self.max_events, 1, MAX_EVENTS)?;
+        within("vector.max_scored_bytes", self.max_scored_bytes, MIN_MESSAGE_BYTES, MAX_SCORED_BYTES)?;
         within("vector.concurrency", self.concurrency, 1, MAX_CONCURRENCY)?;
         within("vector.receive_timeout_secs", self.receive_timeout_secs, 1, MAX_SECS)?;
         within("vector.request_timeout_secs", self.request_timeout_secs, 1, MAX_SECS)?;
@@ -224,14 +244,21 @@ impl VectorOptions {
 }
 
 impl HttpOptions {
+    /// Whether whoever comes must show a token or a certificate.
+    pub(super) fn is_authenticated(&self) -> bool {
+        let has_token = self.token_file.is_some() || self.token_env.is_some();
+        has_token || self.tls.as_ref().is_some_and(Tls::verifies_clients)
+    }
+
     fn validate(&self) -> Result<(), ServeError> {
         within("http.max_message_bytes", self.max_message_bytes, MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES)?;
+        within("http.max_events", self.max_events, 1, MAX_EVENTS)?;
+        within("http.max_scored_bytes", self.max_scored_bytes, MIN_MESSAGE_BYTES, MAX_SCORED_BYTES)?;
         within("http.concurrency", self.concurrency, 1, MAX_CONCURRENCY)?;
         within("http.receive_timeout_secs", self.receive_timeout_secs, 1, MAX_SECS)?;
         within("http.request_timeout_secs", self.request_timeout_secs, 1, MAX_SECS)?;
         let address = Address::parse("http.listen", &self.listen)?;
-        let has_token = self.token_file.is_some() || self.token_env.is_some();
-        if address.is_remote() && !has_token && !self.tls.as_ref().is_some_and(Tls::verifies_clients) {
+        if address.is_remote() && !self.is_authenticated() {
             let expected =
                 "a loopback address or a unix socket, or else token_file, token_env or tls.verify_certificate \
                             with tls.ca_file"

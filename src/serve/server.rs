@@ -1,17 +1,22 @@
 //! Start and stop.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use ::http::{Request, Response};
+use axum::serve::ListenerExt as _;
+use hyper::body::Incoming;
 use listenfd::ListenFd;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tower_service::Service;
 
+use super::connections::{Connections, Protocol};
 use super::error::ServeError;
 use super::http::body::Body;
 use super::http::forward::HttpForward;
@@ -28,12 +33,6 @@ use super::{files, tls};
 use crate::config::Config;
 use crate::engine::Environment;
 
-/// Streams of one connection at a time; what waits beyond the permits costs a window each.
-const MAX_STREAMS: u32 = 128;
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-/// A peer that answers no ping for this long is gone.
-const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Reports of silence that wait for the next hop.
 const OWN_QUEUE: usize = 16;
 /// How long the last ones may take once everything is saved.
@@ -141,7 +140,8 @@ impl Server {
         self.own_tasks.push(tokio::spawn(push_own(reports, forward.clone(), Arc::clone(stats))));
         let (lanes, is_stopping) = (self.lanes.clone(), Arc::clone(&self.is_stopping));
         let service = VectorService::new(options, forward, lanes, is_stopping, Arc::clone(stats));
-        self.listening.push(Box::pin(grpc(listener, service, self.stopped())));
+        let connections = Connections::new(Protocol::Grpc, Duration::from_secs(options.receive_timeout_secs));
+        self.listening.push(Box::pin(listen(listener, connections, service, self.stopped())));
     }
 
     fn add_http(&mut self, bound: BoundHttp<'_>, stats: &Arc<Stats>) {
@@ -159,7 +159,8 @@ impl Server {
         let (lanes, is_stopping) = (self.lanes.clone(), Arc::clone(&self.is_stopping));
         let shared =
             http::Shared::new(options, token, http::Hops { forward, otlp }, lanes, is_stopping, Arc::clone(stats));
-        self.listening.push(Box::pin(serve_http(listener, http::router(shared), self.stopped())));
+        let connections = Connections::new(Protocol::Http, Duration::from_secs(options.receive_timeout_secs));
+        self.listening.push(Box::pin(listen(listener, connections, http::router(shared), self.stopped())));
     }
 
     /// Takes requests until `stop` is done or a listener fails, finishes those under way, saves.
@@ -249,41 +250,32 @@ impl<'o> BoundHttp<'o> {
     }
 }
 
-async fn grpc(
-    listener: Listener,
-    service: VectorService,
-    stopped: impl Future<Output = ()> + Send,
-) -> Result<(), ServeError> {
-    let server = tonic::transport::Server::builder()
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .tcp_nodelay(true);
-    let ended = match listener {
-        Listener::Tls(listener) => server.serve_with_incoming_shutdown(service, listener.into_stream(), stopped).await,
-        Listener::Tcp(listener) => {
-            server.serve_with_incoming_shutdown(service, TcpListenerStream::new(listener), stopped).await
-        }
-        Listener::Unix(listener) => {
-            server.serve_with_incoming_shutdown(service, UnixListenerStream::new(listener), stopped).await
-        }
-    };
-    ended.map_err(|error| ServeError::Ended { what: "the gRPC listener", message: error.to_string() })
+/// Answers are small and wait for nobody.
+fn no_delay(stream: &mut tokio::net::TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection may delay what is sent");
+    }
 }
 
-async fn serve_http(
+async fn listen<S, B>(
     listener: Listener,
-    router: axum::Router,
-    stopped: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ServeError> {
-    let ended = match listener {
-        Listener::Tls(listener) => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
-        Listener::Tcp(listener) => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
-        Listener::Unix(listener) => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
-    };
-    ended.map_err(|error| ServeError::Ended { what: "the HTTP listener", message: error.to_string() })
+    connections: Connections,
+    service: S,
+    stopped: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match listener {
+        Listener::Tls(listener) => connections.serve(listener, service, stopped).await,
+        Listener::Tcp(listener) => connections.serve(listener.tap_io(no_delay), service, stopped).await,
+        Listener::Unix(listener) => connections.serve(listener, service, stopped).await,
+    }
+    Ok(())
 }
 
 /// Reports of silence have no sender that would send them again: they are tried for a while.

@@ -38,7 +38,7 @@ stats! {
     requests_total,
     /// Requests that were refused: no protobuf or JSON, too large, too slow.
     requests_refused_total,
-    /// Requests that were turned away for want of the token.
+    /// Requests that were turned away for want of the token, or since a page of elsewhere sent them.
     requests_unauthorized_total,
     /// Requests that were passed on as they came, since no lane answered.
     requests_unscored_total,

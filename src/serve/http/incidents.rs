@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -36,9 +36,6 @@ const DEFAULT: usize = 100;
 
 /// Requests that read at the same time.
 pub(super) const AT_ONCE: usize = 2;
-
-/// When another one may come.
-const RETRY_AFTER_SECS: &str = "1";
 
 /// What is asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -111,10 +108,7 @@ fn answer(found: &Found) -> serde_json::Result<String> {
 }
 
 fn busy() -> Response {
-    let text = format!("{AT_ONCE} requests read the journal already: come again");
-    let mut busy = failure(StatusCode::SERVICE_UNAVAILABLE, &text);
-    busy.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
-    busy
+    failure(StatusCode::SERVICE_UNAVAILABLE, &format!("{AT_ONCE} requests read the journal already: come again"))
 }
 
 /// Answers; the journal is read on a thread that may wait for its store.

@@ -11,11 +11,13 @@
 //! | `GET /health` | 200: the process answers | no |
 //! | `GET /ready` | 200: events are taken; 503: it is ending | no |
 //!
-//! Failures are `{"error": "…"}`. 400: no JSON list, wrong parameters; 401: token; 408: too slow; 413: too large; 415: packed in an unknown
-//! way; 503: ending, the next hop cannot be reached, or too many read incidents at once: send again.
+//! Failures are `{"error": "…"}`, a 503 has `Retry-After`. 400: no JSON list, wrong parameters; 401: token; 403: a page of
+//! elsewhere ([`guard`]); 408: too slow; 413: too large or too many events; 415: packed in an unknown
+//! way; 503: ending, not scored in time, too many requests under way, the next hop cannot be reached, or too many read incidents at once: send again.
 
 pub(super) mod body;
 pub(super) mod forward;
+mod guard;
 mod incidents;
 pub(super) mod metrics;
 mod otlp;
@@ -29,7 +31,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -38,24 +40,29 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use self::body::Body;
+use self::body::{Body, BodyError, Scored};
 use self::forward::HttpForward;
-use super::lanes::{Lanes, Lost};
+use self::guard::Guard;
+use super::lanes::{Lanes, Lost, scoring_ends};
 use super::options::HttpOptions;
 use super::stats::{Stats, add};
+use super::turn::{Busy, Turns};
 
 /// What the handlers share.
 pub(super) struct Shared {
     lanes: Lanes,
     hops: Hops,
-    permits: Semaphore,
+    turns: Turns,
     /// For those who read the journal.
     readers: Arc<Semaphore>,
     searches: Arc<Semaphore>,
     max_message_bytes: usize,
+    max_events: usize,
+    max_scored_bytes: usize,
     receive_timeout: Duration,
     request_timeout: Duration,
     token: Option<String>,
+    guard: Guard,
     is_stopping: Arc<AtomicBool>,
     stats: Arc<Stats>,
 }
@@ -78,13 +85,16 @@ impl Shared {
         Self {
             lanes,
             hops,
-            permits: Semaphore::new(options.concurrency),
+            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs)),
             readers: Arc::new(Semaphore::new(incidents::AT_ONCE)),
             searches: Arc::new(Semaphore::new(search::AT_ONCE)),
             max_message_bytes: options.max_message_bytes,
+            max_events: options.max_events,
+            max_scored_bytes: options.max_scored_bytes,
             receive_timeout: Duration::from_secs(options.receive_timeout_secs),
             request_timeout: Duration::from_secs(options.request_timeout_secs),
             token,
+            guard: Guard::new(options),
             is_stopping,
             stats,
         }
@@ -102,6 +112,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/search", get(search::search))
         .route("/metrics", get(figures))
         .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), authorised))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared), guard::guarded))
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(ready))
         .fallback(|| async { failure(StatusCode::NOT_FOUND, "no such path") })
@@ -110,7 +121,23 @@ pub(super) fn router(shared: Shared) -> Router {
 
 fn failure(status: StatusCode, text: &str) -> Response {
     let body = json!({"error": text}).to_string();
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    again((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// When another one may come.
+const RETRY_AFTER_SECS: &str = "1";
+
+/// With `Retry-After`, when it is a 503.
+fn again(mut response: Response) -> Response {
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+    }
+    response
+}
+
+/// 503; whoever gets it comes again.
+fn busy(busy: Busy) -> receive::Refused {
+    (StatusCode::SERVICE_UNAVAILABLE, busy.to_string())
 }
 
 /// Compares all of it whatever differs: how long it takes tells nothing about where.
@@ -118,16 +145,21 @@ fn is_equal(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
 }
 
+/// The token of `Bearer TOKEN`; the scheme in any case (RFC 9110, 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+}
+
 async fn authorised(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let Some(token) = &shared.token else { return next.run(request).await };
-    let given =
-        request.headers().get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
     if given.is_some_and(|given| is_equal(given, token.as_bytes())) {
         return next.run(request).await;
     }
     add(&shared.stats.requests_unauthorized_total, 1);
     let mut refused = failure(StatusCode::UNAUTHORIZED, "expected the header Authorization: Bearer TOKEN");
-    refused.headers_mut().insert(header::WWW_AUTHENTICATE, axum::http::HeaderValue::from_static("Bearer"));
+    refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     refused
 }
 
@@ -163,23 +195,12 @@ fn text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str
 impl Shared {
     /// The scored events, unless they went on to the next hop.
     async fn score(&self, request: Request) -> Result<Option<Body>, receive::Refused> {
-        let ending = || (StatusCode::SERVICE_UNAVAILABLE, Lost::Ending.to_string());
-        let _permit = self.permits.acquire().await.map_err(|_| ending())?;
+        let _permit = self.turns.take().await.map_err(busy)?;
         add(&self.stats.requests_total, 1);
         let body = self.body(request).await.inspect_err(|_| add(&self.stats.requests_refused_total, 1))?;
         let deadline = Instant::now() + self.request_timeout;
-        let scored = match self.lanes.score(body.clone()).await {
-            Ok(Ok(scored)) => scored,
-            Ok(Err(error)) => {
-                add(&self.stats.requests_refused_total, 1);
-                return Err((StatusCode::BAD_REQUEST, error.to_string()));
-            }
-            Err(Lost::Ending) => return Err(ending()),
-            Err(Lost::Lane) => {
-                add(&self.stats.requests_unscored_total, 1);
-                body
-            }
-        };
+        let until = if self.hops.forward.is_some() { scoring_ends(self.request_timeout) } else { deadline };
+        let scored = self.scored(&body, until).await?;
         let Some(forward) = &self.hops.forward else {
             add(&self.stats.events_sent_total, scored.events);
             return Ok(Some(scored));
@@ -190,6 +211,29 @@ impl Shared {
         })?;
         add(&self.stats.events_sent_total, scored.events);
         Ok(None)
+    }
+
+    /// The events of `body`, part by part, so that others get their turn in between.
+    async fn scored(&self, body: &Body, until: Instant) -> Result<Body, receive::Refused> {
+        let refused = |error: BodyError| {
+            add(&self.stats.requests_refused_total, 1);
+            (error.status(), error.to_string())
+        };
+        let mut scored = Scored::new(body, self.max_scored_bytes);
+        for part in body.parts(self.max_events).map_err(refused)? {
+            let events = part.len();
+            match self.lanes.score(part, until).await {
+                Ok(bytes) => scored.add(&bytes, events).map_err(refused)?,
+                Err(lost @ (Lost::Ending | Lost::Late)) => {
+                    return Err((StatusCode::SERVICE_UNAVAILABLE, lost.to_string()));
+                }
+                Err(Lost::Lane) => {
+                    add(&self.stats.requests_unscored_total, 1);
+                    return Ok(body.clone());
+                }
+            }
+        }
+        Ok(scored.end())
     }
 
     async fn body(&self, request: Request) -> Result<Body, receive::Refused> {

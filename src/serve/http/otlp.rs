@@ -13,14 +13,15 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Shared, receive, text};
-use crate::serve::lanes::Lost;
+use super::body::essence;
+use super::{Shared, again, busy, receive, text};
+use crate::serve::lanes::{Lost, scoring_ends};
 use crate::serve::otlp::{Encoding, Payload};
 use crate::serve::stats::add;
 use crate::serve::wire;
 
 pub(super) async fn logs(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let encoding = Encoding::of(text(request.headers(), &header::CONTENT_TYPE));
+    let encoding = Encoding::of(&essence(text(request.headers(), &header::CONTENT_TYPE)));
     let Some(encoding) = encoding else {
         let expected = "Content-Type: expected application/x-protobuf or application/json";
         add(&shared.stats.requests_refused_total, 1);
@@ -55,7 +56,7 @@ fn status(encoding: Encoding, status: StatusCode, text: &str) -> Response {
             body
         }
     };
-    (status, [(header::CONTENT_TYPE, encoding.content_type())], body).into_response()
+    again((status, [(header::CONTENT_TYPE, encoding.content_type())], body).into_response())
 }
 
 impl Shared {
@@ -67,16 +68,16 @@ impl Shared {
                 "http.otlp_forward is not set: there is nowhere to send logs on to".to_owned(),
             ));
         };
-        let ending = || (StatusCode::SERVICE_UNAVAILABLE, Lost::Ending.to_string());
-        let _permit = self.permits.acquire().await.map_err(|_| ending())?;
+        let _permit = self.turns.take().await.map_err(busy)?;
         add(&self.stats.requests_total, 1);
         let refused = |_: &receive::Refused| add(&self.stats.requests_refused_total, 1);
         let (_, bytes) = self.receive(request).await.inspect_err(refused)?;
         let deadline = Instant::now() + self.request_timeout;
         let payload = Payload { encoding, bytes, records: 0 };
-        let scored = match self.lanes.otlp(payload.clone()).await {
-            Ok(scored) => scored.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string())).inspect_err(refused)?,
-            Err(Lost::Ending) => return Err(ending()),
+        let (most, until) = (self.max_events, scoring_ends(self.request_timeout));
+        let scored = match self.lanes.otlp(payload.clone(), most, until).await {
+            Ok(scored) => scored.map_err(|error| (error.status(), error.to_string())).inspect_err(refused)?,
+            Err(lost @ (Lost::Ending | Lost::Late)) => return Err((StatusCode::SERVICE_UNAVAILABLE, lost.to_string())),
             Err(Lost::Lane) => {
                 add(&self.stats.requests_unscored_total, 1);
                 payload

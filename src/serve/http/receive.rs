@@ -35,7 +35,8 @@ pub(super) async fn receive(
         taken.extend_from_slice(&data);
     }
     let taken = taken.freeze();
-    match encoding.map(str::trim) {
+    // RFC 9110, 8.4.1: whatever their case.
+    match encoding.map(|text| text.trim().to_ascii_lowercase()).as_deref() {
         None | Some("" | "identity") => Ok(taken),
         Some("gzip") => unpack(flate2::read::MultiGzDecoder::new(&*taken), limit),
         Some("zstd") => unpack(zstd::Decoder::new(&*taken).map_err(|error| broken(&error))?, limit),

@@ -1,4 +1,4 @@
-//! A request body that must keep coming.
+//! A request body that must have come in some time after it was first waited for.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
-/// Fails when nothing came for some time while somebody waited for it.
+/// Fails when not all of it has come in time, however steadily it comes: a permit is held meanwhile.
 #[derive(Debug)]
 pub(crate) struct Timed<B> {
     body: Pin<Box<B>>,
@@ -16,9 +16,9 @@ pub(crate) struct Timed<B> {
     due: Pin<Box<Sleep>>,
 }
 
-/// Nothing came.
+/// It did not come.
 #[derive(Debug, thiserror::Error)]
-#[error("expected the next byte of the request within {secs} s (receive_timeout_secs)")]
+#[error("expected all of the request within {secs} s (receive_timeout_secs)")]
 pub(crate) struct TooSlow {
     secs: u64,
 }
@@ -40,7 +40,6 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         if let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) {
-            this.due.as_mut().reset(Instant::now() + this.timeout);
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         ready!(this.due.as_mut().poll(cx));

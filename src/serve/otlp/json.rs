@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::OtlpError;
 use super::cursor::{Cursor, Unexpected};
 use super::record::{Attribute, Fate, Flat, LogRecord, MAX_DEPTH, Record, joined};
 use crate::plugin::json::write;
@@ -30,14 +31,21 @@ struct Request<'a> {
     /// The attributes of each resource.
     resources: Vec<Flat<'a>>,
     found: Vec<Found<'a>>,
+    /// How many of each are kept.
+    limit: usize,
+    /// Records and resources that came, whichever are more.
+    seen: usize,
 }
 
 /// Scores every record of `request`; the request with our attributes, and how many records it has.
-pub(super) fn enrich(request: &[u8], component: &mut Component) -> Result<(Vec<u8>, usize), Unexpected> {
+pub(super) fn enrich(request: &[u8], limit: usize, component: &mut Component) -> Result<(Vec<u8>, usize), OtlpError> {
     let text =
         std::str::from_utf8(request).map_err(|error| Unexpected { expected: "UTF-8", at: error.valid_up_to() })?;
     // All of it, so that nothing is refused once something was learned.
-    let Request { resources, found } = Request::read(text)?;
+    let Request { resources, found, seen, .. } = Request::read(text, limit)?;
+    if seen > limit {
+        return Err(OtlpError::TooMany { limit, found: seen });
+    }
     let layout = component.layout();
     let mut edited = Edited { text, at: 0, out: Vec::with_capacity(text.len() * 2) };
     let (mut added, none) = (Vec::new(), Flat::default());
@@ -53,18 +61,24 @@ pub(super) fn enrich(request: &[u8], component: &mut Component) -> Result<(Vec<u
 }
 
 impl<'a> Request<'a> {
-    fn read(text: &'a str) -> Result<Self, Unexpected> {
-        let mut request = Self::default();
+    fn read(text: &'a str, limit: usize) -> Result<Self, Unexpected> {
+        let mut request = Self { limit, ..Self::default() };
         let mut cursor = Cursor::new(text);
         cursor.members(|cursor, name| {
             if name != "resourceLogs" {
                 return cursor.skip().map(drop);
             }
-            request = Self::default();
+            request = Self { limit, seen: request.seen, ..Self::default() };
             list(cursor, |cursor| request.resource_logs(cursor))
         })?;
         cursor.end()?;
         Ok(request)
+    }
+
+    /// Whether one more than `kept` is kept; a request with more is refused.
+    fn keeps(&mut self, kept: usize) -> bool {
+        self.seen = self.seen.max(kept + 1);
+        kept < self.limit
     }
 
     fn resource_logs(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Unexpected> {
@@ -87,7 +101,9 @@ impl<'a> Request<'a> {
             }
             _ => cursor.skip().map(drop),
         })?;
-        self.resources.push(resource);
+        if self.keeps(self.resources.len()) {
+            self.resources.push(resource);
+        }
         Ok(())
     }
 
@@ -99,7 +115,10 @@ impl<'a> Request<'a> {
             }
             self.found.truncate(first);
             list(cursor, |cursor| {
-                self.found.push(Found { resource: self.resources.len(), ..Found::read(cursor)? });
+                let found = Found { resource: self.resources.len(), ..Found::read(cursor)? };
+                if self.keeps(self.found.len()) {
+                    self.found.push(found);
+                }
                 Ok(())
             })
         })?;

@@ -28,6 +28,7 @@ mod json;
 mod protobuf;
 mod record;
 
+use axum::http::StatusCode;
 use bytes::Bytes;
 
 use self::cursor::Unexpected;
@@ -45,9 +46,9 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// By the content type; nothing when it is neither.
-    pub(crate) fn of(content_type: Option<&str>) -> Option<Self> {
-        match content_type?.split(';').next().unwrap_or_default().trim() {
+    /// By the content type without its parameters, in lower case; nothing when it is neither.
+    pub(crate) fn of(essence: &str) -> Option<Self> {
+        match essence {
             "application/x-protobuf" => Some(Self::Protobuf),
             "application/json" => Some(Self::Json),
             _ => None,
@@ -72,6 +73,19 @@ pub(crate) enum OtlpError {
     /// Not the JSON it should be.
     #[error("expected an ExportLogsServiceRequest: {0}")]
     Json(#[from] Unexpected),
+    /// It has too many records; nothing was learned.
+    #[error("expected at most {limit} records (max_events), found {found}: send them in several requests")]
+    TooMany { limit: usize, found: usize },
+}
+
+impl OtlpError {
+    /// What it is answered with.
+    pub(crate) const fn status(&self) -> StatusCode {
+        match self {
+            Self::Protobuf(_) | Self::Json(_) => StatusCode::BAD_REQUEST,
+            Self::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        }
+    }
 }
 
 /// A request.
@@ -85,10 +99,10 @@ pub(crate) struct Payload {
 
 impl Payload {
     /// Scores every record. A request that is refused has taught nothing.
-    pub(crate) fn score(&self, component: &mut Component) -> Result<Self, OtlpError> {
+    pub(crate) fn score(&self, max_records: usize, component: &mut Component) -> Result<Self, OtlpError> {
         let (bytes, records) = match self.encoding {
-            Encoding::Protobuf => protobuf::enrich(&self.bytes, component)?,
-            Encoding::Json => json::enrich(&self.bytes, component)?,
+            Encoding::Protobuf => protobuf::enrich(&self.bytes, max_records, component)?,
+            Encoding::Json => json::enrich(&self.bytes, max_records, component)?,
         };
         Ok(Self { encoding: self.encoding, bytes: bytes.into(), records })
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::OtlpError;
 use super::record::{Attribute, Fate, Flat, LogRecord, MAX_DEPTH, Record, joined};
 use crate::engine::Synthetic;
 use crate::plugin::component::synthetic_message;
@@ -37,9 +38,16 @@ type Visit<'v> = dyn FnMut(&[u8], &Flat<'_>, &mut Vec<u8>) -> Result<(), Malform
 type Inner<'v> = dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), Malformed> + 'v;
 
 /// Scores every record of `request`; the request with our attributes, and how many records it has.
-pub(super) fn enrich(request: &[u8], component: &mut Component) -> Result<(Vec<u8>, usize), Malformed> {
+pub(super) fn enrich(request: &[u8], limit: usize, component: &mut Component) -> Result<(Vec<u8>, usize), OtlpError> {
     // Before anything is learned.
-    walk(request, &mut |record, _, _| Record::parse(record).map(|_| ()))?;
+    let mut found = 0;
+    walk(request, &mut |record, _, _| {
+        found += 1;
+        Record::parse(record).map(|_| ())
+    })?;
+    if found > limit {
+        return Err(OtlpError::TooMany { limit, found });
+    }
     let layout = component.layout();
     let (mut records, mut added) = (0, Vec::new());
     let out = walk(request, &mut |bytes, resource, out| {

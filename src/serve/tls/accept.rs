@@ -12,8 +12,6 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt};
 
 /// Handshakes under way at a time.
 const HANDSHAKES: usize = 256;
@@ -30,7 +28,7 @@ type Taken = (TlsStream<TcpStream>, SocketAddr);
 pub(crate) struct TlsListener {
     taken: mpsc::Receiver<Taken>,
     address: SocketAddr,
-    accepting: Accepting,
+    _accepting: Accepting,
 }
 
 /// The task that accepts; it ends with whoever holds this.
@@ -48,21 +46,12 @@ impl TlsListener {
         let address = listener.local_addr()?;
         let (done, taken) = mpsc::channel(WAITING);
         let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(config), done));
-        Ok(Self { taken, address, accepting: Accepting(accepting) })
+        Ok(Self { taken, address, _accepting: Accepting(accepting) })
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// The connections as a stream, for gRPC.
-    pub(crate) fn into_stream(self) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
-        let Self { taken, accepting, .. } = self;
-        ReceiverStream::new(taken).map(move |(stream, _)| {
-            let Accepting(_) = &accepting;
-            Ok(stream)
-        })
     }
 }
 

@@ -9,6 +9,7 @@ use super::proto::number;
 use crate::engine::Synthetic;
 use crate::plugin::component::synthetic_message;
 use crate::plugin::{Component, Event as _, Layout, Written};
+use crate::serve::http::body::{PART_BYTES, PART_EVENTS};
 use crate::serve::wire::{self, Malformed, Wire};
 
 /// What one event grows by, about.
@@ -29,6 +30,14 @@ pub enum BatchError {
         /// What is wrong with it.
         source: Malformed,
     },
+    /// It has too many.
+    #[error("expected at most {limit} events (max_events), found {found}: send them in several requests")]
+    TooMany {
+        /// How many may be.
+        limit: usize,
+        /// How many are.
+        found: usize,
+    },
 }
 
 /// A request with our fields.
@@ -40,32 +49,41 @@ pub struct Enriched {
     pub events: usize,
 }
 
-/// How many events `request` has, when each of them can be read.
-fn check(request: &[u8], layout: &Layout) -> Result<usize, BatchError> {
-    let (mut events, mut unused) = (0, Vec::new());
+/// `request` as jobs of lanes, each short and a request of its own: one after another they are `request`. A request that is refused has taught nothing.
+pub(crate) fn parts(request: &Bytes, layout: &Layout, max_events: usize) -> Result<Vec<Bytes>, BatchError> {
+    let (mut found, mut unused) = (0, Vec::new());
+    let (mut parts, mut start, mut in_part) = (Vec::new(), 0, 0);
     for field in wire::fields(request) {
         let field = field.map_err(BatchError::Request)?;
         if let (number::EVENTS, Wire::Bytes(wrapper)) = (field.number, field.value) {
             let read = LogEvent::parse(wrapper, layout, &mut unused);
-            read.map_err(|source| BatchError::Event { index: events, source })?;
-            events += 1;
+            read.map_err(|source| BatchError::Event { index: found, source })?;
+            (found, in_part) = (found + 1, in_part + 1);
+        }
+        let end = field.span.end;
+        if in_part >= PART_EVENTS || end - start >= PART_BYTES {
+            parts.push(request.slice(start..end));
+            (start, in_part) = (end, 0);
         }
     }
-    Ok(events)
+    if start < request.len() {
+        parts.push(request.slice(start..));
+    }
+    if found > max_events { Err(BatchError::TooMany { limit: max_events, found }) } else { Ok(parts) }
 }
 
-/// Scores the log events of `request`. A request that is refused has taught nothing.
+/// Scores the log events of `request`, which [`parts`] has found right.
 pub(crate) fn enrich(request: &[u8], component: &mut Component) -> Result<Enriched, BatchError> {
     let layout = component.layout();
-    let events = check(request, &layout)?;
-    let mut out = Vec::with_capacity(request.len() + events * GROWTH_BYTES);
-    let mut added = Vec::with_capacity(2 * GROWTH_BYTES);
+    let mut out = Vec::with_capacity(request.len() + PART_EVENTS * GROWTH_BYTES);
+    let (mut events, mut added) = (0, Vec::with_capacity(2 * GROWTH_BYTES));
     for field in wire::fields(request) {
         let field = field.map_err(BatchError::Request)?;
         match (field.number, field.value) {
             (number::EVENTS, Wire::Bytes(wrapper)) => {
                 score(wrapper, &layout, component, &mut added);
                 push(&mut out, wrapper, &added);
+                events += 1;
             }
             _ => out.extend_from_slice(request.get(field.span).unwrap_or_default()),
         }

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
 use prost::Message as _;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
@@ -18,13 +18,14 @@ use tonic::server::Grpc;
 use tonic::{Code, Status};
 use tower_service::Service;
 
-use super::batch::Enriched;
+use super::batch::{self, BatchError, Enriched};
 use super::forward::Forward;
 use super::proto::{HEALTH_CHECK, HealthCheckResponse, PUSH_EVENTS, Raw, ServingStatus};
 use crate::serve::http::timed::Timed;
-use crate::serve::lanes::{Lanes, Lost};
+use crate::serve::lanes::{Lanes, Lost, scoring_ends};
 use crate::serve::options::VectorOptions;
 use crate::serve::stats::{Stats, add};
+use crate::serve::turn::Turns;
 
 type Answer<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
@@ -35,8 +36,10 @@ pub(crate) struct VectorService(Arc<Shared>);
 struct Shared {
     lanes: Lanes,
     forward: Forward,
-    permits: Semaphore,
+    turns: Turns,
     max_message_bytes: usize,
+    max_events: usize,
+    max_scored_bytes: usize,
     receive_timeout: Duration,
     request_timeout: Duration,
     is_stopping: Arc<AtomicBool>,
@@ -54,8 +57,10 @@ impl VectorService {
         Self(Arc::new(Shared {
             lanes,
             forward,
-            permits: Semaphore::new(options.concurrency),
+            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs)),
             max_message_bytes: options.max_message_bytes,
+            max_events: options.max_events,
+            max_scored_bytes: options.max_scored_bytes,
             receive_timeout: Duration::from_secs(options.receive_timeout_secs),
             request_timeout: Duration::from_secs(options.request_timeout_secs),
             is_stopping,
@@ -64,7 +69,7 @@ impl VectorService {
     }
 }
 
-impl Service<Request<Body>> for VectorService {
+impl Service<Request<Incoming>> for VectorService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Answer<Response<Body>, Infallible>;
@@ -73,8 +78,8 @@ impl Service<Request<Body>> for VectorService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let shared = Arc::clone(&self.0);
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let (shared, request) = (Arc::clone(&self.0), request.map(Body::new));
         Box::pin(async move {
             Ok(match request.uri().path() {
                 PUSH_EVENTS => shared.push_events(request).await,
@@ -89,7 +94,10 @@ impl Service<Request<Body>> for VectorService {
 impl Shared {
     /// The permit comes before the body is read: whoever waits for one is held by flow control.
     async fn push_events(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
-        let Ok(_permit) = self.permits.acquire().await else { return Status::unavailable("ending").into_http() };
+        let _permit = match self.turns.take().await {
+            Ok(permit) => permit,
+            Err(busy) => return Status::unavailable(busy.to_string()).into_http(),
+        };
         add(&self.stats.requests_total, 1);
         let timeout = self.receive_timeout;
         let request = request.map(|body| Body::new(Timed::new(body, timeout)));
@@ -122,21 +130,46 @@ impl Shared {
         }
     }
 
+    /// What may be learned and then refused is the first parts of a request whose scored events are too large.
+    async fn enrich(&self, request: &Bytes, until: Instant) -> Result<Enriched, Status> {
+        let refused = |error: &BatchError| {
+            add(&self.stats.requests_refused_total, 1);
+            match error {
+                BatchError::TooMany { .. } => Status::out_of_range(error.to_string()),
+                _ => Status::invalid_argument(error.to_string()),
+            }
+        };
+        let layout = self.lanes.layout().ok_or_else(|| Status::unavailable(Lost::Ending.to_string()))?;
+        let (mut out, mut events) = (BytesMut::new(), 0);
+        for part in batch::parts(request, &layout, self.max_events).map_err(|error| refused(&error))? {
+            match self.lanes.enrich(part, until).await {
+                Ok(Ok(part)) => {
+                    out.extend_from_slice(&part.request);
+                    events += part.events;
+                }
+                Ok(Err(error)) => return Err(refused(&error)),
+                Err(lost @ (Lost::Ending | Lost::Late)) => return Err(Status::unavailable(lost.to_string())),
+                Err(Lost::Lane) => {
+                    add(&self.stats.requests_unscored_total, 1);
+                    return Ok(Enriched { request: request.clone(), events: 0 });
+                }
+            }
+            if out.len() > self.max_scored_bytes {
+                add(&self.stats.requests_refused_total, 1);
+                let limit = self.max_scored_bytes;
+                let text = format!(
+                    "expected at most {limit} bytes of scored events (max_scored_bytes): send them in several requests"
+                );
+                return Err(Status::out_of_range(text));
+            }
+        }
+        Ok(Enriched { request: out.freeze(), events })
+    }
+
     async fn push(&self, request: Bytes) -> Result<(), Status> {
         // From here on the sender's patience is spent.
         let deadline = Instant::now() + self.request_timeout;
-        let enriched = match self.lanes.enrich(request.clone()).await {
-            Ok(Ok(enriched)) => enriched,
-            Ok(Err(error)) => {
-                add(&self.stats.requests_refused_total, 1);
-                return Err(Status::invalid_argument(error.to_string()));
-            }
-            Err(Lost::Ending) => return Err(Status::unavailable(Lost::Ending.to_string())),
-            Err(Lost::Lane) => {
-                add(&self.stats.requests_unscored_total, 1);
-                Enriched { request, events: 0 }
-            }
-        };
+        let enriched = self.enrich(&request, scoring_ends(self.request_timeout)).await?;
         self.forward.push(enriched.request, deadline, &self.stats).await.inspect_err(|status| {
             add(&self.stats.forward_failures_total, 1);
             tracing::warn!(%status, "a request could not be passed on");

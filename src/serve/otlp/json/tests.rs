@@ -168,7 +168,7 @@ proptest! {
     #[test]
     fn one_pass_reads_what_the_whole_tree_says(text in request()) {
         let (resources, records) = naive(&text);
-        let read = Request::read(&text).unwrap();
+        let read = Request::read(&text, usize::MAX).unwrap();
         prop_assert_eq!(&read.resources, &resources);
         prop_assert_eq!(read.found.iter().map(|found| &found.record).collect::<Vec<_>>(), records.iter().collect::<Vec<_>>());
         for found in &read.found {
@@ -183,7 +183,7 @@ proptest! {
     fn a_request_that_is_cut_is_refused(text in request(), part in 0.0..1.0_f64) {
         let kept = (text.chars().count() as f64 * part) as usize;
         let cut: String = text.chars().take(kept).collect();
-        prop_assert!(Request::read(&cut).is_err(), "{}", cut);
+        prop_assert!(Request::read(&cut, usize::MAX).is_err(), "{}", cut);
     }
 }
 
@@ -196,7 +196,7 @@ fn of_a_member_that_is_there_twice_the_last_counts() {
             Some(Scalar::Text(text)) => String::from_utf8(text.into_owned()).unwrap(),
             other => panic!("{other:?}"),
         };
-        Request::read(text).unwrap().found.into_iter().map(text_of).collect()
+        Request::read(text, usize::MAX).unwrap().found.into_iter().map(text_of).collect()
     };
     let (a, b) = (record("a"), record("b"));
     for twice in [
@@ -208,7 +208,7 @@ fn of_a_member_that_is_there_twice_the_last_counts() {
         assert_eq!(bodies(&twice), ["b"], "{twice}");
     }
     let twice = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"attributes":[{"key":"a"}],"attributes":[{"key":"b","key":"c"}]}]}]}]}"#;
-    let read = Request::read(twice).unwrap();
+    let read = Request::read(twice, usize::MAX).unwrap();
     assert_eq!(read.found[0].record.keys, ["c"]);
     assert_eq!(&twice[read.found[0].attributes.clone().unwrap()], r#"[{"key":"b","key":"c"}]"#);
 }
@@ -225,7 +225,7 @@ fn maps_within_maps_are_looked_into_down_to_a_depth_and_passed_over_below() {
     };
     for (depth, is_found) in [(0, true), (1, true), (MAX_DEPTH, true), (MAX_DEPTH + 1, false), (10_000, false)] {
         let text = nested(depth);
-        let read = Request::read(&text).unwrap();
+        let read = Request::read(&text, usize::MAX).unwrap();
         assert_eq!(read.found[0].record.attributes != Flat::default(), is_found, "{depth}");
     }
 }
