@@ -328,7 +328,10 @@ mod tests {
         let environment = Environment { clock: Arc::new(Watched { looks: sender }), ..Environment::system() };
         let config = Config { flush_interval_ms: 10, ..Config::default() };
         let (lanes, threads) = start(config, environment, 2).unwrap();
-        let ask = |lanes: Lanes| async move { lanes.score(Body::new(None, Bytes::from_static(b"hello"))).await };
+        let ask = |lanes: Lanes| async move {
+            let part = Body::new(None, Bytes::from_static(b"hello")).parts(1).unwrap().remove(0);
+            lanes.score(part, Instant::now() + Duration::from_secs(60)).await
+        };
         let asked = tokio::spawn(ask(lanes.clone()));
         let (busy, leave) = until(&looks, |_| true);
         let ticking = tokio::spawn(lanes.clone().tick(Own::default()));
@@ -343,7 +346,7 @@ mod tests {
             let _ = looks.recv_timeout(Duration::from_millis(10));
         }
         drop(leave);
-        asked.await.unwrap().unwrap().unwrap();
+        asked.await.unwrap().unwrap();
         until(&looks, |lane| lane == busy);
         drop(looks);
         lanes.close(threads, Own::default()).await.unwrap();
@@ -372,7 +375,7 @@ mod tests {
         let (jobs, mut queue) = mpsc::channel(QUEUE);
         let lanes = Lanes {
             jobs,
-            count: 1,
+            ticks: Arc::default(),
             tick_every: Duration::from_secs(1),
             is_ending: Arc::default(),
             component: Arc::default(),

@@ -10,6 +10,7 @@
 //! Empty lines are left out. What is no object is taken for a message, as everywhere.
 
 use std::fmt;
+use std::iter;
 use std::ops::Range;
 
 use axum::http::StatusCode;
@@ -141,7 +142,7 @@ impl Body {
         let (events, found) = match self.format {
             Format::Ndjson | Format::Text => (self.lines().take(limit).collect(), self.lines().count()),
             Format::List => self.items(limit).map_err(BodyError::List)?,
-            Format::Object => (vec![0..self.bytes.len()], 1),
+            Format::Object => (iter::once(0..self.bytes.len()).collect(), 1),
         };
         if found > limit { Err(BodyError::TooMany { limit, found }) } else { Ok(events) }
     }
