@@ -81,6 +81,10 @@ journal_lines() {
     inside tee /run/lines >/dev/null
     inside systemctl start checkout
 }
+unit_journal_fails() {
+    echo 'no cursor' | inside tee /var/lib/oddline/journald.cursor >/dev/null
+    [ "$(property oddline-journal NRestarts)" -gt 0 ]
+}
 unit_journal() {
     { lines 12000; echo "$odd_line"; } | journal_lines || return 1
     inside systemctl start oddline-journal || told oddline-journal || return 1
@@ -90,6 +94,11 @@ unit_journal() {
     echo "n12002 ERROR payment: certificate of bank-7 expired 3 days ago" | journal_lines || return 1
     until_true 60 inside grep -q 'certificate' /var/log/oddline/odd.ndjson || told oddline-journal || return 1
     [ "$(inside grep -c 'pool exhausted' /var/log/oddline/odd.ndjson)" = 1 ] || { echo "it did not go on where it was"; return 1; }
+    # A journalctl that fails ends the pipe with success: the unit starts again, and reads on once there is something to go on from.
+    inside cp /var/lib/oddline/journald.cursor /run/cursor
+    until_true 30 unit_journal_fails || told oddline-journal || return 1
+    inside cp /run/cursor /var/lib/oddline/journald.cursor
+    until_true 30 is_property oddline-journal SubState running || told oddline-journal || return 1
     inside timeout 20 systemctl stop oddline-journal || told oddline-journal || return 1
     is_property oddline-journal Result success || told oddline-journal || return 1
     # Beside the sidecar: one directory above them both, of one mode, and neither is in the other's way.
