@@ -530,7 +530,10 @@ impl Worker {
         if self.unsealed.is_empty() {
             return;
         }
-        match chunk_dir::sealed_segments(&*self.fs, &self.dir.join("chunks")) {
+        let chunks_dir = self.dir.join("chunks");
+        let written = chunk_dir::sealed_segments(&*self.fs, &chunks_dir)
+            .and_then(|written| chunk_dir::sync(&*self.fs, &chunks_dir).map(|()| written));
+        match written {
             Ok(written) => {
                 let (sealed, unsealed) = std::mem::take(&mut self.unsealed)
                     .into_iter()

@@ -126,6 +126,14 @@ impl HourFiles {
     }
 }
 
+/// Makes the names of all files of the history durable: a run that was killed may have left some that are not.
+pub fn sync(fs: &dyn FileSystem, chunks_dir: &Path) -> Result<(), StorageError> {
+    let hours = hours(fs, chunks_dir)?;
+    let dirs = hours.iter().map(|hour| chunks_dir.join(hour.to_string()));
+    dirs.chain((!hours.is_empty()).then(|| chunks_dir.to_owned()))
+        .try_for_each(|dir| fs.sync_dir(&dir).map_err(StorageError::io("sync directory", &dir)))
+}
+
 /// Segments of the log that are in the history, by lane and sequence. A damaged file stands for the segment it is named after.
 pub fn sealed_segments(fs: &dyn FileSystem, chunks_dir: &Path) -> Result<BTreeSet<(u8, u64)>, StorageError> {
     let mut found = BTreeSet::new();
@@ -163,6 +171,10 @@ pub fn merge_hour(
     };
     let (covered, new): (Vec<_>, Vec<_>) =
         l1.into_iter().partition(|file| merged_before.contains(&(file.lane, file.sequence)));
+    if !covered.is_empty() {
+        // The merge before this one may have failed after L2 had its name: it has to keep it before anything goes.
+        fs.sync_dir(&dir).map_err(StorageError::io("sync directory", &dir))?;
+    }
     remove_all(fs, &dir, covered.iter().map(|file| &file.path))?;
     if new.is_empty() {
         return Ok(None);
