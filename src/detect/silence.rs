@@ -4,7 +4,7 @@
 //! regular when it has had [`LEAST_GAPS`] gaps and the longest is no more than [`MOST_GAP_SECS`] or twice the mean. Its evidence at a tick is how far the
 //! time since its last event, less one window, lies beyond the longest gap, in units of the spread of the longest (the mean excess over the
 //! sixth: the scale of an exponential tail; Weissman, J. Am. Stat. Assoc. 73, 1978). It is told once, until it is seen again; one series at a look, the
-//! most silent first, and a template's or a stream's series together. Where more than [`MOST_AT_ONCE`] have stopped it is what they come from that has,
+//! most silent first, and a template's or a stream's series together. Where more than `MOST_AT_ONCE` have stopped it is what they come from that has,
 //! and the worst stands for all.
 //!
 //! When nothing at all came for [`OUTAGE_SECS`], the input or its clock was away, and no series is held to have been silent in that time; nor is any

@@ -6,7 +6,7 @@
 //! 1. files of the history and objects of the journal: what is whole is written beside (`<name>.whole`, of the journal under the key it has then), the damaged
 //!    file is moved to the [`quarantine`], and what was written takes its place; the next repair completes one that was cut short between;
 //! 2. where the log is damaged, or no checkpoint is sound, what is whole is restored, replayed and made history, and one checkpoint is written
-//!    ([`Engine::settle`]);
+//!    (`Engine::settle`);
 //! 3. the damaged checkpoints, segments and other files are moved to the quarantine.
 //!
 //! It keeps house for nobody: whatever the configuration says of caps and ages (it may not be the one the data dir is used with), no hour is merged or

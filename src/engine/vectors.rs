@@ -13,7 +13,7 @@
 //! A vector is found by the text, so that it is never older than that, whatever became of the template. One file has the vectors of one model: what another
 //! model wrote is not read, and goes when this one writes.
 //!
-//! Limit: [`MOST`] vectors, of which the oldest go.
+//! Limit: `MOST` vectors, of which the oldest go.
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
