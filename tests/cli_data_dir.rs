@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod cli_support;
+mod files_support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use cli_support::{a_log, failed, json, json_lines, oddline, ok, path, run, start, stderr};
+use files_support::files;
 
 /// The user and group `nobody`, by number, as it is on every Linux.
 const NOBODY: u32 = 65_534;
@@ -75,7 +77,7 @@ fn what_is_learned_is_for_its_user_alone_whatever_the_umask_is() {
         std::fs::write(&config, format!("durability: always\n{url}")).unwrap();
         ok(&run_open(&["score", "--config", path(&config), "--data-dir", path(&data)], &a_log(20_000)));
     }
-    assert!(!files_below(&journal).is_empty() && files_below(&data).len() >= 4, "{:?}", files_below(&data));
+    assert!(!files(&journal, "").is_empty() && files(&data, "").len() >= 4, "{:?}", files(&data, ""));
     assert_eq!((mode(&data), mode(&journal)), (0o700, 0o700));
     assert_eq!((open_to_others(&data), open_to_others(&journal)), (Vec::new(), Vec::new()));
 }
@@ -96,7 +98,7 @@ fn a_data_dir_with_any_file_damaged_answers_every_line() {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
     killed_run(&whole);
-    let files = files_below(&whole);
+    let files = files(&whole, "");
     assert!(files.len() >= 3, "{files:?}");
     for (number, file) in files.iter().enumerate() {
         let data = dir.path().join(number.to_string());
@@ -145,17 +147,8 @@ fn read_line(reader: &mut impl BufRead) -> String {
     line
 }
 
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
-    }
-    files
-}
-
 fn copy_dir(from: &Path, to: &Path) {
-    for file in files_below(from) {
+    for file in files(from, "") {
         let target = to.join(file.strip_prefix(from).unwrap());
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
         std::fs::copy(file, target).unwrap();
@@ -169,23 +162,19 @@ fn flip_a_byte(file: &Path) {
     std::fs::write(file, bytes).unwrap();
 }
 
-fn files_named(dir: &Path, end: &str) -> Vec<PathBuf> {
-    files_below(dir).into_iter().filter(|file| file.extension().is_some_and(|found| found == end)).collect()
-}
-
 #[test]
 fn damage_of_what_was_learned_is_told_by_the_run_and_by_doctor() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     killed_run(&data);
-    files_named(&data, "checkpoint").iter().for_each(|file| flip_a_byte(file));
+    files(&data, ".checkpoint").iter().for_each(|file| flip_a_byte(file));
     let output = run(&["doctor", "--data-dir", path(&data)], "");
     failed(&output, 1);
     assert!(String::from_utf8_lossy(&output.stdout).contains("WRONG  restore: damaged"), "{}", stderr(&output));
 
     let data = dir.path().join("again");
     killed_run(&data);
-    files_named(&data, "checkpoint").iter().for_each(|file| flip_a_byte(file));
+    files(&data, ".checkpoint").iter().for_each(|file| flip_a_byte(file));
     let output = run(&["score", "--data-dir", path(&data)], "one\n");
     assert_eq!(ok(&output).lines().count(), 1);
     assert!(stderr(&output).contains("the data dir is damaged") && stderr(&output).contains(".checkpoint"));
@@ -200,7 +189,7 @@ fn doctor_reads_the_history_and_names_a_damaged_chunk() {
     ok(&run(&["score", "--data-dir", path(&data), "--time", "event"], a_log(300)));
     let sound = run(&["doctor", "--data-dir", path(&data)], "");
     assert!(ok(&sound).contains("history:") && ok(&sound).contains("all whole"), "{}", ok(&sound));
-    let chunk = files_named(&data, "chunk").pop().unwrap();
+    let chunk = files(&data, ".chunk").pop().unwrap();
     flip_a_byte(&chunk);
     let output = run(&["doctor", "--data-dir", path(&data)], "");
     failed(&output, 1);
@@ -213,7 +202,7 @@ fn a_data_dir_of_a_newer_version_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     ok(&run(&["score", "--data-dir", path(&data)], a_log(300)));
-    let checkpoint = files_named(&data.join("state"), "checkpoint").into_iter().max().unwrap();
+    let checkpoint = files(&data.join("state"), ".checkpoint").into_iter().max().unwrap();
     let mut bytes = std::fs::read(&checkpoint).unwrap();
     bytes[8] = 99;
     let crc = crc32c::crc32c(&bytes[..32]);
@@ -267,8 +256,7 @@ fn a_read_only_data_dir_is_refused_and_a_directory_in_it_degrades_the_run() {
     let data = dir.path().join("data");
     ok(&run(&["score", "--data-dir", path(&data)], a_log(300)));
     if is_root() {
-        for entry in files_below(&data).iter().flat_map(|file| file.ancestors()).filter(|path| path.starts_with(&data))
-        {
+        for entry in files(&data, "").iter().flat_map(|file| file.ancestors()).filter(|path| path.starts_with(&data)) {
             std::os::unix::fs::chown(entry, Some(NOBODY), Some(NOBODY)).unwrap();
         }
     }

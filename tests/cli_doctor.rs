@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod cli_support;
+mod files_support;
 
 use std::path::{Path, PathBuf};
 
 use cli_support::{a_log, failed, json, ok, path, run};
+use files_support::files;
 use oddline::event::Timestamp;
 use oddline::storage::{DataDirLock, checkpoint};
 use serde_json::Value;
@@ -15,19 +17,6 @@ fn a_data_dir(data: &Path) {
     for _ in 0..4 {
         ok(&run(&["score", "--data-dir", path(data), "--time", "event"], a_log(300)));
     }
-}
-
-fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut pending = vec![dir.to_owned()];
-    while let Some(dir) = pending.pop() {
-        for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() { pending.push(path) } else { found.push(path) }
-        }
-    }
-    found.retain(|path| path.to_str().unwrap().ends_with(end));
-    found.sort();
-    found
 }
 
 fn doctor(data: &Path, more: &[&str]) -> std::process::Output {

@@ -12,6 +12,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod files_support;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -158,15 +160,7 @@ fn the_newest_is_of_the_formats_of_today() {
 }
 
 fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut pending = vec![dir.to_owned()];
-    while let Some(dir) = pending.pop() {
-        for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() { pending.push(path) } else { found.push(path) }
-        }
-    }
-    found.retain(|path| path.to_str().unwrap().ends_with(end));
-    found.sort();
+    let found = files_support::files(dir, end);
     assert!(!found.is_empty(), "{} has no {end}", dir.display());
     found
 }

@@ -5,11 +5,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod files_support;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use files_support::files;
 use oddline::config::Config;
 use oddline::engine::feedback::{FeedbackError, FeedbackFile, Opinion, Said};
 use oddline::engine::notes;
@@ -102,18 +105,9 @@ fn read_journal(dir: &Path) -> Found {
 }
 
 /// Bytes of the files below a directory, by path.
-fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let (mut found, mut pending) = (BTreeMap::new(), vec![root.to_owned()]);
-    while let Some(dir) = pending.pop() {
-        for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                pending.push(path);
-            } else if path.file_name().unwrap() != "LOCK" {
-                found.insert(path.strip_prefix(root).unwrap().to_owned(), std::fs::read(&path).unwrap());
-            }
-        }
-    }
-    found
+fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = files(root, "").into_iter().filter(|path| path.file_name().unwrap() != "LOCK");
+    files.map(|path| (path.strip_prefix(root).unwrap().to_owned(), std::fs::read(&path).unwrap())).collect()
 }
 
 #[test]
@@ -133,16 +127,16 @@ fn incidents_feedback_and_notes_of_the_current_version_are_read() {
 fn incidents_feedback_and_notes_are_written_byte_by_byte_as_they_were() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path());
-    let mut expected = files(&golden());
+    let mut expected = contents(&golden());
     // What of the library that writes it stands in an object changes with the library.
     expected.retain(|path, _| !path.starts_with("journal-parquet"));
     assert_eq!(expected.len(), 3);
-    assert_eq!(files(dir.path()), expected);
+    assert_eq!(contents(dir.path()), expected);
 }
 
 #[test]
 fn an_object_of_parquet_is_read_where_that_was_built_in() {
-    let objects = files(&golden().join("journal-parquet"));
+    let objects = contents(&golden().join("journal-parquet"));
     let (key, bytes) = objects.first_key_value().unwrap();
     let read = decode(key.to_str().unwrap(), bytes);
     if cfg!(feature = "parquet") {

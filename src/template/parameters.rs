@@ -119,6 +119,24 @@ mod tests {
         assert_eq!(parts.rebuild(b"<*> <*>"), None);
     }
 
+    /// Every line is its template's text with its own parameters, when it comes and whatever was learned before it.
+    fn come_back(store: &mut TemplateStore, lines: &[String]) -> Result<(), TestCaseError> {
+        let mut matcher = LaneMatcher::new(store);
+        for line in lines {
+            let line = line.as_bytes();
+            let found = match matcher.find(line) {
+                Some(found) => found,
+                None => {
+                    let learned = store.learn(matcher.skeleton(), line);
+                    matcher.remember(learned)
+                }
+            };
+            let text = store.by_id(found.id).unwrap().text.clone();
+            prop_assert_eq!(matcher.parts(line, found.slot, store).rebuild(&text).unwrap(), line);
+        }
+        Ok(())
+    }
+
     proptest! {
         #[test]
         fn text_and_parts_give_the_message_back(message in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -156,37 +174,13 @@ mod tests {
         ) {
             let store = &mut TemplateStore::new(TemplateOptions { merge_after: 3, ..TemplateOptions::default() });
             seeds.iter().for_each(|seed| _ = store.learn_seed(&mut Skeleton::new(), seed.as_bytes()));
-            let mut matcher = LaneMatcher::new(store);
-            for line in &lines {
-                let line = line.as_bytes();
-                let found = match matcher.find(line) {
-                    Some(found) => found,
-                    None => {
-                        let learned = store.learn(matcher.skeleton(), line);
-                        matcher.remember(learned)
-                    }
-                };
-                let text = store.by_id(found.id).unwrap().text.clone();
-                prop_assert_eq!(matcher.parts(line, found.slot, store).rebuild(&text).unwrap(), line);
-            }
+            come_back(store, &lines)?;
         }
 
         #[test]
         fn and_after_the_templates_generalised(words in proptest::collection::vec("[ab]{1,2}( |  )[a-e](=[a-d])? [a-d] end", 1..60)) {
             let store = &mut TemplateStore::new(TemplateOptions { merge_after: 2, ..TemplateOptions::default() });
-            let mut matcher = LaneMatcher::new(store);
-            for line in &words {
-                let line = line.as_bytes();
-                let found = match matcher.find(line) {
-                    Some(found) => found,
-                    None => {
-                        let learned = store.learn(matcher.skeleton(), line);
-                        matcher.remember(learned)
-                    }
-                };
-                let text = store.by_id(found.id).unwrap().text.clone();
-                prop_assert_eq!(matcher.parts(line, found.slot, store).rebuild(&text).unwrap(), line);
-            }
+            come_back(store, &words)?;
         }
     }
 }
