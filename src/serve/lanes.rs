@@ -352,17 +352,22 @@ mod tests {
         lanes.close(threads, Own::default()).await.unwrap();
     }
 
-    #[tokio::test]
-    async fn who_asks_a_queue_nobody_works_on_is_told_whether_that_is_the_end() {
-        let (jobs, queue) = mpsc::channel(QUEUE);
-        drop(queue);
-        let lanes = Lanes {
+    /// Lanes of which only the queue is there.
+    fn without_threads(jobs: mpsc::Sender<Job>) -> Lanes {
+        Lanes {
             jobs,
             ticks: Arc::default(),
             tick_every: Duration::from_secs(1),
             is_ending: Arc::default(),
             component: Arc::default(),
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn who_asks_a_queue_nobody_works_on_is_told_whether_that_is_the_end() {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        drop(queue);
+        let lanes = without_threads(jobs);
         let until = Instant::now() + Duration::from_secs(60);
         assert_eq!(lanes.enrich(Bytes::new(), until).await.unwrap_err(), Lost::Lane);
         lanes.is_ending.store(true, Ordering::Release);
@@ -373,13 +378,7 @@ mod tests {
     #[tokio::test]
     async fn nobody_waits_any_more_for_what_no_lane_came_to_in_time() {
         let (jobs, mut queue) = mpsc::channel(QUEUE);
-        let lanes = Lanes {
-            jobs,
-            ticks: Arc::default(),
-            tick_every: Duration::from_secs(1),
-            is_ending: Arc::default(),
-            component: Arc::default(),
-        };
+        let lanes = without_threads(jobs);
         let until = Instant::now() + Duration::from_millis(10);
         assert_eq!(lanes.enrich(Bytes::new(), until).await.unwrap_err(), Lost::Late);
         assert!(matches!(queue.try_recv().unwrap(), Job::Request(_, answer) if answer.is_closed()));

@@ -140,7 +140,12 @@ impl Body {
     /// Where they stand.
     fn events(&self, limit: usize) -> Result<Vec<Range<usize>>, BodyError> {
         let (events, found) = match self.format {
-            Format::Ndjson | Format::Text => (self.lines().take(limit).collect(), self.lines().count()),
+            Format::Ndjson | Format::Text => {
+                let mut lines = self.lines();
+                let first: Vec<_> = lines.by_ref().take(limit).collect();
+                let found = first.len() + lines.count();
+                (first, found)
+            }
             Format::List => self.items(limit).map_err(BodyError::List)?,
             Format::Object => (iter::once(0..self.bytes.len()).collect(), 1),
         };
