@@ -530,20 +530,31 @@ impl Worker {
         if self.unsealed.is_empty() {
             return;
         }
-        let chunks_dir = self.dir.join("chunks");
-        let written = chunk_dir::sealed_segments(&*self.fs, &chunks_dir)
-            .and_then(|written| chunk_dir::sync(&*self.fs, &chunks_dir).map(|()| written));
-        match written {
-            Ok(written) => {
-                let (sealed, unsealed) = std::mem::take(&mut self.unsealed)
-                    .into_iter()
-                    .partition(|((lane, sequence), _)| written.contains(&(*lane, sequence.0)));
+        match self.found_sealed() {
+            Ok(sealed) => {
+                self.unsealed.retain(|segment, _| !sealed.contains_key(segment));
                 self.sealed = sealed;
-                self.unsealed = unsealed;
                 self.seal();
             }
             Err(error) => self.core.degrade(error.to_string()),
         }
+    }
+
+    /// Segments that the history has, under names that are durable: their logs may go.
+    fn found_sealed(&self) -> Result<BTreeMap<Segment, Position>, StorageError> {
+        let chunks_dir = self.dir.join("chunks");
+        let written = chunk_dir::sealed_segments(&*self.fs, &chunks_dir)?;
+        let is_written = |(lane, sequence): &Segment| written.contains(&(*lane, sequence.0));
+        let sealed: BTreeMap<_, _> = self
+            .unsealed
+            .iter()
+            .map(|(segment, end)| (*segment, *end))
+            .filter(|(segment, _)| is_written(segment))
+            .collect();
+        if !sealed.is_empty() {
+            chunk_dir::sync(&*self.fs, &chunks_dir)?;
+        }
+        Ok(sealed)
     }
 
     /// Has closed segments made history; what failed is tried again.
