@@ -10,6 +10,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, Divan};
 use oddline::detect::budget::AlertBudget;
 use oddline::detect::categorical::Categorical;
+use oddline::detect::clock::Source;
 use oddline::detect::numeric::Numeric;
 use oddline::detect::rarity::Rarity;
 use oddline::detect::rate::Rate;
@@ -71,6 +72,7 @@ fn all(bencher: Bencher) {
         half_life_events: 50_000,
         calibration_half_life_events: 20_000,
         weights: Weights::default(),
+        clock: Source::Event,
     });
     run(bencher, |input| {
         black_box(model.observe(input));

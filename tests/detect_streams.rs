@@ -4,6 +4,7 @@
 
 use oddline::config::{Config, ConfigError, Format, TimeSource};
 use oddline::detect::budget::AlertBudget;
+use oddline::detect::clock::Source;
 use oddline::detect::{Input, Model, ModelOptions, Scored, Weights};
 use oddline::event::{DetectorKind, Measure, Observation, Reason, StreamKey, Timestamp, Verdict};
 use oddline::{Engine, Environment, Lane};
@@ -16,6 +17,7 @@ const OPTIONS: ModelOptions = ModelOptions {
     half_life_events: 50_000,
     calibration_half_life_events: 20_000,
     weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.0]),
+    clock: Source::Event,
 };
 
 /// Ten events a second.
@@ -293,4 +295,49 @@ fn a_weight_of_zero_leaves_a_detector_out() {
     assert!(!verdict.reasons().any(|reason| reason == Reason::NumericOutlier));
     (5_000..5_100).for_each(|s| _ = say(&mut lane, s * 10 + 3, "query took 11ms"));
     assert_eq!(lane.tick(Timestamp(0)), []);
+}
+
+/// Events of two hosts in turn, ten a second of each, of five templates; the clock of the second is `skew_secs` off.
+fn of_two_hosts(n: u64, skew_secs: i64) -> Input {
+    let host = n % 2;
+    let time = at(n / 2).0 + if host == 1 { skew_secs * 1_000_000 } else { 0 };
+    Input { slot: (n / 2 % 5) as usize, timestamp: Timestamp(time), stream: StreamKey(host + 1), ..Input::default() }
+}
+
+#[test]
+fn a_host_whose_clock_is_minutes_off_makes_no_silence_and_hides_no_burst() {
+    for skew_secs in [-300, -45, 45, 300, 7_200] {
+        let mut model = Model::new(OPTIONS);
+        let (mut alerts, mut silences) = (0, 0);
+        for n in 0..60_000 {
+            alerts += u32::from(model.observe(&of_two_hosts(n, skew_secs)).is_anomaly);
+            let now = model.now();
+            silences += u32::from(model.is_look_due(now) && model.tick(now).is_some());
+        }
+        assert!(alerts <= 60 && silences == 0, "{skew_secs}: {alerts} alerts, {silences} silences");
+        let burst = (0..400).map(|n| Input { slot: 3, ..of_two_hosts(60_000 + n / 20, skew_secs) });
+        let told = burst
+            .map(|input| model.observe(&input))
+            .filter(|scored| scored.is_anomaly && scored.reasons.contains(&Some(Reason::RateSpike)));
+        assert!(told.count() > 0, "{skew_secs}: a burst of both within two seconds");
+        let stopped = (0..3_000).filter(|n| n / 2 % 5 != 4).any(|n| {
+            model.observe(&of_two_hosts(60_020 + n, skew_secs));
+            let now = model.now();
+            model.is_look_due(now) && model.tick(now).is_some_and(|(silent, _)| silent.slot == 4)
+        });
+        assert!(stopped, "{skew_secs}: a template that stops on both");
+    }
+}
+
+#[test]
+fn a_host_that_goes_while_the_clocks_differ_makes_no_burst_of_what_stays() {
+    for skew_secs in [-300, 300] {
+        let mut model = Model::new(OPTIONS);
+        (0..60_000).for_each(|n| _ = model.observe(&of_two_hosts(n, skew_secs)));
+        let staying = (60_000..72_000).filter(|n| n % 2 == 1);
+        let spikes = staying
+            .map(|n| model.observe(&of_two_hosts(n, skew_secs)))
+            .filter(|scored| scored.is_anomaly && scored.reasons.contains(&Some(Reason::RateSpike)));
+        assert_eq!(spikes.count(), 0, "{skew_secs}");
+    }
 }

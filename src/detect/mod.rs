@@ -22,6 +22,8 @@
 //! | [`semantic`] | what its template means; off unless it is given a weight | all, frozen | shared, not learned on |
 //! | [`silence`] | time since the last one | template, and template and stream | own |
 //!
+//! What time an event is of is decided once, by the lane's [`clock`]: detectors see a time that does not run back, however hosts' clocks differ.
+//!
 //! # Order and reproducibility
 //! All state changes are functions of the sequence of [`Input`]s: the same inputs in the same order give the same
 //! bits, and [`Model::checkpoint`] keeps every bit. A restart therefore replays inputs and arrives where it was.
@@ -34,6 +36,7 @@
 pub mod budget;
 pub mod calibration;
 pub mod categorical;
+pub mod clock;
 mod extremes;
 pub mod hold;
 pub mod joining;

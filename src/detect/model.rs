@@ -5,6 +5,7 @@ mod join;
 use super::budget::{AlertBudget, Threshold};
 use super::calibration::{self, BINS, Calibration, Calibrations, TailShape};
 use super::categorical::Categorical;
+use super::clock::{Clock, Source};
 use super::extremes::larger;
 use super::hold::{self, Hold};
 use super::numeric::{Numeric, Outlier};
@@ -57,7 +58,9 @@ const LEAST_RECENT: f32 = 0.05;
 const LEAST_COMBINED: f32 = 1.5;
 
 /// Of [`Model::checkpoint`]; counted up whenever its bytes, or what they mean, change.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
+/// Before lanes had a clock of their own.
+const FORMAT_WITHOUT_CLOCK: u32 = 5;
 /// Before the shares of all events were kept.
 const FORMAT_WITHOUT_SHARES: u32 = 4;
 const WHAT_FORMAT: &str = "format of the model";
@@ -95,11 +98,15 @@ pub struct ModelOptions {
     pub calibration_half_life_events: u64,
     /// What each detector weighs.
     pub weights: Weights,
+    /// Whose clock tells when events were.
+    pub clock: Source,
 }
 
 /// The answer for one input.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scored {
+    /// When it was for the detectors: by the lane's clock.
+    pub at: Timestamp,
     /// Evidence in nats by detector.
     pub evidence: [f32; DETECTORS],
     /// The combined statistic T, nats.
@@ -242,6 +249,7 @@ impl LearningTime {
 #[derive(Debug, Clone)]
 pub struct Model {
     options: ModelOptions,
+    clock: Clock,
     /// What each detector's evidence is multiplied by.
     weights: [f32; DETECTORS],
     rarity: Rarity,
@@ -260,7 +268,6 @@ pub struct Model {
     templates: Vec<RecentOfTemplate>,
     streams: Streams<RecentOfStream>,
     learned: LearningTime,
-    newest: Timestamp,
     is_ready: bool,
     seen: Tally,
     seen_bins: SeenBins,
@@ -326,6 +333,7 @@ impl Model {
         weights[DetectorKind::Rarity as usize] *= RARITY_WEIGHT;
         Self {
             weights,
+            clock: Clock::new(options.clock),
             rarity: Rarity::new(options.half_life_events),
             rate: Rate::default(),
             numeric: Numeric::default(),
@@ -341,7 +349,6 @@ impl Model {
             templates: Vec::new(),
             streams: Streams::new(STREAM_BITS),
             learned: LearningTime::default(),
-            newest: Timestamp::default(),
             is_ready: false,
             seen: Tally::default(),
             seen_bins: SeenBins::new(),
@@ -359,10 +366,11 @@ impl Model {
     /// Scores an event by what was learned before it, then learns it.
     pub fn observe(&mut self, input: &Input) -> Scored {
         let is_new = self.rarity.is_new(input.slot);
-        let mut evidence = self.evidence(input);
+        let at = self.clock.see(input.timestamp);
+        let mut evidence = self.evidence(input, at);
         let mut judged = self.judge(&evidence);
-        let state = self.state_at(input.timestamp);
-        self.threshold.pass(input.timestamp);
+        let state = self.state_at(at);
+        self.threshold.pass(at);
         let may_alert = state == State::Ready && !input.is_muted;
         let mut is_odd = may_alert && self.is_odd(&judged);
         if is_odd && self.excuse(input, &mut evidence, judged.leader()) {
@@ -373,13 +381,9 @@ impl Model {
         // Of most events nobody asks what led.
         let leader = if is_odd || fresh >= LEAST_COMBINED { judged.leader() } else { DetectorKind::Rarity };
         let alerts = is_odd && self.threshold.is_over(fresh);
-        let seen = if is_odd {
-            self.hold.see(key(leader, input), input.timestamp, fresh, alerts)
-        } else {
-            hold::Seen::Nothing
-        };
+        let seen = if is_odd { self.hold.see(key(leader, input), at, fresh, alerts) } else { hold::Seen::Nothing };
         let suppressed = seen == hold::Seen::Alert;
-        let is_fresh = self.calibrate(input, &evidence, fresh, leader);
+        let is_fresh = self.calibrate(input, at, &evidence, fresh, leader);
         let counts = if is_odd { seen == hold::Seen::Nothing } else { is_fresh && !input.is_muted };
         self.learn(statistic, counts);
         let is_anomaly = alerts && !suppressed;
@@ -392,6 +396,7 @@ impl Model {
         let reasons = reasons(&judged, news);
         let is_given = |reason: Reason| reasons.contains(&Some(reason));
         Scored {
+            at,
             evidence: evidence.calibrated,
             statistic,
             nats,
@@ -407,15 +412,16 @@ impl Model {
     }
 
     #[inline]
-    fn evidence(&mut self, input: &Input) -> Evidence {
+    fn evidence(&mut self, input: &Input, at: Timestamp) -> Evidence {
         let coming = self.sequence.expect(input);
         let rarity = self.rarity.observe(input);
         let numeric = self.numeric.observe(input);
         let categorical = self.categorical.observe(input);
-        self.silence.observe(input);
+        self.silence.see(input.slot, input.stream, at);
         let sequence = coming.map_or(0.0, |coming| self.sequence.take(&coming));
-        let weight = Rate::weight(self.sequence.surprise());
-        let rate = self.rate.see(input.slot, input.timestamp, weight);
+        // What comes while nobody knows when it was says nothing of how much comes when.
+        let weight = if self.clock.is_lost() { 0.0 } else { Rate::weight(self.sequence.surprise()) };
+        let rate = self.rate.see(input.slot, at, weight);
         self.count(input, weight);
         let raw = [rate, numeric, categorical, sequence];
         let mut calibrated = [0.0; DETECTORS];
@@ -513,7 +519,6 @@ impl Model {
     /// Notes the event for the other lanes.
     #[inline]
     fn count(&mut self, input: &Input, weight: f32) {
-        self.newest = input.timestamp;
         self.seen.add(input.slot, Seen { events: 1, weight });
     }
 
@@ -528,22 +533,35 @@ impl Model {
 
     /// Lets the detectors' calibrations learn what is no repeat; whether the combined statistic is none.
     #[inline]
-    fn calibrate(&mut self, input: &Input, evidence: &Evidence, nats: f32, leader: DetectorKind) -> bool {
+    fn calibrate(
+        &mut self,
+        input: &Input,
+        at: Timestamp,
+        evidence: &Evidence,
+        nats: f32,
+        leader: DetectorKind,
+    ) -> bool {
         let is_recent = evidence.raw.iter().any(|nats| *nats >= LEAST_RECENT);
         if !is_recent && nats < LEAST_COMBINED {
             self.calibrations.learn([0.0; CALIBRATED.len()]);
             return true;
         }
-        self.calibrate_recent(input, evidence, nats, leader)
+        self.calibrate_recent(input, at, evidence, nats, leader)
     }
 
-    fn calibrate_recent(&mut self, input: &Input, evidence: &Evidence, nats: f32, leader: DetectorKind) -> bool {
+    fn calibrate_recent(
+        &mut self,
+        input: &Input,
+        at: Timestamp,
+        evidence: &Evidence,
+        nats: f32,
+        leader: DetectorKind,
+    ) -> bool {
         if input.slot >= self.templates.len() {
             self.templates.resize(input.slot + 1, RecentOfTemplate::default());
         }
         let Some(template) = self.templates.get_mut(input.slot) else { return true };
         let hold = u32::try_from(self.options.hold_secs).unwrap_or(u32::MAX);
-        let at = input.timestamp;
         let fresh =
             |recent: &mut Recent, nats: f32| if nats < LEAST_RECENT { 0.0 } else { recent.fresh(at, nats, hold) };
         let [rate, numeric, categorical, sequence] = evidence.raw;
@@ -570,7 +588,22 @@ impl Model {
         is_fresh
     }
 
-    /// Whether it is time to look for what fell silent.
+    /// Where the lane's clock is.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The lane's time when the clock of the events tells this.
+    pub fn at(&self, told: Timestamp) -> Timestamp {
+        self.clock.at(told)
+    }
+
+    /// What the clock of the events tells at a time of the lane.
+    pub fn told(&self, at: Timestamp) -> Timestamp {
+        self.clock.told(at)
+    }
+
+    /// Whether it is time to look for what fell silent, by the lane's clock.
     pub fn is_look_due(&mut self, now: Timestamp) -> bool {
         self.silence.is_due(now) && self.is_ready
     }
@@ -586,7 +619,7 @@ impl Model {
         self.sequence.leave_streams();
     }
 
-    /// The worst silence that was not told of yet, as an event of its own; `now` is in the events' time.
+    /// The worst silence that was not told of yet, as an event of its own; `now` is of the lane's clock.
     pub fn tick(&mut self, now: Timestamp) -> Option<(Silent, Scored)> {
         let weight = self.weights[DetectorKind::Silence as usize];
         // A weight of 0 leaves nothing that is enough.
@@ -598,6 +631,7 @@ impl Model {
         let p_value = Calibration::probability(statistic);
         let suppressed = self.hold.see(silence_key(silent.slot), now, statistic, true) == hold::Seen::Alert;
         let scored = Scored {
+            at: now,
             evidence,
             statistic,
             nats: statistic,
@@ -638,7 +672,7 @@ impl Model {
             ranges: counts.iter().map(|(slot, _)| ranges(slot)).collect(),
             bins: self.seen_bins.take(),
             share_bins: self.seen_share_bins.take(),
-            newest: self.newest,
+            newest: self.clock.told(self.clock.now()),
             counts,
         }
     }
@@ -650,11 +684,12 @@ impl Model {
 
     /// Learns what another lane saw; `slot_of` tells where its templates are now, if they still are.
     pub fn absorb(&mut self, outbox: &Outbox, slot_of: impl Fn(u32) -> Option<usize>, is_ready: bool) {
+        let at = if outbox.counts.is_empty() { self.clock.now() } else { self.clock.see(outbox.newest) };
         let templates = outbox.counts.iter().zip(&outbox.weights).zip(&outbox.ranges);
         for (((slot, events), weight), ranges) in templates {
             let Some(slot) = slot_of(*slot) else { continue };
             self.rarity.absorb(slot, *events);
-            self.rate.absorb(slot, outbox.newest.0, *events, *weight);
+            self.rate.absorb(slot, at.0, *events, *weight);
             self.numeric.absorb(slot, ranges);
         }
         for (calibration, bins) in [(&mut self.calibration, &outbox.bins), (&mut self.shares, &outbox.share_bins)] {
@@ -709,6 +744,7 @@ impl Model {
         out.extend_from_slice(&self.learned.last.map_or(i64::MIN, |time| time.0).to_le_bytes());
         out.extend_from_slice(&self.learned.elapsed_micros.to_le_bytes());
         out.extend_from_slice(&u32::from(self.is_ready).to_le_bytes());
+        self.clock.checkpoint(out);
         self.rarity.checkpoint(out);
         self.rate.checkpoint(out);
         self.numeric.checkpoint(out);
@@ -741,7 +777,7 @@ impl Model {
         if format > FORMAT {
             return Err(StateError::Newer { what: WHAT_FORMAT, found: format, supported: FORMAT });
         }
-        if ![FORMAT, FORMAT_WITHOUT_SHARES].contains(&format) {
+        if ![FORMAT, FORMAT_WITHOUT_CLOCK, FORMAT_WITHOUT_SHARES].contains(&format) {
             let (expected, found) = (FORMAT.to_string(), format.to_string());
             return Err(StateError::Impossible { what: WHAT_FORMAT, expected, found });
         }
@@ -750,6 +786,9 @@ impl Model {
         restored.learned.last = (last != i64::MIN).then_some(Timestamp(last));
         restored.learned.elapsed_micros = from.i64("time spent learning")?;
         restored.is_ready = from.u32("ready")? != 0;
+        if format >= FORMAT {
+            restored.clock.restore(from)?;
+        }
         restored.rarity.restore(from)?;
         restored.rate.restore(from)?;
         restored.numeric.restore(from)?;
@@ -880,6 +919,7 @@ mod tests {
         half_life_events: 50_000,
         calibration_half_life_events: 20_000,
         weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.0]),
+        clock: Source::Event,
     };
 
     fn input(n: u64, slot: usize) -> Input {
@@ -945,20 +985,28 @@ mod tests {
         assert!(held <= scores.len() / 80, "{held}: a hundredth is within ten times the budget");
     }
 
+    /// Where the clock is in a checkpoint.
+    const CLOCK: std::ops::Range<usize> = 24..120;
+
     #[test]
-    fn what_was_learned_before_the_shares_were_kept_is_read() {
+    fn what_was_learned_before_the_shares_were_kept_and_before_the_clock_was_is_read() {
         let mut model = Model::new(OPTIONS);
         routine(&mut model, 0..5_000);
         let (mut bytes, mut shares) = (Vec::new(), Vec::new());
         model.checkpoint(&mut bytes);
         model.shares.checkpoint(&mut shares);
         let at = bytes.windows(shares.len()).rposition(|window| window == shares).unwrap();
-        bytes.drain(at..at + shares.len());
-        bytes[..4].copy_from_slice(&FORMAT_WITHOUT_SHARES.to_le_bytes());
-        let mut again = Model::new(OPTIONS);
-        again.restore(&bytes).unwrap();
-        assert_eq!((again.events(), again.shares.events()), (5_000, 5_000));
-        assert_eq!(again.observe(&input(5_000, 3)).statistic, model.observe(&input(5_000, 3)).statistic);
+        bytes.drain(CLOCK);
+        let mut with_shares = bytes.clone();
+        bytes.drain(at - CLOCK.len()..at - CLOCK.len() + shares.len());
+        let next = model.observe(&input(5_000, 3)).statistic;
+        for (format, bytes) in [(FORMAT_WITHOUT_SHARES, &mut bytes), (FORMAT_WITHOUT_CLOCK, &mut with_shares)] {
+            bytes[..4].copy_from_slice(&format.to_le_bytes());
+            let mut again = Model::new(OPTIONS);
+            again.restore(bytes).unwrap();
+            assert_eq!((again.events(), again.shares.events()), (5_000, 5_000), "format {format}");
+            assert_eq!(again.observe(&input(5_000, 3)).statistic, next, "format {format}");
+        }
     }
 
     #[test]
@@ -996,7 +1044,7 @@ mod tests {
         }
         assert_eq!(other.events(), 0);
         let mut huge = bytes.clone();
-        huge[56..60].copy_from_slice(&u32::MAX.to_le_bytes());
+        huge[CLOCK.end + 32..CLOCK.end + 36].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(other.restore(&huge).unwrap_err().to_string().contains("rarity counts"));
     }
 

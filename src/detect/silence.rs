@@ -311,6 +311,27 @@ impl Silence {
         self.newest = now;
     }
 
+    /// An event at a time of the lane's clock.
+    #[inline]
+    pub(super) fn see(&mut self, slot: usize, stream: StreamKey, at: Timestamp) {
+        let now = at.0;
+        if slot >= self.generations.len() {
+            self.generations.resize(slot + 1, 0);
+            self.templates.resize(slot + 1, Series::default());
+        }
+        self.go_on(now);
+        let generation = self.generations.get(slot).copied().unwrap_or_default();
+        if let Some(series) = self.templates.get_mut(slot) {
+            if series.last == 0 {
+                *series = Series { slot: slot as u32, generation, ..Series::default() };
+            }
+            series.see(now);
+        }
+        if stream != StreamKey::default() {
+            self.see_stream(slot as u32, generation, stream, now);
+        }
+    }
+
     fn see_stream(&mut self, slot: u32, generation: u32, stream: StreamKey, now: i64) {
         let key = hash(1, u64::from(generation) << 32 | u64::from(slot), stream.0);
         let Some(series) = self.series.of(key) else { return };
@@ -325,24 +346,8 @@ impl Detector for Silence {
     const KIND: DetectorKind = DetectorKind::Silence;
 
     /// An event is never silent.
-    #[inline]
     fn observe(&mut self, input: &Input) -> f32 {
-        let (slot, now) = (input.slot, input.timestamp.0);
-        if slot >= self.generations.len() {
-            self.generations.resize(slot + 1, 0);
-            self.templates.resize(slot + 1, Series::default());
-        }
-        self.go_on(now);
-        let generation = self.generations.get(slot).copied().unwrap_or_default();
-        if let Some(series) = self.templates.get_mut(slot) {
-            if series.last == 0 {
-                *series = Series { slot: slot as u32, generation, ..Series::default() };
-            }
-            series.see(now);
-        }
-        if input.stream != StreamKey::default() {
-            self.see_stream(slot as u32, generation, input.stream, now);
-        }
+        self.see(input.slot, input.stream, input.timestamp);
         0.0
     }
 

@@ -18,8 +18,9 @@ use super::recall::Recall;
 use super::ruling::TemplateRules;
 use super::unsynced::Unsynced;
 use super::window::Windows;
-use crate::config::{self, Config};
+use crate::config::{self, Config, TimeSource};
 use crate::detect::budget::AlertBudget;
+use crate::detect::clock::Source;
 use crate::detect::{ModelOptions, Weights};
 use crate::template::TemplateStore;
 
@@ -277,6 +278,10 @@ pub(super) fn model_options(config: &Config) -> ModelOptions {
         half_life_events: config.half_life_events,
         calibration_half_life_events: config.calibration_half_life_events,
         weights: weights(config),
+        clock: match config.time {
+            TimeSource::Arrival => Source::Arrival,
+            TimeSource::Event => Source::Event,
+        },
     }
 }
 

@@ -66,8 +66,8 @@ const MOST_MUTED_SILENCES: usize = 64;
 /// In the number of an event of oddline's own: no event of the input gets as far.
 const SYNTHETIC_NUMBER: u64 = 1 << 39;
 
-/// While events are no older than this, a tick tells what time it is among them.
-const LIVE_SECS: f64 = 120.0;
+/// Events no older than this when a tick first finds them are news: after them time passes among the events as it does here.
+const LIVE_SECS: f64 = 900.0;
 
 /// −ln of one in a million: a score of 1.
 const NATS_OF_A_MILLION: f64 = 6.0 * std::f64::consts::LN_10;
@@ -96,6 +96,16 @@ pub struct Synthetic {
     pub stream: StreamKey,
     /// The template it is about.
     pub template_text: Arc<str>,
+}
+
+/// Since when no event came.
+#[derive(Debug, Clone, Copy, Default)]
+struct Quiet {
+    /// Events until then.
+    events: u64,
+    /// The tick that found the last of them, by the host's clock.
+    since: Timestamp,
+    is_live: bool,
 }
 
 /// What is told of an event besides what the detectors made of it.
@@ -127,8 +137,9 @@ pub struct Lane {
     checkpointed_events: u64,
     /// The time that counts is the events' own.
     looks_at_event_time: bool,
+    /// By the lane's clock.
     next_look: Timestamp,
-    newest: Timestamp,
+    quiet: Quiet,
     synthetic: Vec<Synthetic>,
     /// The newest events, when there is a data dir.
     window: Option<OpenWindow>,
@@ -164,7 +175,7 @@ impl Lane {
             checkpoints: Every::default(),
             looks_at_event_time: inner.core.config.time == TimeSource::Event,
             next_look: Timestamp::default(),
-            newest: Timestamp(i64::MIN),
+            quiet: Quiet::default(),
             synthetic: Vec::new(),
             window: inner.writer.is_some().then(|| OpenWindow::new(Arc::clone(&inner.core.windows), parked.number)),
             sampler: inner.core.config.sampling.map(Sampler::new),
@@ -247,8 +258,8 @@ impl Lane {
         self.last = Some(found);
         let event_id = self.event_id(observation.timestamp);
         self.record(observation, &found, &scored, &input);
-        if self.looks_at_event_time && observation.timestamp >= self.next_look {
-            self.look(observation.timestamp);
+        if self.looks_at_event_time {
+            self.look_at_event_time();
         }
         let measure = self.measure(observation.message, &scored);
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
@@ -371,7 +382,15 @@ impl Lane {
         if of(DetectorKind::Numeric) > of(DetectorKind::Rate) { amount().or_else(rate) } else { rate().or_else(amount) }
     }
 
-    /// Looks for templates that fell silent; what is found waits for the next tick.
+    #[inline]
+    fn look_at_event_time(&mut self) {
+        let now = self.learned.model.now();
+        if now >= self.next_look {
+            self.look(now);
+        }
+    }
+
+    /// Looks for templates that fell silent, `now` by the lane's clock; what is found waits for the next tick.
     #[cold]
     fn look(&mut self, now: Timestamp) {
         self.next_look = Timestamp(now.0.saturating_add(TICK_SECS * 1_000_000));
@@ -382,12 +401,13 @@ impl Lane {
         for _ in 0..MOST_MUTED_SILENCES {
             let Some((silent, scored)) = self.learned.model.tick(now) else { return };
             if !self.is_muted(Slot(silent.slot as u32)) {
-                return self.tell_silence(now, silent, &scored);
+                return self.tell_silence(silent, &scored);
             }
         }
     }
 
-    fn tell_silence(&mut self, now: Timestamp, silent: Silent, scored: &Scored) {
+    fn tell_silence(&mut self, silent: Silent, scored: &Scored) {
+        let now = self.learned.model.told(scored.at);
         let Some(template) = self.learned.id_of(silent.slot as u32) else { return };
         let Some(template_text) = self.template_text(template) else { return };
         let event_id = self.event_id_beside(now);
@@ -400,7 +420,7 @@ impl Lane {
             let verdict = self.verdict(scored, told, template, event_id);
             let stream = silent.stream.unwrap_or_default();
             if let Some(sampler) = &mut self.sampler {
-                sampler.alert(stream, now);
+                sampler.alert(stream, scored.at);
             }
             self.synthetic.push(Synthetic {
                 verdict,
@@ -537,7 +557,6 @@ impl Lane {
         self.unfolded.events += 1;
         self.unfolded.incidents += u64::from(scored.is_anomaly);
         self.unfolded.newest = self.unfolded.newest.max(observation.timestamp);
-        self.newest = self.newest.max(observation.timestamp);
         if let Some(window) = &mut self.window {
             window.push(WindowEvent {
                 timestamp: observation.timestamp,
@@ -693,12 +712,27 @@ impl Lane {
                 self.request_checkpoint();
             }
         }
-        // Of old events a tick cannot tell how much time has passed among them.
-        let is_live = !self.looks_at_event_time || now.seconds_since(self.newest).abs() <= LIVE_SECS;
-        if is_live && now >= self.next_look {
+        if let Some(now) = self.time_at_tick(now)
+            && now >= self.next_look
+        {
             self.look(now);
         }
         self.take_synthetic()
+    }
+
+    /// Where the lane's clock is when the host's tells `now`. Of old events a tick cannot tell how much time has passed among them; of new ones as
+    /// much as since the tick that first found them.
+    fn time_at_tick(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let model = &self.learned.model;
+        if !self.looks_at_event_time {
+            return Some(model.at(now));
+        }
+        if self.quiet.events != self.next_event {
+            let age = now.seconds_since(model.told(model.now()));
+            self.quiet = Quiet { events: self.next_event, since: now, is_live: age.abs() <= LIVE_SECS };
+        }
+        let passed = now.0.saturating_sub(self.quiet.since.0).max(0);
+        self.quiet.is_live.then(|| Timestamp(model.now().0.saturating_add(passed)))
     }
 
     /// Events of oddline's own that wait for the next tick: for who cannot wait, such as at the end of the input.
@@ -856,11 +890,11 @@ fn overrule(scored: &mut Scored, ruling: Ruling) {
 
 fn sample(sampler: &mut Sampler, input: &Input, scored: &Scored) -> f64 {
     if scored.is_anomaly {
-        sampler.alert(input.stream, input.timestamp);
+        sampler.alert(input.stream, scored.at);
     }
     let rarity = scored.evidence.get(DetectorKind::Rarity as usize).copied().unwrap_or(0.0);
     let worth = if scored.is_anomaly || rarity >= RARE_NATS { 1.0 } else { worth(scored.p_value) };
-    sampler.ratio(input.slot, input.stream, input.timestamp, worth)
+    sampler.ratio(input.slot, input.stream, scored.at, worth)
 }
 
 fn flags(scored: &Scored, input: &Input) -> u8 {

@@ -45,6 +45,7 @@ impl Model {
 mod tests {
     use super::*;
     use crate::detect::budget::AlertBudget;
+    use crate::detect::clock::Source;
     use crate::detect::joining::Moved;
     use crate::detect::value::Values;
     use crate::detect::{Input, ModelOptions, Weights};
@@ -58,6 +59,7 @@ mod tests {
         half_life_events: 50_000,
         calibration_half_life_events: 20_000,
         weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.0]),
+        clock: Source::Event,
     };
 
     fn input(model: &Model, n: u64, slot: usize) -> Input {
