@@ -34,3 +34,27 @@ fn an_hour_in_which_the_process_was_away_is_no_silence_and_what_does_not_come_ba
         (3..60).map(|n| say_at(&mut lane, back(n), beats[0]) + say_at(&mut lane, back(n), beats[1])).sum();
     assert_eq!(told, 1);
 }
+
+#[test]
+fn a_single_slow_source_that_stops_is_told_while_its_events_are_news_though_its_clock_is_off() {
+    for (skew_secs, told) in [(0, 1), (-300, 1), (300, 1), (-86_400, 0)] {
+        let bed = Bed::with(Config { time: TimeSource::Event, ..Config::default() });
+        let engine = bed.open();
+        let mut lane = engine.lane().unwrap();
+        let mut found = Vec::new();
+        for second in 0..60_000 {
+            let now = 1_800_000_000 + second;
+            if second % 240 == 0 && second < 48_000 {
+                let written = Timestamp((now + skew_secs) * SECOND);
+                lane.observe(&Observation::new(b"backup of the catalogue is whole", written));
+            }
+            found.extend(lane.tick(Timestamp(now * SECOND)).into_iter().map(|silence| (second, silence.timestamp)));
+        }
+        assert_eq!(found.len(), told, "{skew_secs}: {found:?}");
+        if let Some((second, time)) = found.first() {
+            assert!((48_000..50_000).contains(second), "{skew_secs}: told after {second}");
+            let of_host = Timestamp((1_800_000_000 + second + skew_secs) * SECOND);
+            assert!(time.seconds_since(of_host).abs() < 2.0, "by the host's clock");
+        }
+    }
+}

@@ -132,6 +132,12 @@ impl Clock {
         Timestamp(self.now)
     }
 
+    /// Where it will be if what is ahead is right and nothing contradicts it any more.
+    pub(super) fn latest(&self) -> Timestamp {
+        let is_doubted = self.ahead.is_none() || self.remembers(self.doubted);
+        Timestamp(if is_doubted { self.now } else { self.now.max(self.ahead.latest) })
+    }
+
     /// What the followed clock tells at a time of the lane.
     pub(super) const fn told(&self, at: Timestamp) -> Timestamp {
         Timestamp(at.0.saturating_add(self.offset))

@@ -593,6 +593,11 @@ impl Model {
         self.clock.now()
     }
 
+    /// Where it will be if the last event stays the last.
+    pub fn latest(&self) -> Timestamp {
+        self.clock.latest()
+    }
+
     /// The lane's time when the clock of the events tells this.
     pub fn at(&self, told: Timestamp) -> Timestamp {
         self.clock.at(told)

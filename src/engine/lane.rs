@@ -728,11 +728,12 @@ impl Lane {
             return Some(model.at(now));
         }
         if self.quiet.events != self.next_event {
-            let age = now.seconds_since(model.told(model.now()));
+            let age = now.seconds_since(model.told(model.latest()));
             self.quiet = Quiet { events: self.next_event, since: now, is_live: age.abs() <= LIVE_SECS };
         }
         let passed = now.0.saturating_sub(self.quiet.since.0).max(0);
-        self.quiet.is_live.then(|| Timestamp(model.now().0.saturating_add(passed)))
+        let last = if passed >= TICK_SECS * 1_000_000 { model.latest() } else { model.now() };
+        self.quiet.is_live.then(|| Timestamp(last.0.saturating_add(passed)))
     }
 
     /// Events of oddline's own that wait for the next tick: for who cannot wait, such as at the end of the input.
