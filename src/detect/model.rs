@@ -57,7 +57,9 @@ const LEAST_RECENT: f32 = 0.05;
 const LEAST_COMBINED: f32 = 1.5;
 
 /// Of [`Model::checkpoint`]; counted up whenever its bytes, or what they mean, change.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
+/// Before windows summed events as they are, and the order's weights were of double precision.
+const FORMAT_WITHOUT_PLAIN_RATES: u32 = 5;
 /// Before the shares of all events were kept.
 const FORMAT_WITHOUT_SHARES: u32 = 4;
 const WHAT_FORMAT: &str = "format of the model";
@@ -440,7 +442,7 @@ impl Model {
         }
         let excess = self.rate.excess().filter(|_| evidence.raw[RATE] > 0.0);
         let is_drop = excess.is_some_and(|excess| excess.is_drop);
-        let level = excess.filter(|_| !is_drop).map_or(Level::SOME, |excess| Level::of(excess.observed));
+        let level = excess.filter(|_| !is_drop).map_or(Level::SOME, |excess| Level::of(excess.events));
         let kind = if is_drop { Kind::Drop } else { Kind::Presence };
         let usual = self.season.see(input.slot, kind, input.timestamp, level);
         if level.is_like(usual) {
@@ -741,7 +743,7 @@ impl Model {
         if format > FORMAT {
             return Err(StateError::Newer { what: WHAT_FORMAT, found: format, supported: FORMAT });
         }
-        if ![FORMAT, FORMAT_WITHOUT_SHARES].contains(&format) {
+        if ![FORMAT, FORMAT_WITHOUT_PLAIN_RATES, FORMAT_WITHOUT_SHARES].contains(&format) {
             let (expected, found) = (FORMAT.to_string(), format.to_string());
             return Err(StateError::Impossible { what: WHAT_FORMAT, expected, found });
         }
@@ -751,10 +753,11 @@ impl Model {
         restored.learned.elapsed_micros = from.i64("time spent learning")?;
         restored.is_ready = from.u32("ready")? != 0;
         restored.rarity.restore(from)?;
-        restored.rate.restore(from)?;
+        let is_former = format <= FORMAT_WITHOUT_PLAIN_RATES;
+        if is_former { restored.rate.restore_without_plain(from) } else { restored.rate.restore(from) }?;
         restored.numeric.restore(from)?;
         restored.categorical.restore(from)?;
-        restored.sequence.restore(from)?;
+        if is_former { restored.sequence.restore_single(from) } else { restored.sequence.restore(from) }?;
         restored.silence.restore(from)?;
         restored.season.restore(from)?;
         restored.calibrations.restore(from)?;
@@ -945,15 +948,48 @@ mod tests {
         assert!(held <= scores.len() / 80, "{held}: a hundredth is within ten times the budget");
     }
 
+    /// State bytes with those of one part in the place of another's.
+    fn with(bytes: &[u8], part: &[u8], other: &[u8]) -> Vec<u8> {
+        let at = bytes.windows(part.len()).rposition(|window| window == part).unwrap();
+        [&bytes[..at], other, &bytes[at + part.len()..]].concat()
+    }
+
+    /// What a model's checkpoint was in the format before this one.
+    fn former_bytes(model: &Model) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        model.checkpoint(&mut bytes);
+        let part = |put: &dyn Fn(&mut Vec<u8>)| {
+            let mut part = Vec::new();
+            put(&mut part);
+            part
+        };
+        let rate = part(&|out| model.rate.checkpoint(out));
+        bytes = with(&bytes, &rate, &crate::detect::rate::tests::without_plain(&rate));
+        let sequence = part(&|out| model.sequence.checkpoint(out));
+        bytes = with(&bytes, &sequence, &crate::detect::sequence::tests::in_single(&sequence));
+        bytes[..4].copy_from_slice(&FORMAT_WITHOUT_PLAIN_RATES.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn what_was_learned_before_windows_summed_events_as_they_are_is_read() {
+        let mut model = Model::new(OPTIONS);
+        routine(&mut model, 0..5_000);
+        let mut again = Model::new(OPTIONS);
+        again.restore(&former_bytes(&model)).unwrap();
+        for n in 5_000..8_000 {
+            let (new, old) = (again.observe(&input(n, (n % 7) as usize)), model.observe(&input(n, (n % 7) as usize)));
+            assert!((new.statistic - old.statistic).abs() < 1e-3, "{n}: {new:?} {old:?}");
+        }
+    }
+
     #[test]
     fn what_was_learned_before_the_shares_were_kept_is_read() {
         let mut model = Model::new(OPTIONS);
         routine(&mut model, 0..5_000);
-        let (mut bytes, mut shares) = (Vec::new(), Vec::new());
-        model.checkpoint(&mut bytes);
+        let mut shares = Vec::new();
         model.shares.checkpoint(&mut shares);
-        let at = bytes.windows(shares.len()).rposition(|window| window == shares).unwrap();
-        bytes.drain(at..at + shares.len());
+        let mut bytes = with(&former_bytes(&model), &shares, &[]);
         bytes[..4].copy_from_slice(&FORMAT_WITHOUT_SHARES.to_le_bytes());
         let mut again = Model::new(OPTIONS);
         again.restore(&bytes).unwrap();
