@@ -3,10 +3,12 @@
 //! | directory | written by | holds |
 //! |---|---|---|
 //! | `golden/data-dir-2` | before 0.1.0 was released | two checkpoints (learned state of format 4), segments, L1 and an hour of L2 |
-//! | `golden/data-dir-3` | 0.1.0, by [`the_golden_data_dir_is_written_anew`] | the same of today (learned state of format 5), two lanes, the log in common, feedback |
+//! | `golden/data-dir-3` | before 0.1.0 was released | the same (learned state of format 5), two lanes, the log in common, feedback |
 //! | `golden/baseline-3` | the same | what `data-dir-3` had learned of 400 events |
+//! | `golden/data-dir-4` | 0.1.0, by [`the_golden_data_dir_is_written_anew`] | what `data-dir-3` holds (learned state of format 6) |
+//! | `golden/baseline-4` | the same | what `data-dir-4` had learned of 400 events |
 //!
-//! Each saw 600 events of one log; the last 200 are in the write-ahead log alone, as after `kill -9`; in `data-dir-3` as after a power cut, so that some of them are
+//! Each saw 600 events of one log; the last 200 are in the write-ahead log alone, as after `kill -9`; from `data-dir-3` on as after a power cut, so that some of them are
 //! in the log in common alone. A format that changes gets a directory of its own ([`the_newest_is_of_the_formats_of_today`]); none is ever written again
 //! once a version with it was released.
 
@@ -112,20 +114,27 @@ fn opens(name: &str, in_common_alone: u64) {
 #[test]
 fn a_data_dir_of_an_earlier_version_opens_and_goes_on() {
     opens("data-dir-2", 0);
+    opens("data-dir-3", 10);
 }
 
 #[test]
 fn a_data_dir_of_the_current_version_opens_and_goes_on() {
-    opens("data-dir-3", 10);
-    let said = FeedbackFile::read(Arc::new(RealFs), &golden("data-dir-3")).unwrap();
-    assert_eq!(said.feedback().said().len(), 1);
-    assert_eq!(said.feedback().said()[0].opinion, Opinion::Flag);
+    opens("data-dir-4", 10);
+    for name in ["data-dir-3", "data-dir-4"] {
+        let said = FeedbackFile::read(Arc::new(RealFs), &golden(name)).unwrap();
+        assert_eq!(said.feedback().said().len(), 1);
+        assert_eq!(said.feedback().said()[0].opinion, Opinion::Flag);
+    }
 }
 
 #[test]
-fn a_baseline_of_the_current_version_is_where_a_new_data_dir_starts() {
+fn a_baseline_of_an_earlier_or_the_current_version_is_where_a_new_data_dir_starts() {
+    ["baseline-3", "baseline-4"].into_iter().for_each(starts_from);
+}
+
+fn starts_from(name: &str) {
     let temporary = tempfile::tempdir().unwrap();
-    let config = Config { baseline: Some(golden("baseline-3")), ..config(&temporary.path().join("data")) };
+    let config = Config { baseline: Some(golden(name)), ..config(&temporary.path().join("data")) };
     let engine = Engine::open(&config, environment(START + 20_000)).unwrap();
     let manifest = engine.recovery().baseline.clone().unwrap();
     assert_eq!((manifest.events, engine.stats().events_total), (400, 400), "{:?}", engine.stats());
@@ -148,15 +157,17 @@ fn the_newest_is_of_the_formats_of_today() {
     for (end, bytes) in kinds {
         let first = |dir: &Path| std::fs::read(&files(dir, end)[0]).unwrap()[..bytes].to_vec();
         assert_eq!(
-            first(&golden("data-dir-3")),
+            first(&golden("data-dir-4")),
             first(&dir),
             "{end}: a format that changes gets a directory of its own"
         );
     }
-    assert_eq!(learned_format(&golden("data-dir-3")), learned_format(&dir), "learned state: the same");
-    assert_ne!(learned_format(&golden("data-dir-2")), learned_format(&dir));
+    assert_eq!(learned_format(&golden("data-dir-4")), learned_format(&dir), "learned state: the same");
+    let former = ["data-dir-2", "data-dir-3"].map(|name| learned_format(&golden(name)));
+    assert_eq!(former, [[4, 0, 0, 0], [5, 0, 0, 0]]);
+    assert!(!former.contains(&learned_format(&dir)));
     let head = |path: &Path| std::fs::read(path).unwrap()[..12].to_vec();
-    assert_eq!(head(&golden("baseline-3")), head(&temporary.path().join("baseline")));
+    assert_eq!(head(&golden("baseline-4")), head(&temporary.path().join("baseline")));
 }
 
 fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
@@ -179,7 +190,13 @@ fn the_golden_files_have_the_versions_they_stand_for() {
         ("data-dir-3", ".wal", version(b"ODLNWAL1", 1)),
         ("data-dir-3", ".checkpoint", version(b"ODLNCKP1", 1)),
         ("data-dir-3", "feedback", version(b"ODLNCKP1", 1)),
+        ("data-dir-4", ".chunk", version(b"ODLNCHK2", 2)),
+        ("data-dir-4", ".l2", version(b"ODLNCHK2", 2)),
+        ("data-dir-4", ".wal", version(b"ODLNWAL1", 1)),
+        ("data-dir-4", ".checkpoint", version(b"ODLNCKP1", 1)),
+        ("data-dir-4", "feedback", version(b"ODLNCKP1", 1)),
         ("baseline-3", "baseline-3", version(b"ODLNBSL1", 1)),
+        ("baseline-4", "baseline-4", version(b"ODLNBSL1", 1)),
     ];
     for (name, end, bytes) in expected {
         let path = golden(name);
@@ -189,12 +206,12 @@ fn the_golden_files_have_the_versions_they_stand_for() {
 }
 
 #[test]
-#[ignore = "writes tests/golden/data-dir-3 and baseline-3; for formats that are not released yet"]
+#[ignore = "writes tests/golden/data-dir-4 and baseline-4; for formats that are not released yet"]
 fn the_golden_data_dir_is_written_anew() {
     let temporary = tempfile::tempdir().unwrap();
     let dir = temporary.path().join("data");
-    write_anew(&dir, &golden("baseline-3"));
-    let target = golden("data-dir-3");
+    write_anew(&dir, &golden("baseline-4"));
+    let target = golden("data-dir-4");
     std::fs::remove_dir_all(&target).unwrap_or_default();
     copy(&dir, &target);
     lose_what_was_promised_in_common(&target);

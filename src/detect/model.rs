@@ -59,7 +59,7 @@ const LEAST_COMBINED: f32 = 1.5;
 
 /// Of [`Model::checkpoint`]; counted up whenever its bytes, or what they mean, change.
 const FORMAT: u32 = 6;
-/// Before lanes had a clock of their own.
+/// Before lanes had a clock of their own, windows summed events as they are, and the order's weights were of double precision.
 const FORMAT_WITHOUT_CLOCK: u32 = 5;
 /// Before the shares of all events were kept.
 const FORMAT_WITHOUT_SHARES: u32 = 4;
@@ -446,7 +446,7 @@ impl Model {
         }
         let excess = self.rate.excess().filter(|_| evidence.raw[RATE] > 0.0);
         let is_drop = excess.is_some_and(|excess| excess.is_drop);
-        let level = excess.filter(|_| !is_drop).map_or(Level::SOME, |excess| Level::of(excess.observed));
+        let level = excess.filter(|_| !is_drop).map_or(Level::SOME, |excess| Level::of(excess.events));
         let kind = if is_drop { Kind::Drop } else { Kind::Presence };
         let usual = self.season.see(input.slot, kind, input.timestamp, level);
         if level.is_like(usual) {
@@ -791,14 +791,15 @@ impl Model {
         restored.learned.last = (last != i64::MIN).then_some(Timestamp(last));
         restored.learned.elapsed_micros = from.i64("time spent learning")?;
         restored.is_ready = from.u32("ready")? != 0;
-        if format >= FORMAT {
+        let is_former = format <= FORMAT_WITHOUT_CLOCK;
+        if !is_former {
             restored.clock.restore(from)?;
         }
         restored.rarity.restore(from)?;
-        restored.rate.restore(from)?;
+        if is_former { restored.rate.restore_without_plain(from) } else { restored.rate.restore(from) }?;
         restored.numeric.restore(from)?;
         restored.categorical.restore(from)?;
-        restored.sequence.restore(from)?;
+        if is_former { restored.sequence.restore_single(from) } else { restored.sequence.restore(from) }?;
         restored.silence.restore(from)?;
         restored.season.restore(from)?;
         restored.calibrations.restore(from)?;
@@ -990,28 +991,55 @@ mod tests {
         assert!(held <= scores.len() / 80, "{held}: a hundredth is within ten times the budget");
     }
 
-    /// Where the clock is in a checkpoint.
-    const CLOCK: std::ops::Range<usize> = 24..120;
+    /// State bytes with those of one part in the place of another's.
+    fn with(bytes: &[u8], part: &[u8], other: &[u8]) -> Vec<u8> {
+        let at = bytes.windows(part.len()).rposition(|window| window == part).unwrap();
+        [&bytes[..at], other, &bytes[at + part.len()..]].concat()
+    }
+
+    /// What a model's checkpoint was in the format before this one.
+    fn former_bytes(model: &Model) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        model.checkpoint(&mut bytes);
+        let part = |put: &dyn Fn(&mut Vec<u8>)| {
+            let mut part = Vec::new();
+            put(&mut part);
+            part
+        };
+        let clock = part(&|out| model.clock.checkpoint(out));
+        bytes = with(&bytes, &clock, &[]);
+        let rate = part(&|out| model.rate.checkpoint(out));
+        bytes = with(&bytes, &rate, &crate::detect::rate::tests::without_plain(&rate));
+        let sequence = part(&|out| model.sequence.checkpoint(out));
+        bytes = with(&bytes, &sequence, &crate::detect::sequence::tests::in_single(&sequence));
+        bytes[..4].copy_from_slice(&FORMAT_WITHOUT_CLOCK.to_le_bytes());
+        bytes
+    }
 
     #[test]
-    fn what_was_learned_before_the_shares_were_kept_and_before_the_clock_was_is_read() {
+    fn what_was_learned_before_windows_summed_events_as_they_are_is_read() {
         let mut model = Model::new(OPTIONS);
         routine(&mut model, 0..5_000);
-        let (mut bytes, mut shares) = (Vec::new(), Vec::new());
-        model.checkpoint(&mut bytes);
-        model.shares.checkpoint(&mut shares);
-        let at = bytes.windows(shares.len()).rposition(|window| window == shares).unwrap();
-        bytes.drain(CLOCK);
-        let mut with_shares = bytes.clone();
-        bytes.drain(at - CLOCK.len()..at - CLOCK.len() + shares.len());
-        let next = model.observe(&input(5_000, 3)).statistic;
-        for (format, bytes) in [(FORMAT_WITHOUT_SHARES, &mut bytes), (FORMAT_WITHOUT_CLOCK, &mut with_shares)] {
-            bytes[..4].copy_from_slice(&format.to_le_bytes());
-            let mut again = Model::new(OPTIONS);
-            again.restore(bytes).unwrap();
-            assert_eq!((again.events(), again.shares.events()), (5_000, 5_000), "format {format}");
-            assert_eq!(again.observe(&input(5_000, 3)).statistic, next, "format {format}");
+        let mut again = Model::new(OPTIONS);
+        again.restore(&former_bytes(&model)).unwrap();
+        for n in 5_000..8_000 {
+            let (new, old) = (again.observe(&input(n, (n % 7) as usize)), model.observe(&input(n, (n % 7) as usize)));
+            assert!((new.statistic - old.statistic).abs() < 1e-3, "{n}: {new:?} {old:?}");
         }
+    }
+
+    #[test]
+    fn what_was_learned_before_the_shares_were_kept_is_read() {
+        let mut model = Model::new(OPTIONS);
+        routine(&mut model, 0..5_000);
+        let mut shares = Vec::new();
+        model.shares.checkpoint(&mut shares);
+        let mut bytes = with(&former_bytes(&model), &shares, &[]);
+        bytes[..4].copy_from_slice(&FORMAT_WITHOUT_SHARES.to_le_bytes());
+        let mut again = Model::new(OPTIONS);
+        again.restore(&bytes).unwrap();
+        assert_eq!((again.events(), again.shares.events()), (5_000, 5_000));
+        assert_eq!(again.observe(&input(5_000, 3)).statistic, model.observe(&input(5_000, 3)).statistic);
     }
 
     #[test]
@@ -1039,6 +1067,7 @@ mod tests {
 
     #[test]
     fn state_bytes_cut_anywhere_are_refused_and_change_nothing() {
+        const CLOCK_END: usize = 24 + 12 * 8;
         let mut model = Model::new(OPTIONS);
         routine(&mut model, 0..100);
         let mut bytes = Vec::new();
@@ -1049,7 +1078,7 @@ mod tests {
         }
         assert_eq!(other.events(), 0);
         let mut huge = bytes.clone();
-        huge[CLOCK.end + 32..CLOCK.end + 36].copy_from_slice(&u32::MAX.to_le_bytes());
+        huge[CLOCK_END + 32..CLOCK_END + 36].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(other.restore(&huge).unwrap_err().to_string().contains("rarity counts"));
     }
 

@@ -55,6 +55,8 @@ const LONG_RATIO: i64 = (WINDOW_SECS[1] / WINDOW_SECS[0]) as i64;
 /// What is seen without surprise still counts this much.
 const LEAST_COUNT: f32 = 0.05;
 
+const WHAT: &str = "rate windows";
+
 /// What one window of a template held.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Window {
@@ -65,8 +67,15 @@ struct Window {
     events_before: f32,
     /// Counts up to this one are no evidence: it changes when a window closes, and spares most events the arithmetic.
     limit: f32,
-    /// Decayed: windows, sum of their counts, sum of squares.
+    /// Decayed number of windows that closed; and what they held, as events count and as they are.
     windows: f32,
+    counted: Sums,
+    plain: Sums,
+}
+
+/// Of what windows held: the decayed sum and the sum of squares.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Sums {
     sum: f32,
     squares: f32,
 }
@@ -80,8 +89,8 @@ impl Default for Window {
             events_before: 0.0,
             limit: f32::INFINITY,
             windows: 0.0,
-            sum: 0.0,
-            squares: 0.0,
+            counted: Sums::default(),
+            plain: Sums::default(),
         }
     }
 }
@@ -99,11 +108,13 @@ struct Counts {
 /// A count and what it is compared to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Excess {
-    /// Events in the window.
+    /// Events in the window; but where there are no more of them than usual, and what is odd is how many came out of their order, as many as these
+    /// count: one that was foretold is a twentieth of one.
     pub observed: f32,
-    /// What nineteen of twenty windows stay below, about; of a drop, above. Events that surprise count more than others, and so as many as would
-    /// have had to come for what the observed ones count.
+    /// What nineteen of twenty windows before stayed below, about; of a drop, above. Of the same: what the window in question holds has no part in it.
     pub expected: f32,
+    /// Events in the window, however they count.
+    pub events: f32,
     /// Length of the window.
     pub window_secs: u32,
     /// There were too few of them.
@@ -157,11 +168,9 @@ impl Counts {
             {
                 // After an empty window it is a silence that ended.
                 let is_told = is_whole && passed == 1;
-                let (evidence, expected) = if is_told { window.lack() } else { (0.0, 0.0) };
+                let evidence = if is_told { window.lack() } else { 0.0 };
                 if dropped.map_or(0.0, |(most, _)| most) < evidence {
-                    let observed = window.events;
-                    let expected = window.in_events(expected, window.running, observed);
-                    dropped = Some((evidence, Excess { observed, expected, window_secs, is_drop: true }));
+                    dropped = Some((evidence, window.drop(window_secs)));
                 }
                 window.close(passed, decay);
             }
@@ -175,13 +184,13 @@ impl Window {
     fn close(&mut self, passed: i64, decay: f32) {
         let passed = passed.min(MOST_WINDOWS);
         self.windows = self.windows * decay + 1.0;
-        self.sum = self.sum * decay + self.running;
-        self.squares = self.squares * decay + self.running * self.running;
+        self.counted.add(self.running, decay);
+        self.plain.add(self.events, decay);
         if passed > 1 {
             let faded = decay.powi(passed as i32 - 1);
             self.windows = self.windows * faded + (1.0 - faded) / (1.0 - decay);
-            self.sum *= faded;
-            self.squares *= faded;
+            self.counted.scale(faded);
+            self.plain.scale(faded);
         }
         let kept = if passed == 1 { 1.0 } else { 0.0 };
         (self.before, self.events_before) = (self.running * kept, self.events * kept);
@@ -191,27 +200,25 @@ impl Window {
 
     /// A normal distribution's bound is no less than the evidence's: within √2 deviations it is below a nat, and nothing is left after the slack.
     fn set_limit(&mut self) {
-        let mean = self.mean();
+        let mean = self.counted.mean(self.windows);
         let is_full = self.windows >= LEAST_WINDOWS;
-        self.limit = if is_full { mean + (2.0 * self.variance(mean)).sqrt() } else { f32::INFINITY };
+        self.limit = if is_full { mean + (2.0 * self.counted.variance(self.windows)).sqrt() } else { f32::INFINITY };
     }
 
     /// Evidence of a count above the limit.
     #[cold]
     fn evidence(&self, count: f32) -> f32 {
-        let mean = self.mean();
-        self.tail(rate_function(count, mean, self.variance(mean)))
+        self.tail(rate_function(count, self.counted.mean(self.windows), self.counted.variance(self.windows)))
     }
 
-    /// Evidence that the window that ends holds too little, and the least that would have been usual.
-    fn lack(&self) -> (f32, f32) {
-        let mean = self.mean();
-        let variance = self.variance(mean);
+    /// Evidence that the window that ends holds too little.
+    fn lack(&self) -> f32 {
+        let (mean, variance) = (self.counted.mean(self.windows), self.counted.variance(self.windows));
         let lack = mean - self.running;
         if self.windows < LEAST_WINDOWS_TO_LACK || lack <= 0.0 || lack * lack <= 2.0 * variance {
-            return (0.0, 0.0);
+            return 0.0;
         }
-        (self.tail(rate_function(self.running, mean, variance)), (mean - 2.0 * variance.sqrt()).max(0.0))
+        self.tail(rate_function(self.running, mean, variance))
     }
 
     /// Nats of a bound on −ln P: a power's tail.
@@ -220,22 +227,91 @@ impl Window {
         freedom * ln(1.0 + bound / freedom) - 1.0
     }
 
-    /// A count in events, of which `events` count `count`.
-    fn in_events(&self, expected: f32, count: f32, events: f32) -> f32 {
-        expected * events / count.max(LEAST_COUNT)
+    /// What is told of too many: `count`, of which so much of the window has passed.
+    #[cold]
+    fn spike(&self, count: f32, share: f32, window_secs: u32) -> Excess {
+        let events = self.events + self.events_before * (1.0 - share);
+        let most = self.plain.most(self.windows);
+        let (observed, expected) =
+            if events > most { (events, most) } else { (count, smaller(self.counted.most(self.windows), count)) };
+        Excess { observed, expected, events, window_secs, is_drop: false }
     }
 
-    fn mean(&self) -> f32 {
-        (self.sum + 0.5) / (self.windows + 1.0)
+    /// What is told of too few in the window that ends.
+    #[cold]
+    fn drop(&self, window_secs: u32) -> Excess {
+        let Self { events, running, .. } = *self;
+        let least = self.plain.least(self.windows);
+        let (observed, expected) =
+            if events < least { (events, least) } else { (running, larger(self.counted.least(self.windows), running)) };
+        Excess { observed, expected, events, window_secs, is_drop: true }
     }
 
-    fn variance(&self, mean: f32) -> f32 {
-        ((self.squares + 1.0) / (self.windows + 1.0) - mean * mean).max(mean)
+    fn checkpoint(&self, out: &mut Vec<u8>) {
+        let Self { running, before, events, events_before, windows, counted, plain, .. } = *self;
+        let sums = [counted.sum, counted.squares, plain.sum, plain.squares];
+        let values = [running, before, events, events_before, windows].into_iter().chain(sums);
+        values.for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
     }
 
-    fn usual(&self) -> f32 {
-        let mean = self.mean();
-        mean + 2.0 * self.variance(mean).sqrt()
+    fn restore(from: &mut StateReader<'_>, has_plain: bool) -> Result<Self, StateError> {
+        let what = WHAT;
+        let mut window = Self {
+            running: from.f32(what)?,
+            before: from.f32(what)?,
+            events: from.f32(what)?,
+            events_before: from.f32(what)?,
+            limit: 0.0,
+            windows: from.f32(what)?,
+            counted: Sums::restore(from)?,
+            plain: Sums::default(),
+        };
+        window.plain = if has_plain { Sums::restore(from)? } else { window.plain_by_the_last() };
+        window.set_limit();
+        Ok(window)
+    }
+
+    /// What windows held in events, if they always counted as much as of late.
+    fn plain_by_the_last(&self) -> Sums {
+        let (events, count) = (self.events + self.events_before, self.running + self.before);
+        let events_a_count = if count > 0.0 { events / count } else { 1.0 };
+        let Sums { sum, squares } = self.counted;
+        Sums { sum: sum * events_a_count, squares: squares * events_a_count * events_a_count }
+    }
+}
+
+impl Sums {
+    fn add(&mut self, held: f32, decay: f32) {
+        self.sum = self.sum * decay + held;
+        self.squares = self.squares * decay + held * held;
+    }
+
+    fn scale(&mut self, by: f32) {
+        self.sum *= by;
+        self.squares *= by;
+    }
+
+    fn mean(self, windows: f32) -> f32 {
+        (self.sum + 0.5) / (windows + 1.0)
+    }
+
+    fn variance(self, windows: f32) -> f32 {
+        let mean = self.mean(windows);
+        ((self.squares + 1.0) / (windows + 1.0) - mean * mean).max(mean)
+    }
+
+    /// What nineteen of twenty windows stay below, about.
+    fn most(self, windows: f32) -> f32 {
+        self.mean(windows) + 2.0 * self.variance(windows).sqrt()
+    }
+
+    /// And what they stay above.
+    fn least(self, windows: f32) -> f32 {
+        (self.mean(windows) - 2.0 * self.variance(windows).sqrt()).max(0.0)
+    }
+
+    fn restore(from: &mut StateReader<'_>) -> Result<Self, StateError> {
+        Ok(Self { sum: from.f32(WHAT)?, squares: from.f32(WHAT)? })
     }
 }
 
@@ -283,9 +359,7 @@ impl Rate {
             if count > window.limit {
                 let evidence = window.evidence(count);
                 if evidence > found.map_or(0.0, |(most, _)| most) {
-                    let observed = window.events + window.events_before * (1.0 - share);
-                    let expected = window.in_events(window.usual(), count, observed);
-                    found = Some((evidence, Excess { observed, expected, window_secs, is_drop: false }));
+                    found = Some((evidence, window.spike(count, share, window_secs)));
                 }
             }
         }
@@ -319,6 +393,24 @@ impl Rate {
         }
         self.newest = micros;
         micros.saturating_sub(self.ahead)
+    }
+
+    /// As [`restore`](Detector::restore), of what was written before events were summed as they are.
+    pub(super) fn restore_without_plain(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.restore_windows(from, false)
+    }
+
+    fn restore_windows(&mut self, from: &mut StateReader<'_>, has_plain: bool) -> Result<(), StateError> {
+        let read = |from: &mut StateReader<'_>| Window::restore(from, has_plain);
+        let counts = |from: &mut StateReader<'_>| -> Result<Counts, StateError> {
+            Ok(Counts { number: from.i64(WHAT)?, whole_from: from.i64(WHAT)?, windows: [read(from)?, read(from)?] })
+        };
+        let (newest, ahead) = (from.i64(WHAT)?, from.i64(WHAT)?);
+        let window_bytes = if has_plain { 36 } else { 28 };
+        let length = from.length(WHAT, super::MOST_TEMPLATES, 16 + WINDOWS * window_bytes)?;
+        let templates = (0..length).map(|_| counts(from)).collect::<Result<_, _>>()?;
+        *self = Self { templates, newest, ahead, ..Self::default() };
+        Ok(())
     }
 
     #[inline]
@@ -357,8 +449,10 @@ impl Detector for Rate {
             if gone.windows > window.windows {
                 *window = Window { windows: gone.windows, ..*window };
             }
-            window.sum += gone.sum;
-            window.squares += gone.squares;
+            window.counted.sum += gone.counted.sum;
+            window.counted.squares += gone.counted.squares;
+            window.plain.sum += gone.plain.sum;
+            window.plain.squares += gone.plain.squares;
             window.set_limit();
         }
     }
@@ -376,45 +470,30 @@ impl Detector for Rate {
         for counts in &self.templates {
             out.extend_from_slice(&counts.number.to_le_bytes());
             out.extend_from_slice(&counts.whole_from.to_le_bytes());
-            for window in &counts.windows {
-                let Window { running, before, events, events_before, windows, sum, squares, .. } = *window;
-                for value in [running, before, events, events_before, windows, sum, squares] {
-                    out.extend_from_slice(&value.to_le_bytes());
-                }
-            }
+            counts.windows.iter().for_each(|window| window.checkpoint(out));
         }
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        let what = "rate windows";
-        let read = |from: &mut StateReader<'_>| -> Result<Window, StateError> {
-            let mut window = Window {
-                running: from.f32(what)?,
-                before: from.f32(what)?,
-                events: from.f32(what)?,
-                events_before: from.f32(what)?,
-                limit: 0.0,
-                windows: from.f32(what)?,
-                sum: from.f32(what)?,
-                squares: from.f32(what)?,
-            };
-            window.set_limit();
-            Ok(window)
-        };
-        let counts = |from: &mut StateReader<'_>| -> Result<Counts, StateError> {
-            Ok(Counts { number: from.i64(what)?, whole_from: from.i64(what)?, windows: [read(from)?, read(from)?] })
-        };
-        let (newest, ahead) = (from.i64(what)?, from.i64(what)?);
-        let length = from.length(what, super::MOST_TEMPLATES, 16 + WINDOWS * 28)?;
-        let templates = (0..length).map(|_| counts(from)).collect::<Result<_, _>>()?;
-        *self = Self { templates, newest, ahead, ..Self::default() };
-        Ok(())
+        self.restore_windows(from, true)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// State bytes as they were before windows had plain sums.
+    pub(in crate::detect) fn without_plain(bytes: &[u8]) -> Vec<u8> {
+        let (head, counts) = bytes.split_at(20);
+        let mut former = head.to_vec();
+        for counts in counts.chunks(16 + 2 * 36) {
+            let (numbers, windows) = counts.split_at(16);
+            former.extend_from_slice(numbers);
+            windows.chunks(36).for_each(|window| former.extend_from_slice(&window[..28]));
+        }
+        former
+    }
 
     fn input(millis: i64, slot: usize) -> Input {
         Input { slot, timestamp: Timestamp::from_millis(millis), surprise: 1.0, ..Input::default() }
@@ -432,8 +511,58 @@ mod tests {
         let burst = (0..150).map(|n| rate.observe(&input(2_000_000 + n * 100, 0))).fold(0.0, f32::max);
         assert!(burst > 4.0, "{burst}");
         let excess = rate.excess().unwrap();
-        assert!(excess.observed > 90.0 && excess.expected < 80.0, "{excess:?}");
+        assert!(excess.observed > 90.0 && excess.expected < 80.0 && excess.events == excess.observed, "{excess:?}");
         assert!(steady(&mut rate, 3_000, 1_000) < 1.0, "and it is over afterwards");
+    }
+
+    /// Thirty events every ten seconds, of which all but the first were foretold; for so many windows.
+    fn dumps(rate: &mut Rate, windows: i64) {
+        for n in 0..windows * 30 {
+            let surprise = if n % 30 == 0 { 1.0 } else { 0.0 };
+            rate.observe(&Input { surprise, ..input(1_000_000 + n / 30 * 10_000 + n % 30, 0) });
+        }
+    }
+
+    #[test]
+    fn what_was_expected_is_of_the_windows_before_however_the_odd_one_counts() {
+        let mut rate = Rate::default();
+        dumps(&mut rate, 360);
+        let mut told = Vec::new();
+        for surprise in [1.0, 0.5, 0.2] {
+            let mut odd = rate.clone();
+            (0..400).for_each(|n| _ = odd.observe(&Input { surprise, ..input(1_000_000 + 3_600_000 + n, 0) }));
+            told.push(odd.excess().unwrap());
+        }
+        for Excess { observed, expected, .. } in &told {
+            assert!((expected - told[0].expected).abs() < 0.01, "{told:?}");
+            assert!(*observed >= 400.0 && (30.0..45.0).contains(expected), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn where_no_more_came_than_usual_what_is_told_is_how_many_were_out_of_their_order() {
+        let mut rate = Rate::default();
+        dumps(&mut rate, 360);
+        let odd = (0..10).map(|n| rate.observe(&Input { surprise: 1.0, ..input(1_000_000 + 3_600_000 + n, 0) }));
+        assert!(odd.fold(0.0, f32::max) > 3.0);
+        let Excess { observed, expected, events, .. } = rate.excess().unwrap();
+        assert!(observed > expected && expected < 20.0 && observed < events, "{:?}", rate.excess());
+    }
+
+    #[test]
+    fn what_was_learned_before_the_sums_were_plain_is_read_and_told_in_events() {
+        let mut rate = Rate::default();
+        dumps(&mut rate, 360);
+        let mut bytes = Vec::new();
+        rate.checkpoint(&mut bytes);
+        let mut former = Rate::default();
+        former.restore_without_plain(&mut StateReader::new(&without_plain(&bytes))).unwrap();
+        for rate in [&mut rate, &mut former] {
+            (0..400).for_each(|n| _ = rate.observe(&input(1_000_000 + 3_600_000 + n, 0)));
+        }
+        let (known, taken) = (rate.excess().unwrap(), former.excess().unwrap());
+        assert_eq!((known.observed, known.events), (taken.observed, taken.events));
+        assert!((taken.expected / known.expected - 1.0).abs() < 0.2, "{known:?} {taken:?}");
     }
 
     #[test]

@@ -61,7 +61,9 @@ const LEAST_STEP: f32 = -1.5;
 const MOST_STEP: f32 = 4.0;
 
 /// The weight of an event at which all counts are scaled back by it.
-const RESCALE_AT: f32 = 1e12;
+const RESCALE_AT: f64 = 1e12;
+
+const WHAT: &str = "sequence of templates";
 
 /// A template in a context's key: none before a stream's first event.
 const NOBODY: u64 = u64::MAX;
@@ -126,6 +128,14 @@ impl Mean {
         self.sum = self.sum * kept + value;
         self.weight = self.weight * kept + 1.0;
     }
+
+    fn checkpoint(self, out: &mut Vec<u8>) {
+        [self.sum, self.weight].iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+    }
+
+    fn restore(from: &mut StateReader<'_>) -> Result<Self, StateError> {
+        Ok(Self { sum: from.f32(WHAT)?, weight: from.f32(WHAT)? })
+    }
 }
 
 /// What is known of a template by itself.
@@ -133,18 +143,18 @@ impl Mean {
 struct Template {
     /// Grows when the slot is given to another template, so that what was counted for this one is not found any more.
     generation: u32,
-    /// Decayed events, and events after it.
-    events: f32,
-    followed: f32,
     surprisal: Mean,
+    /// Decayed events, and events after it.
+    events: f64,
+    followed: f64,
 }
 
 /// Order of the templates of each stream.
 #[derive(Debug, Clone)]
 pub struct Sequence {
-    growth: f32,
-    weight: f32,
-    total: f32,
+    growth: f64,
+    weight: f64,
+    total: f64,
     events: u64,
     surprisal: Mean,
     templates: Vec<Template>,
@@ -160,7 +170,7 @@ impl Sequence {
     /// Nothing seen yet.
     pub fn new(half_life_events: u64) -> Self {
         Self {
-            growth: (1.0 / half_life_events.max(1) as f64).exp2() as f32,
+            growth: (1.0 / half_life_events.max(1) as f64).exp2(),
             weight: 1.0,
             total: 0.0,
             events: 0,
@@ -182,15 +192,15 @@ impl Sequence {
         self.streams = Streams::new(STREAM_BITS);
     }
 
-    /// [`NOBODY`] is beyond all of them.
+    /// None of one that is no more: its slot is another's. [`NOBODY`] is beyond all of them.
     #[inline]
     fn template(&self, name: u64) -> Option<&Template> {
-        self.templates.get(name as u32 as usize)
+        self.templates.get(name as u32 as usize).filter(|template| template.generation == (name >> 32) as u32)
     }
 
     #[inline]
     fn template_mut(&mut self, name: u64) -> Option<&mut Template> {
-        self.templates.get_mut(name as u32 as usize)
+        self.templates.get_mut(name as u32 as usize).filter(|template| template.generation == (name >> 32) as u32)
     }
 
     /// What a slot's template is called in keys.
@@ -225,7 +235,7 @@ impl Sequence {
     pub(super) fn take(&mut self, coming: &Coming) -> f32 {
         let Coming { name, place, stream, .. } = *coming;
         let is_old = self.events > LEAST_EVENTS;
-        let least = LEAST_CONTEXT * self.weight;
+        let least = LEAST_CONTEXT * self.weight as f32;
         let Foretold { chance, share, followed, context } = self.follow(coming);
         let surprisal = -ln(chance);
         let expected = self.learn(stream.last, name, surprisal);
@@ -244,19 +254,20 @@ impl Sequence {
     #[inline]
     fn follow(&mut self, coming: &Coming) -> Foretold {
         let Coming { name, stream, keys: [after_last, after_before, triple], .. } = *coming;
+        let weight = self.weight as f32;
         let counts = &mut self.counts;
         // Read before anything is added: two of the keys may be one.
         let skipped = counts.get(after_last.beside());
         let slipped = counts.get(after_before);
-        let pair = counts.add(after_last, self.weight);
-        counts.add(after_before.beside(), self.weight);
-        let triple = counts.add(triple, self.weight);
-        let backing = BACKING * self.weight;
-        let known_followed = self.template(stream.last).map_or(0.0, |template| template.followed);
-        let before_followed = self.template(stream.before).map_or(0.0, |template| template.followed);
-        let events = self.template(name).map_or(0.0, |template| template.events);
+        let pair = counts.add(after_last, weight, self.events);
+        counts.add(after_before.beside(), weight, self.events);
+        let triple = counts.add(triple, weight, self.events);
+        let backing = BACKING * weight;
+        let known_followed = self.template(stream.last).map_or(0.0, |template| template.followed as f32);
+        let before_followed = self.template(stream.before).map_or(0.0, |template| template.followed as f32);
+        let events = self.template(name).map_or(0.0, |template| template.events as f32);
         let followed = known_followed + backing;
-        let share = (events + 0.5 * self.weight) / (self.total + self.weight);
+        let share = (events + 0.5 * weight) / (self.total as f32 + weight);
         let by_one = (pair + backing * share) / followed;
         let by_two = (triple + backing * by_one) / (stream.context + backing);
         let without_last = slipped / (before_followed + backing);
@@ -292,16 +303,48 @@ impl Sequence {
         expected
     }
 
+    /// As [`restore`](Detector::restore), of what was written when weights were of single precision.
+    pub(super) fn restore_single(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.restore_weights(from, |from| from.f32(WHAT).map(f64::from), 20)
+    }
+
+    /// A template takes `template_bytes`, and the number of events of one or of all what `weight` reads.
+    fn restore_weights(
+        &mut self,
+        from: &mut StateReader<'_>,
+        weight: impl Fn(&mut StateReader<'_>) -> Result<f64, StateError>,
+        template_bytes: usize,
+    ) -> Result<(), StateError> {
+        let mut restored = Self { growth: self.growth, ..Self::new(1) };
+        restored.weight = weight(from)?.max(f64::MIN_POSITIVE);
+        restored.total = weight(from)?;
+        restored.surprisal = Mean::restore(from)?;
+        restored.events = from.u64(WHAT)?;
+        for _ in 0..from.length(WHAT, super::MOST_TEMPLATES, template_bytes)? {
+            let (generation, events, followed) = (from.u32(WHAT)?, weight(from)?, weight(from)?);
+            restored.templates.push(Template { generation, events, followed, surprisal: Mean::restore(from)? });
+        }
+        restored.counts.restore(from, "counts of transitions")?;
+        let what = "streams";
+        restored.streams.restore(from, what, 24, |from| {
+            let (last, before) = (from.u64(what)?, from.u64(what)?);
+            Ok(Stream { last, before, sum: from.f32(what)?, context: from.f32(what)? })
+        })?;
+        *self = restored;
+        Ok(())
+    }
+
     #[cold]
     fn rescale(&mut self) {
         let by = 1.0 / self.weight;
         self.weight = 1.0;
         self.total *= by;
-        self.counts.scale(by);
         for template in &mut self.templates {
             template.events *= by;
             template.followed *= by;
         }
+        let by = by as f32;
+        self.counts.scale(by);
         self.streams.iter_mut().for_each(|stream| stream.context *= by);
     }
 }
@@ -325,16 +368,15 @@ impl Detector for Sequence {
     }
 
     fn checkpoint(&self, out: &mut Vec<u8>) {
-        for value in [self.weight, self.total, self.surprisal.sum, self.surprisal.weight] {
-            out.extend_from_slice(&value.to_le_bytes());
-        }
+        [self.weight, self.total].iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
+        self.surprisal.checkpoint(out);
         out.extend_from_slice(&self.events.to_le_bytes());
         out.extend_from_slice(&(self.templates.len() as u32).to_le_bytes());
         for template in &self.templates {
             out.extend_from_slice(&template.generation.to_le_bytes());
-            for value in [template.events, template.followed, template.surprisal.sum, template.surprisal.weight] {
-                out.extend_from_slice(&value.to_le_bytes());
-            }
+            out.extend_from_slice(&template.events.to_le_bytes());
+            out.extend_from_slice(&template.followed.to_le_bytes());
+            template.surprisal.checkpoint(out);
         }
         self.counts.checkpoint(out);
         self.streams.checkpoint(out, |stream, out| {
@@ -346,35 +388,29 @@ impl Detector for Sequence {
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        let what = "sequence of templates";
-        let mut restored = Self { growth: self.growth, ..Self::new(1) };
-        restored.weight = from.f32(what)?.max(f32::MIN_POSITIVE);
-        restored.total = from.f32(what)?;
-        restored.surprisal = Mean { sum: from.f32(what)?, weight: from.f32(what)? };
-        restored.events = from.u64(what)?;
-        for _ in 0..from.length(what, super::MOST_TEMPLATES, 20)? {
-            restored.templates.push(Template {
-                generation: from.u32(what)?,
-                events: from.f32(what)?,
-                followed: from.f32(what)?,
-                surprisal: Mean { sum: from.f32(what)?, weight: from.f32(what)? },
-            });
-        }
-        restored.counts.restore(from, "counts of transitions")?;
-        let what = "streams";
-        restored.streams.restore(from, what, 24, |from| {
-            let (last, before) = (from.u64(what)?, from.u64(what)?);
-            Ok(Stream { last, before, sum: from.f32(what)?, context: from.f32(what)? })
-        })?;
-        *self = restored;
-        Ok(())
+        self.restore_weights(from, |from| from.amount(WHAT), 28)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::event::StreamKey;
+
+    /// State bytes as they were when weights were of single precision.
+    pub(in crate::detect) fn in_single(bytes: &[u8]) -> Vec<u8> {
+        let single = |at: usize| (f64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as f32).to_le_bytes();
+        let mut former = [single(0), single(8)].concat();
+        former.extend_from_slice(&bytes[16..36]);
+        let templates = u32::from_le_bytes(bytes[32..36].try_into().unwrap()) as usize;
+        for at in (0..templates).map(|n| 36 + n * 28) {
+            former.extend_from_slice(&bytes[at..at + 4]);
+            former.extend([single(at + 4), single(at + 12)].concat());
+            former.extend_from_slice(&bytes[at + 20..at + 28]);
+        }
+        former.extend_from_slice(&bytes[36 + templates * 28..]);
+        former
+    }
 
     fn see(sequence: &mut Sequence, stream: u64, slot: usize) -> f32 {
         sequence.observe(&Input { slot, stream: StreamKey(stream), ..Input::default() })
@@ -427,6 +463,43 @@ mod tests {
         see(&mut sequence, 1, 2);
         see(&mut sequence, 1, 3);
         assert!(sequence.surprise() > 0.5, "what followed was another template");
+    }
+
+    #[test]
+    fn what_was_counted_in_single_precision_is_read() {
+        let sequence = learned(300);
+        let mut bytes = Vec::new();
+        sequence.checkpoint(&mut bytes);
+        let mut former = Sequence::new(50_000);
+        former.restore_single(&mut StateReader::new(&in_single(&bytes))).unwrap();
+        assert_eq!((0..10).map(|slot| see(&mut former, 1, slot)).fold(0.0, f32::max), 0.0);
+        assert!(see(&mut former, 1, 5) > 0.0);
+    }
+
+    #[test]
+    fn the_longest_half_life_decays() {
+        for half_life in [1_000, 20_000_000, 1_000_000_000] {
+            let mut sequence = Sequence::new(half_life);
+            let one = sequence.weight;
+            // Enough to see the decay of; that of all of it follows.
+            let events = half_life.min(1_000_000);
+            (0..events).for_each(|n| _ = see(&mut sequence, 1, (n % 10) as usize));
+            let decayed = one / sequence.weight;
+            let expected = (-(events as f64) / half_life as f64).exp2();
+            assert!((decayed / expected - 1.0).abs() < 1e-6 && decayed < 1.0, "{half_life}: {decayed}, not {expected}");
+            let total = sequence.total / sequence.weight;
+            let steady = (1.0 - expected) / (1.0 - (-1.0 / half_life as f64).exp2());
+            assert!((total / steady - 1.0).abs() < 1e-3, "{half_life}: {total}, not {steady}");
+        }
+    }
+
+    #[test]
+    fn what_followed_a_template_that_is_no_more_says_nothing_of_the_next_in_its_slot() {
+        let mut sequence = learned(300);
+        see(&mut sequence, 1, 3);
+        sequence.forget(3);
+        see(&mut sequence, 1, 4);
+        assert_eq!(sequence.templates[3].followed, 0.0, "4 came after the one that is no more");
     }
 
     #[test]

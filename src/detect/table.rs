@@ -30,11 +30,11 @@ impl Bucket {
 
     /// Adds to the count of a key; returns what it was.
     #[inline]
-    fn add(&mut self, key: u32, amount: f32) -> f32 {
+    fn add(&mut self, key: u32, amount: f32, number: u64) -> f32 {
         match self.find(key) {
             Some(way) => {
                 let count = &mut self.counts[way % WAYS];
-                std::mem::replace(count, *count + amount)
+                std::mem::replace(count, sum(*count, amount, number))
             }
             None => {
                 self.put(key, amount);
@@ -58,6 +58,23 @@ impl Bucket {
         let (low, high) = (if b < a { b } else { a }, if d < c { d } else { c });
         if high < low { right } else { left }
     }
+}
+
+/// A count of so many amounts loses part of the next one when it is rounded, and one of 2^25 all of it.
+const EXACT_TO: f32 = (1 << 17) as f32;
+
+/// A count and an amount. Beyond [`EXACT_TO`] it is rounded up or down as often as is right on average: which of them, `number` tells, another one each time.
+#[inline]
+fn sum(count: f32, amount: f32, number: u64) -> f32 {
+    if count <= amount * EXACT_TO { count + amount } else { rounded_sum(count, amount, number) }
+}
+
+#[cold]
+fn rounded_sum(count: f32, amount: f32, number: u64) -> f32 {
+    // −½ … ½, evenly: multiples of the golden ratio.
+    let part = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64 / f64::from(1u32 << 24) - 0.5;
+    let step = f64::from(f32::from_bits(count.to_bits() & 0x7f80_0000)) * f64::from(f32::EPSILON);
+    (f64::from(count) + f64::from(amount) + part * step) as f32
 }
 
 /// Counts by key. Two keys are mixed up when they share bucket and 32 bits of hash.
@@ -107,10 +124,10 @@ impl Table {
         self.buckets.get(at.bucket).map_or(0.0, |bucket| bucket.get(at.key))
     }
 
-    /// Adds to the count of a key, in the place of the smallest when it is not here; returns what it was.
+    /// Adds to the count of a key, in the place of the smallest when it is not here; returns what it was. `number` is another one each time.
     #[inline]
-    pub(super) fn add(&mut self, at: Key, amount: f32) -> f32 {
-        self.buckets.get_mut(at.bucket).map_or(0.0, |bucket| bucket.add(at.key, amount))
+    pub(super) fn add(&mut self, at: Key, amount: f32, number: u64) -> f32 {
+        self.buckets.get_mut(at.bucket).map_or(0.0, |bucket| bucket.add(at.key, amount, number))
     }
 
     /// Multiplies all counts.
@@ -164,18 +181,31 @@ mod tests {
     fn counts_what_is_added_and_a_flood_of_keys_keeps_the_frequent_ones() {
         let mut table = Table::new(10);
         for _ in 0..100 {
-            (0..50).for_each(|n| _ = table.add(table.key(hash(1, n, 0)), 1.0));
+            (0..50).for_each(|n| _ = table.add(table.key(hash(1, n, 0)), 1.0, n));
         }
-        (0..100_000).for_each(|n| _ = table.add(table.key(hash(2, n, 7)), 1.0));
+        (0..100_000).for_each(|n| _ = table.add(table.key(hash(2, n, 7)), 1.0, n));
         let kept = (0..50).filter(|n| table.get(table.key(hash(1, *n, 0))) == 100.0).count();
         assert!(kept >= 45, "{kept}");
         assert_eq!(table.get(table.key(hash(3, 1, 1))), 0.0);
     }
 
     #[test]
+    fn a_count_of_many_millions_goes_on_growing_by_one() {
+        let mut table = Table::new(8);
+        let key = table.key(hash(1, 2, 3));
+        for start in [200_000.0f32, 3.3e7, 1e9] {
+            let before = table.get(key);
+            table.add(key, start - before, 0);
+            (0..1_000_000).for_each(|n| _ = table.add(key, 1.0, n));
+            let grown = f64::from(table.get(key)) - f64::from(start);
+            assert!((grown / 1e6 - 1.0).abs() < 0.01, "{grown} from {start}");
+        }
+    }
+
+    #[test]
     fn a_restored_table_is_the_same() {
         let mut table = Table::new(8);
-        (0..300).for_each(|n| _ = table.add(table.key(hash(1, n, n)), n as f32));
+        (0..300).for_each(|n| _ = table.add(table.key(hash(1, n, n)), n as f32, n));
         let (mut bytes, mut again) = (Vec::new(), Vec::new());
         table.checkpoint(&mut bytes);
         let mut other = Table::new(8);

@@ -374,7 +374,7 @@ impl Lane {
             })
         };
         let rate = || {
-            let Excess { observed, expected, window_secs, is_drop } = scored.excess?;
+            let Excess { observed, expected, window_secs, is_drop, .. } = scored.excess?;
             let (observed, expected) = (f64::from(observed).round(), f64::from(expected));
             Some(Measure::Rate { observed, expected, window_secs, is_drop })
         };

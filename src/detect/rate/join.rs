@@ -1,13 +1,13 @@
 //! Windows of several hosts pooled.
 
-use super::{Counts, Rate, Window};
+use super::{Counts, Rate, Sums, Window};
 use crate::detect::joining::Moves;
 
 impl Window {
     fn pool(&mut self, other: &Self) {
         self.windows += other.windows;
-        self.sum += other.sum;
-        self.squares += other.squares;
+        self.counted.pool(other.counted);
+        self.plain.pool(other.plain);
         self.set_limit();
     }
 
@@ -17,10 +17,17 @@ impl Window {
         if self.windows > most {
             let part = most / self.windows;
             self.windows = most;
-            self.sum *= part;
-            self.squares *= part;
+            self.counted.scale(part);
+            self.plain.scale(part);
             self.set_limit();
         }
+    }
+}
+
+impl Sums {
+    fn pool(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.squares += other.squares;
     }
 }
 

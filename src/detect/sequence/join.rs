@@ -26,13 +26,13 @@ impl Sequence {
             names.push(Names { theirs: u64::from(generation) << 32 | slot as u64, own });
             self.join_template(own, other, slot, scale);
         }
-        self.join_counts(other, &names, scale);
+        self.join_counts(other, &names, scale as f32);
         self.events += other.events;
         self.surprisal.sum += other.surprisal.sum;
         self.surprisal.weight += other.surprisal.weight;
     }
 
-    fn join_template(&mut self, own: u64, other: &Self, slot: usize, scale: f32) {
+    fn join_template(&mut self, own: u64, other: &Self, slot: usize, scale: f64) {
         let Some(theirs) = other.templates.get(slot) else { return };
         self.total += theirs.events * scale;
         if let Some(template) = self.template_mut(own) {
@@ -52,10 +52,10 @@ impl Sequence {
                 let own = self.counts.key(hash(PAIR, before.own, after.own));
                 if next > 0.0 {
                     found.push(at);
-                    self.counts.add(own, next * scale);
+                    self.counts.add(own, next * scale, 0);
                 }
                 if with_a_gap > 0.0 {
-                    self.counts.add(own.beside(), with_a_gap * scale);
+                    self.counts.add(own.beside(), with_a_gap * scale, 0);
                 }
             }
         }
@@ -73,7 +73,7 @@ impl Sequence {
                     let count = other.counts.get(other.counts.key(hash(TRIPLE, context, third.theirs)));
                     if count > 0.0 {
                         let own = self.counts.key(hash(TRIPLE, own_context, third.own));
-                        self.counts.add(own, count * scale);
+                        self.counts.add(own, count * scale, 0);
                     }
                 }
             }
