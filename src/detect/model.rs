@@ -540,11 +540,9 @@ impl Model {
     }
 
     fn calibrate_recent(&mut self, input: &Input, evidence: &Evidence, nats: f32, leader: DetectorKind) -> bool {
-        if input.slot >= self.templates.len() {
-            self.templates.resize(input.slot + 1, RecentOfTemplate::default());
-        }
+        let hold = self.hold_secs();
+        self.make_room_for(input.slot);
         let Some(template) = self.templates.get_mut(input.slot) else { return true };
-        let hold = u32::try_from(self.options.hold_secs).unwrap_or(u32::MAX);
         let at = input.timestamp;
         let fresh =
             |recent: &mut Recent, nats: f32| if nats < LEAST_RECENT { 0.0 } else { recent.fresh(at, nats, hold) };
@@ -673,9 +671,34 @@ impl Model {
         self.categorical.merge(from, into);
         self.sequence.merge(from, into);
         self.silence.merge(from, into);
-        self.season.forget(from);
+        self.season.merge(from, into);
         self.seen.merge(from, into);
+        self.hold.merge(from as u64, into as u64);
+        self.hold.merge(silence_key(from), silence_key(into));
+        self.merge_recent(from, into);
         self.leave(from);
+    }
+
+    fn merge_recent(&mut self, from: usize, into: usize) {
+        let Some(gone) = self.templates.get(from).copied() else { return };
+        let hold = self.hold_secs();
+        self.make_room_for(into);
+        if let Some(recent) = self.templates.get_mut(into) {
+            recent.rate.merge(gone.rate, hold);
+            recent.numeric.merge(gone.numeric, hold);
+            recent.categorical.merge(gone.categorical, hold);
+            recent.combined.merge(gone.combined, hold);
+        }
+    }
+
+    fn hold_secs(&self) -> u32 {
+        u32::try_from(self.options.hold_secs).unwrap_or(u32::MAX)
+    }
+
+    fn make_room_for(&mut self, slot: usize) {
+        if slot >= self.templates.len() {
+            self.templates.resize(slot + 1, RecentOfTemplate::default());
+        }
     }
 
     /// The values of the slot's template are at other places from now on.
@@ -995,6 +1018,30 @@ mod tests {
         again.restore(&bytes).unwrap();
         assert_eq!((again.events(), again.shares.events()), (5_000, 5_000));
         assert_eq!(again.observe(&input(5_000, 3)).statistic, model.observe(&input(5_000, 3)).statistic);
+    }
+
+    #[test]
+    fn what_alerted_is_held_when_it_becomes_part_of_another_template() {
+        let mut model = Model::new(OPTIONS);
+        routine(&mut model, 0..20_000);
+        assert!(model.observe(&input(20_000, 99)).is_anomaly);
+        model.merge(99, 98);
+        let again = model.observe(&input(20_001, 98));
+        assert!(!again.is_anomaly && again.suppressed, "{again:?}");
+        let other = model.observe(&input(20_002, 99));
+        assert!(other.is_anomaly, "the slot is another's: {other:?}");
+    }
+
+    #[test]
+    fn what_was_said_of_late_is_not_learned_again_under_another_name() {
+        let mut model = Model::new(OPTIONS);
+        routine(&mut model, 0..20_000);
+        model.observe(&Input { is_muted: true, ..input(20_000, 99) });
+        let learned = |model: &Model| model.templates.get(98).map(|recent| recent.combined);
+        let said = model.templates.get(99).unwrap().combined;
+        model.merge(99, 98);
+        assert_eq!((learned(&model), said == Recent::default()), (Some(said), false));
+        assert_eq!(model.templates.get(99).unwrap().combined, Recent::default());
     }
 
     #[test]
