@@ -210,6 +210,32 @@ fn templates_are_accepted_and_flagged_by_template_and_by_event_and_that_is_liste
 }
 
 #[test]
+fn what_is_said_and_taken_back_under_the_id_of_a_template_that_was_merged_is_of_what_it_became() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let config = dir.path().join("oddline.yaml");
+    std::fs::write(&config, "learning_events: 100\nfields: full\nmerge_after: 3\n").unwrap();
+    let score = |log: &str| json_lines(ok(&run(&["score", "--config", path(&config), "--data-dir", path(&data)], log)));
+    let answers = score("session of alpha opened\nsession of bravo opened\nsession of delta opened\n");
+    let id = |n: usize| answers[n]["anomaly"]["template_id"].as_str().unwrap();
+    let (survivor, gone) = (id(0), id(1));
+    assert!(survivor != gone && id(2) == survivor, "the third made them one");
+    let say = |args: &[&str]| run(&[args, &["--data-dir", path(&data)]].concat(), "");
+    let rule = || score("session of echo opened\n")[0]["anomaly"]["rule"].clone();
+    let said = say(&["flag", gone]);
+    assert!(ok(&said).contains(survivor) && ok(&said).contains("session of <*> opened"), "{}", ok(&said));
+    assert_eq!(rule(), "feedback:flag");
+    ok(&say(&["accept", survivor]));
+    assert_eq!(rule(), "feedback:accept");
+    ok(&say(&["flag", gone]));
+    let list = || json(ok(&say(&["feedback", "list", "--format", "json"])));
+    assert_eq!(list().as_array().unwrap().len(), 1, "{}", list());
+    ok(&say(&["feedback", "remove", &gone.to_uppercase()]));
+    assert_eq!((rule(), list().as_array().unwrap().len()), (serde_json::Value::Null, 0));
+    assert!(failed(&say(&["feedback", "remove", gone]), 1).contains("nothing was said"));
+}
+
+#[test]
 fn recalibrate_fits_what_is_known_now_says_what_changed_and_refuses_what_has_learned_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

@@ -395,6 +395,35 @@ fn rules_decide_by_template_and_by_field_and_are_named() {
 }
 
 #[test]
+fn a_sampled_run_with_ever_new_templates_forgets_those_that_are_no_more_and_counts_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("oddline.yaml");
+    std::fs::write(&config, "max_templates: 50\nlearning_events: 100\n").unwrap();
+    // Each of the other templates has tokens of its own, and 30 lines.
+    let name = |n: usize| -> String { [n / 26, n % 26].map(|letter| char::from(b'a' + letter as u8)).iter().collect() };
+    let lines = |n: usize| {
+        let name = name(n);
+        format!("request {n} served\n") + &format!("un{name} du{name} tri{name} {n}\n").repeat(30)
+    };
+    let input: String = (0..400).map(lines).collect();
+    let args = ["score", "--sample", "--sample-report", "json", "--config", path(&config)];
+    let output = run(&args, input.clone());
+    let kept = json_lines(ok(&output)).len() as u64;
+    let documents = json_lines(stderr(&output));
+    assert!(documents.len() > 2, "told on the way: {}", documents.len());
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    let sum = |of: &str| documents.iter().map(|document| number(&document[of])).sum::<u64>();
+    assert_eq!((sum("kept"), sum("kept") + sum("dropped")), (kept, 400 * 31));
+    let all: Vec<_> = documents.iter().flat_map(|document| document["templates"].as_array().unwrap()).collect();
+    assert_eq!(all.iter().map(|told| number(&told["kept"]) + number(&told["dropped"])).sum::<u64>(), 400 * 31);
+    assert!(documents.iter().all(|document| document["templates"].as_array().unwrap().len() <= 101));
+    let text = run(&["score", "--sample", "--config", path(&config)], input);
+    assert_eq!(json_lines(ok(&text)).len() as u64, kept, "what is kept depends on no report");
+    assert!(stderr(&text).contains(&format!("{kept} of 12400 events kept")), "{}", stderr(&text));
+    assert!(stderr(&text).contains("templates that are no more"), "{}", stderr(&text));
+}
+
+#[test]
 fn a_sampled_run_tells_what_it_dropped_so_that_totals_can_be_restored() {
     let mut input: String = (0..5_000).map(|n| format!("request {n} served\n")).collect();
     input += "kernel panic\n";

@@ -10,7 +10,7 @@ use engine_support::Bed;
 use oddline::Lane;
 use oddline::clock::Clock;
 use oddline::config::{Config, EventRule, RuleAction, RuleMatch};
-use oddline::engine::feedback::{FeedbackError, FeedbackFile, Opinion, Said, template_of, template_text};
+use oddline::engine::feedback::{FeedbackError, FeedbackFile, Opinion, Said, template_named, template_of};
 use oddline::event::{EventId, Observation, Reason, Ruling, TemplateId, Timestamp, Verdict};
 use oddline::storage::FileSystem;
 
@@ -157,9 +157,10 @@ fn an_event_leads_to_its_template_through_the_log_and_through_chunks() {
         bed.fs.remove(&segment).unwrap();
     }
     assert_eq!(find(first.event_id), Some(first.template));
-    let text = |id| template_text(&bed.fs, bed.dir(), &bed.config, id).unwrap();
-    assert_eq!(text(first.template).as_deref(), Some("service started"));
-    assert_eq!(text(TemplateId(5)), None);
+    let named = |id| template_named(&bed.fs, bed.dir(), &bed.config, id).unwrap();
+    let known = named(first.template).unwrap();
+    assert_eq!((known.ids, known.text.as_str()), (vec![first.template], "service started"));
+    assert_eq!(named(TemplateId(5)), None);
 }
 
 #[test]

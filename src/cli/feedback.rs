@@ -1,12 +1,12 @@
 //! `oddline accept`, `oddline flag` and `oddline feedback`: what the user says of templates.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use oddline::clock::{Clock, SystemClock};
 use oddline::config::Config;
-use oddline::engine::feedback::{FeedbackFile, Opinion, Said, template_of, template_text};
+use oddline::engine::feedback::{FeedbackFile, Opinion, Said, template_named, template_of};
 use oddline::event::{EventId, TemplateId, Timestamp};
 use oddline::plugin::timestamp;
 use oddline::storage::{FileSystem, RealFs};
@@ -69,25 +69,28 @@ pub(crate) fn say(args: &SayArgs, opinion: Opinion) -> Result<(), CliError> {
     let config = settings::checked(settings::load(&args.engine)?)?;
     let dir = settings::existing_data_dir(&config)?;
     let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
-    let said: Vec<Said> =
+    let said: Vec<Resolved> =
         args.ids.iter().map(|id| resolve(&*fs, dir, &config, id, opinion)).collect::<Result<_, _>>()?;
     FeedbackFile::edit(fs, dir, SystemClock.now(), |feedback| -> Result<(), CliError> {
-        Ok(said.iter().try_for_each(|said| feedback.say(said.clone()))?)
+        for Resolved { said, ids } in &said {
+            feedback.remove_any(ids);
+            feedback.say(said.clone())?;
+        }
+        Ok(())
     })?;
-    output::print(&said.iter().map(line).collect::<String>())
+    output::print(&said.iter().map(|resolved| line(&resolved.said)).collect::<String>())
 }
 
 /// Runs `feedback`.
 pub(crate) fn run(args: &FeedbackArgs) -> Result<(), CliError> {
     match &args.action {
-        Action::List { engine, format } => list(&data_dir(engine)?, *format),
-        Action::Remove { ids, engine } => remove(&data_dir(engine)?, ids),
+        Action::List { engine, format } => list(settings::existing_data_dir(&config(engine)?)?, *format),
+        Action::Remove { ids, engine } => remove(&config(engine)?, ids),
     }
 }
 
-fn data_dir(engine: &EngineArgs) -> Result<PathBuf, CliError> {
-    let config = settings::checked(settings::load(engine)?)?;
-    settings::existing_data_dir(&config).map(Path::to_owned)
+fn config(engine: &EngineArgs) -> Result<Config, CliError> {
+    settings::checked(settings::load(engine)?)
 }
 
 fn list(dir: &Path, format: OutputFormat) -> Result<(), CliError> {
@@ -100,12 +103,21 @@ fn list(dir: &Path, format: OutputFormat) -> Result<(), CliError> {
     }
 }
 
-fn remove(dir: &Path, ids: &[String]) -> Result<(), CliError> {
-    FeedbackFile::edit(Arc::new(RealFs), dir, SystemClock.now(), |feedback| {
-        ids.iter().try_for_each(|id| {
-            if feedback.remove(&id.to_lowercase()) { Ok(()) } else { Err(CliError::NothingSaid { id: id.clone() }) }
+fn remove(config: &Config, ids: &[String]) -> Result<(), CliError> {
+    let dir = settings::existing_data_dir(config)?;
+    let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
+    let all = ids.iter().map(|text| all_ids(&*fs, dir, config, text)).collect::<Result<Vec<_>, _>>()?;
+    FeedbackFile::edit(fs, dir, SystemClock.now(), |feedback| {
+        ids.iter().zip(&all).try_for_each(|(id, all)| {
+            if feedback.remove_any(all) { Ok(()) } else { Err(CliError::NothingSaid { id: id.clone() }) }
         })
     })
+}
+
+/// Every id of the template that goes by this one; none of what is no id.
+fn all_ids(fs: &dyn FileSystem, dir: &Path, config: &Config, text: &str) -> Result<Vec<TemplateId>, CliError> {
+    let Ok(id) = template_id(text) else { return Ok(Vec::new()) };
+    Ok(template_named(fs, dir, config, id)?.map_or_else(|| vec![id], |named| named.ids))
 }
 
 fn line(said: &Said) -> String {
@@ -118,7 +130,20 @@ fn line(said: &Said) -> String {
     format!("{opinion:<6}  {}  {when}  {text}\n", said.template_id)
 }
 
-fn resolve(fs: &dyn FileSystem, dir: &Path, config: &Config, text: &str, opinion: Opinion) -> Result<Said, CliError> {
+/// What is said, and all ids of the template it is said of.
+struct Resolved {
+    said: Said,
+    ids: Vec<TemplateId>,
+}
+
+/// Of a template that was merged into another since it is said of that one.
+fn resolve(
+    fs: &dyn FileSystem,
+    dir: &Path,
+    config: &Config,
+    text: &str,
+    opinion: Opinion,
+) -> Result<Resolved, CliError> {
     let (template, event_id) = match text.parse::<EventId>() {
         Ok(event) => {
             let found = template_of(fs, dir, event)?;
@@ -126,13 +151,13 @@ fn resolve(fs: &dyn FileSystem, dir: &Path, config: &Config, text: &str, opinion
         }
         Err(_) => (template_id(text)?, None),
     };
-    Ok(Said {
-        template_id: template.to_string(),
-        opinion,
-        template: template_text(fs, dir, config, template)?,
-        event_id,
-        said_at_ms: SystemClock.now().as_millis(),
-    })
+    let (ids, text) = match template_named(fs, dir, config, template)? {
+        Some(named) => (named.ids, Some(named.text)),
+        None => (vec![template], None),
+    };
+    let template_id = ids.first().unwrap_or(&template).to_string();
+    let said_at_ms = SystemClock.now().as_millis();
+    Ok(Resolved { said: Said { template_id, opinion, template: text, event_id, said_at_ms }, ids })
 }
 
 fn template_id(text: &str) -> Result<TemplateId, CliError> {

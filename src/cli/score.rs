@@ -116,7 +116,6 @@ struct Scoring {
     format: Option<LineFormat>,
     only_anomalies: bool,
     dropped: Option<Dropped>,
-    sample_report: ReportFormat,
     reply: Option<Reply>,
     out: Output,
     last_tick: Instant,
@@ -144,11 +143,10 @@ impl Scoring {
         }
         Ok(Self {
             tick_every: component.config().tick_interval(),
+            dropped: args.sample.then(|| Dropped::new(component.config().max_templates, args.sample_report)),
             scorer: LineScorer::new(component),
             format: args.input,
             only_anomalies: args.only_anomalies,
-            dropped: args.sample.then(Dropped::default),
-            sample_report: args.sample_report,
             reply: args.reply,
             out: Output::stdout(),
             last_tick: Instant::now(),
@@ -181,6 +179,16 @@ impl Scoring {
         let synthetic = component.tick(now);
         self.tell_synthetic(&synthetic);
         self.out.flush()
+    }
+
+    /// Bounds what is known of templates that were sampled.
+    fn tidy(&mut self) {
+        if let Some(dropped) = self.dropped.as_mut().filter(|dropped| dropped.is_full())
+            && let Some(engine) = self.scorer.component().engine()
+            && let Some(told) = dropped.tidy(&engine.templates())
+        {
+            output::note(&told);
+        }
     }
 
     fn tell_synthetic(&mut self, synthetic: &[Synthetic]) {
@@ -219,7 +227,7 @@ impl Scoring {
         let mut component = self.scorer.into_component();
         let counts = component.stats().counts;
         if let (Some(dropped), Some(engine)) = (self.dropped, component.engine()) {
-            output::note(&dropped.report(&engine.templates(), self.sample_report));
+            output::note(&dropped.report(&engine.templates()));
         }
         let saved = component.shutdown();
         // A closed pipe ends in silence, unless saving failed.
@@ -256,11 +264,12 @@ impl Work for Scoring {
             (Some(dropped), Some(verdict)) => dropped.is_kept(verdict),
             _ => !self.only_anomalies || outcome.is_anomaly(),
         };
-        if !is_kept {
+        if is_kept {
+            buffer.push(b'\n');
+        } else {
             buffer.truncate(start);
-            return Ok(());
         }
-        buffer.push(b'\n');
+        self.tidy();
         if !self.out.is_full() {
             return Ok(());
         }

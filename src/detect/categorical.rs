@@ -110,9 +110,11 @@ impl Detector for Categorical {
     }
 
     fn merge(&mut self, from: usize, into: usize) {
-        // What was two templates may differ in the very place: the sets are learned anew.
-        self.forget(from);
-        self.forget(into);
+        let gone: Vec<Wildcard> = self.wildcards.get(from).to_vec();
+        self.wildcards.forget(from);
+        // The place where they differed is no wildcard that has values, and where the others moved nothing is known of them.
+        let kept = self.wildcards.of(into, gone.len());
+        kept.iter_mut().zip(&gone).for_each(|(wildcard, gone)| wildcard.unite(gone));
     }
 
     fn forget(&mut self, slot: usize) {
@@ -168,6 +170,25 @@ mod tests {
         assert_eq!(categorical.wanted(0), u8::MAX);
         assert!((0..1_000).all(|n| see(&mut categorical, &format!("blk_{n}")) == 0.0));
         assert_eq!(categorical.wanted(0), 0b1111_1110, "of what may come behind it nothing is known");
+    }
+
+    #[test]
+    fn what_two_templates_held_in_a_place_the_merged_one_holds() {
+        let mut categorical = Categorical::default();
+        let see = |categorical: &mut Categorical, slot: usize, text: &str| {
+            let values = Values::of([text.as_bytes()].into_iter(), categorical.wanted(slot));
+            categorical.observe(&Input { slot, values, ..Input::default() })
+        };
+        (0..400).for_each(|n| _ = see(&mut categorical, n % 2, ["root", "root", "cron"][n % 3]));
+        categorical.merge(1, 0);
+        assert_eq!(see(&mut categorical, 0, "cron"), 0.0);
+        assert!(see(&mut categorical.clone(), 0, "eve") > 4.0, "both knew the same: the set is as complete as it was");
+        (0..400).for_each(|n| _ = see(&mut categorical, 2, ["www", "mail"][n % 2]));
+        categorical.merge(2, 0);
+        assert_eq!(see(&mut categorical, 0, "www"), 0.0);
+        assert_eq!(see(&mut categorical, 0, "mallory"), 0.0, "it just grew");
+        assert_eq!(categorical.wanted(2), u8::MAX);
+        categorical.merge(5, 6);
     }
 
     #[test]

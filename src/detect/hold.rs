@@ -3,6 +3,7 @@
 
 use hashbrown::HashMap;
 
+use super::extremes::larger;
 use super::{StateError, StateReader};
 use crate::event::Timestamp;
 
@@ -66,6 +67,25 @@ impl Hold {
     /// What alerted under this key is no more.
     pub fn forget(&mut self, key: u64) {
         self.alerts.remove(&key);
+    }
+
+    /// What alerted under `from` alerted under `into`. Of two within the hold time the alert counts, of two alike the stronger, from the later one on;
+    /// else the later one.
+    pub fn merge(&mut self, from: u64, into: u64) {
+        let Some(gone) = self.alerts.remove(&from) else { return };
+        let merged = self.alerts.get(&into).map_or(gone, |known| self.merged(*known, gone));
+        self.alerts.insert(into, merged);
+    }
+
+    fn merged(&self, a: Alert, b: Alert) -> Alert {
+        let (earlier, later) = if a.at <= b.at { (a, b) } else { (b, a) };
+        if later.at.seconds_since(earlier.at).abs() >= self.seconds || !earlier.is_raised && later.is_raised {
+            return later;
+        }
+        if earlier.is_raised && !later.is_raised {
+            return earlier;
+        }
+        Alert { statistic: larger(earlier.statistic, later.statistic), ..later }
     }
 
     fn make_room(&mut self, now: Timestamp) {
@@ -133,6 +153,30 @@ mod tests {
         hold.forget(1);
         assert!(hold.see(1, second(119), 6.0, true) == Seen::Nothing);
         assert!(Hold::new(0).see(1, second(0), 1.0, true) == Seen::Nothing);
+    }
+
+    #[test]
+    fn what_becomes_part_of_another_is_held_with_it() {
+        let seen = |a: (i64, f32, bool), b: (i64, f32, bool), then: (i64, f32)| {
+            let mut hold = Hold::new(60);
+            hold.see(1, second(a.0), a.1, a.2);
+            hold.see(2, second(b.0), b.1, b.2);
+            hold.merge(1, 2);
+            assert_eq!(hold.alerts.len(), 1);
+            hold.see(2, second(then.0), then.1, true)
+        };
+        assert_eq!(seen((0, 5.0, true), (30, 3.0, true), (80, 5.5)), Seen::Alert, "as strong as the stronger");
+        assert_eq!(seen((30, 5.0, true), (0, 3.0, true), (80, 5.5)), Seen::Alert, "whichever it was");
+        assert_eq!(seen((0, 5.0, true), (30, 7.0, false), (40, 5.5)), Seen::Alert, "an alert goes over what was odd");
+        assert_eq!(seen((0, 9.0, true), (80, 3.0, true), (90, 6.0)), Seen::Nothing, "what is past is past");
+        let mut hold = Hold::new(60);
+        hold.see(1, second(0), 5.0, true);
+        hold.merge(1, 2);
+        hold.merge(7, 2);
+        assert_eq!(
+            (hold.see(2, second(1), 5.0, true), hold.see(1, second(1), 5.0, true)),
+            (Seen::Alert, Seen::Nothing)
+        );
     }
 
     #[test]

@@ -28,6 +28,11 @@
 //! All state changes are functions of the sequence of [`Input`]s: the same inputs in the same order give the same
 //! bits, and [`Model::checkpoint`] keeps every bit. A restart therefore replays inputs and arrives where it was.
 //!
+//! # Templates that become one
+//! What was learned of a template goes over to the one that takes it in: counts, windows that run and that closed, ranges, sets of values, hours,
+//! what was said of late and what is held. Of the order what neighbours are found (a bounded search), of the gaps between events those of the more regular one: see
+//! there.
+//!
 //! # Several lanes
 //! A lane's model holds its own events and, at each fold, those of others ([`Outbox`], [`Model::absorb`]): counts are
 //! added at the current weight, so what was learned elsewhere counts as having just happened. What the table calls a lane's own is learned

@@ -298,6 +298,8 @@ impl SeenBins {
 
 /// What detectors say of one event: before calibration those that are calibrated, after it all.
 struct Evidence {
+    /// When the event is, by the lane's clock.
+    at: Timestamp,
     raw: [f32; CALIBRATED.len()],
     calibrated: [f32; DETECTORS],
 }
@@ -383,7 +385,7 @@ impl Model {
         let alerts = is_odd && self.threshold.is_over(fresh);
         let seen = if is_odd { self.hold.see(key(leader, input), at, fresh, alerts) } else { hold::Seen::Nothing };
         let suppressed = seen == hold::Seen::Alert;
-        let is_fresh = self.calibrate(input, at, &evidence, fresh, leader);
+        let is_fresh = self.calibrate(input, &evidence, fresh, leader);
         let counts = if is_odd { seen == hold::Seen::Nothing } else { is_fresh && !input.is_muted };
         self.learn(statistic, counts);
         let is_anomaly = alerts && !suppressed;
@@ -435,7 +437,7 @@ impl Model {
         if raw.iter().any(|nats| *nats > 0.0) {
             self.calibrated(&raw, &mut calibrated);
         }
-        Evidence { raw, calibrated }
+        Evidence { at, raw, calibrated }
     }
 
     /// Takes back the evidence of an event that would alert for being rare, many or few, as far as that is usual at this hour; whether any was.
@@ -533,35 +535,20 @@ impl Model {
 
     /// Lets the detectors' calibrations learn what is no repeat; whether the combined statistic is none.
     #[inline]
-    fn calibrate(
-        &mut self,
-        input: &Input,
-        at: Timestamp,
-        evidence: &Evidence,
-        nats: f32,
-        leader: DetectorKind,
-    ) -> bool {
+    fn calibrate(&mut self, input: &Input, evidence: &Evidence, nats: f32, leader: DetectorKind) -> bool {
         let is_recent = evidence.raw.iter().any(|nats| *nats >= LEAST_RECENT);
         if !is_recent && nats < LEAST_COMBINED {
             self.calibrations.learn([0.0; CALIBRATED.len()]);
             return true;
         }
-        self.calibrate_recent(input, at, evidence, nats, leader)
+        self.calibrate_recent(input, evidence, nats, leader)
     }
 
-    fn calibrate_recent(
-        &mut self,
-        input: &Input,
-        at: Timestamp,
-        evidence: &Evidence,
-        nats: f32,
-        leader: DetectorKind,
-    ) -> bool {
-        if input.slot >= self.templates.len() {
-            self.templates.resize(input.slot + 1, RecentOfTemplate::default());
-        }
+    fn calibrate_recent(&mut self, input: &Input, evidence: &Evidence, nats: f32, leader: DetectorKind) -> bool {
+        let hold = self.hold_secs();
+        self.make_room_for(input.slot);
         let Some(template) = self.templates.get_mut(input.slot) else { return true };
-        let hold = u32::try_from(self.options.hold_secs).unwrap_or(u32::MAX);
+        let at = evidence.at;
         let fresh =
             |recent: &mut Recent, nats: f32| if nats < LEAST_RECENT { 0.0 } else { recent.fresh(at, nats, hold) };
         let [rate, numeric, categorical, sequence] = evidence.raw;
@@ -711,9 +698,34 @@ impl Model {
         self.categorical.merge(from, into);
         self.sequence.merge(from, into);
         self.silence.merge(from, into);
-        self.season.forget(from);
+        self.season.merge(from, into);
         self.seen.merge(from, into);
+        self.hold.merge(from as u64, into as u64);
+        self.hold.merge(silence_key(from), silence_key(into));
+        self.merge_recent(from, into);
         self.leave(from);
+    }
+
+    fn merge_recent(&mut self, from: usize, into: usize) {
+        let Some(gone) = self.templates.get(from).copied() else { return };
+        let hold = self.hold_secs();
+        self.make_room_for(into);
+        if let Some(recent) = self.templates.get_mut(into) {
+            recent.rate.merge(gone.rate, hold);
+            recent.numeric.merge(gone.numeric, hold);
+            recent.categorical.merge(gone.categorical, hold);
+            recent.combined.merge(gone.combined, hold);
+        }
+    }
+
+    fn hold_secs(&self) -> u32 {
+        u32::try_from(self.options.hold_secs).unwrap_or(u32::MAX)
+    }
+
+    fn make_room_for(&mut self, slot: usize) {
+        if slot >= self.templates.len() {
+            self.templates.resize(slot + 1, RecentOfTemplate::default());
+        }
     }
 
     /// The values of the slot's template are at other places from now on.
@@ -1040,6 +1052,30 @@ mod tests {
         again.restore(&bytes).unwrap();
         assert_eq!((again.events(), again.shares.events()), (5_000, 5_000));
         assert_eq!(again.observe(&input(5_000, 3)).statistic, model.observe(&input(5_000, 3)).statistic);
+    }
+
+    #[test]
+    fn what_alerted_is_held_when_it_becomes_part_of_another_template() {
+        let mut model = Model::new(OPTIONS);
+        routine(&mut model, 0..20_000);
+        assert!(model.observe(&input(20_000, 99)).is_anomaly);
+        model.merge(99, 98);
+        let again = model.observe(&input(20_001, 98));
+        assert!(!again.is_anomaly && again.suppressed, "{again:?}");
+        let other = model.observe(&input(20_002, 99));
+        assert!(other.is_anomaly, "the slot is another's: {other:?}");
+    }
+
+    #[test]
+    fn what_was_said_of_late_is_not_learned_again_under_another_name() {
+        let mut model = Model::new(OPTIONS);
+        routine(&mut model, 0..20_000);
+        model.observe(&Input { is_muted: true, ..input(20_000, 99) });
+        let learned = |model: &Model| model.templates.get(98).map(|recent| recent.combined);
+        let said = model.templates.get(99).unwrap().combined;
+        model.merge(99, 98);
+        assert_eq!((learned(&model), said == Recent::default()), (Some(said), false));
+        assert_eq!(model.templates.get(99).unwrap().combined, Recent::default());
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod join;
 use super::extremes::{larger, smaller};
 use super::logarithm::ln;
 use super::runs::Runs;
-use super::value::{self, SLOTS};
+use super::value;
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;
 
@@ -135,22 +135,6 @@ impl Group {
         }
     }
 
-    /// As if the numbers of `other` had been seen too.
-    fn join(&mut self, other: &Self) {
-        for lane in 0..LANES {
-            if self.numbers[lane] == 0.0 {
-                self.figures_mut()
-                    .into_iter()
-                    .zip(other.figures())
-                    .for_each(|(mine, theirs)| mine[lane] = theirs[lane]);
-            } else if other.numbers[lane] > 0.0 {
-                self.high[lane] = self.high[lane].max(other.high[lane]);
-                self.low[lane] = self.low[lane].min(other.low[lane]);
-                self.numbers[lane] += other.numbers[lane];
-            }
-        }
-    }
-
     fn figures(&self) -> [&Lanes; 6] {
         [&self.numbers, &self.outside, &self.high, &self.low, &self.mean, &self.distance]
     }
@@ -217,16 +201,11 @@ impl Detector for Numeric {
     }
 
     fn merge(&mut self, from: usize, into: usize) {
-        let mut gone = [Group::default(); SLOTS / LANES];
-        let groups = self.groups.get(from);
-        let length = groups.len();
-        gone.iter_mut().zip(groups).for_each(|(gone, group)| *gone = *group);
+        let gone: Vec<Group> = self.groups.get(from).to_vec();
         self.groups.forget(from);
-        // A wildcard the merge made would shift the places behind it: then nothing is known of them.
-        let kept = self.groups.of(into, length);
-        if kept.len() == length {
-            kept.iter_mut().zip(&gone).for_each(|(group, gone)| group.join(gone));
-        }
+        // Places stay what they were; where they did not, nothing is known of them.
+        let kept = self.groups.of(into, gone.len());
+        kept.iter_mut().zip(&gone).for_each(|(group, gone)| group.unite(gone));
     }
 
     fn forget(&mut self, slot: usize) {
@@ -278,6 +257,20 @@ mod tests {
         assert!((0..90).all(|n| see(&mut numeric, &"9".repeat(1 + n % 17)) == 0.0));
         assert_eq!(see(&mut numeric, "NaN"), 0.0);
         assert_eq!(see(&mut numeric, &"9".repeat(400)), 0.0);
+    }
+
+    #[test]
+    fn a_template_with_fewer_numbers_brings_what_it_knows() {
+        let mut numeric = Numeric::default();
+        let see = |numeric: &mut Numeric, slot: usize, texts: &[&str]| {
+            let values = Values::of(texts.iter().map(|text| text.as_bytes()), 0);
+            numeric.observe(&Input { slot, values, ..Input::default() })
+        };
+        (0..500).for_each(|n| _ = see(&mut numeric, 1, &[&(100 + n % 100).to_string()]));
+        see(&mut numeric, 0, &["a", "b", "c", "d", "7"]);
+        numeric.merge(1, 0);
+        assert!(see(&mut numeric, 0, &["99000000"]) > 8.0);
+        assert_eq!(see(&mut numeric, 1, &["99000000"]), 0.0, "nothing is left where it was");
     }
 
     #[test]

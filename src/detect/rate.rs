@@ -18,6 +18,7 @@
 //! it was.
 
 mod join;
+mod merge;
 
 use super::extremes::{larger, smaller};
 use super::logarithm::ln;
@@ -443,18 +444,7 @@ impl Detector for Rate {
     }
 
     fn merge(&mut self, from: usize, into: usize) {
-        let Some(gone) = self.templates.get_mut(from).map(std::mem::take) else { return };
-        let Some(counts) = self.counts(into) else { return };
-        for (window, gone) in counts.windows.iter_mut().zip(gone.windows) {
-            if gone.windows > window.windows {
-                *window = Window { windows: gone.windows, ..*window };
-            }
-            window.counted.sum += gone.counted.sum;
-            window.counted.squares += gone.counted.squares;
-            window.plain.sum += gone.plain.sum;
-            window.plain.squares += gone.plain.squares;
-            window.set_limit();
-        }
+        self.take_in(from, into);
     }
 
     fn forget(&mut self, slot: usize) {

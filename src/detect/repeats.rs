@@ -1,5 +1,6 @@
 //! What a template or a stream said lately, so that a calibration learns an incident once and not at each of its lines.
 
+use super::extremes::larger;
 use super::hold::STRONGER_BY;
 use super::{StateError, StateReader};
 use crate::event::Timestamp;
@@ -27,6 +28,13 @@ impl Recent {
         nats
     }
 
+    /// Takes in what became part of this: within the hold time the stronger from the later one on, else the later one.
+    pub(super) fn merge(&mut self, gone: Self, hold_secs: u32) {
+        let (earlier, later) = if self.second <= gone.second { (*self, gone) } else { (gone, *self) };
+        let is_held = later.second - earlier.second < hold_secs && earlier.second != 0;
+        *self = Self { nats: if is_held { larger(later.nats, earlier.nats) } else { later.nats }, ..later };
+    }
+
     pub(super) fn checkpoint(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.second.to_le_bytes());
         out.extend_from_slice(&self.nats.to_le_bytes());
@@ -50,5 +58,21 @@ mod tests {
         assert_eq!(recent.fresh(at(59), 6.0, 60), 6.0);
         assert_eq!(recent.fresh(at(119), 1.0, 60), 1.0);
         assert_eq!(recent.fresh(at(119), 1.0, 0), 1.0);
+    }
+
+    #[test]
+    fn what_becomes_part_of_another_is_no_news_of_it() {
+        let said = |second: u32, nats: f32| Recent { second, nats };
+        for (a, b, merged) in [
+            (said(100, 5.0), said(130, 3.0), said(130, 5.0)),
+            (said(130, 3.0), said(100, 5.0), said(130, 5.0)),
+            (said(100, 5.0), said(200, 3.0), said(200, 3.0)),
+            (said(0, 0.0), said(20, 3.0), said(20, 3.0)),
+            (said(20, 3.0), said(0, 0.0), said(20, 3.0)),
+        ] {
+            let mut recent = a;
+            recent.merge(b, 60);
+            assert_eq!(recent, merged);
+        }
     }
 }

@@ -131,6 +131,17 @@ impl Season {
         usual
     }
 
+    /// What was usual of the template in `from` is so of the one in `into`: the hours of both, of an hour the higher level.
+    pub(super) fn merge(&mut self, from: usize, into: usize) {
+        for kind in [Kind::Presence, Kind::Drop] {
+            let Some(gone) = self.profiles.peek(key(from, kind)).copied() else { continue };
+            self.profiles.remove(key(from, kind));
+            if let Some(profile) = self.profiles.of(key(into, kind)) {
+                profile.unite(&gone);
+            }
+        }
+    }
+
     /// The slot is about to hold another template.
     pub(super) fn forget(&mut self, slot: usize) {
         [Kind::Presence, Kind::Drop].iter().for_each(|kind| self.profiles.remove(key(slot, *kind)));
@@ -198,6 +209,17 @@ mod tests {
         let found: Vec<u8> = (0..5).map(|n| see(&mut season, hours(50 + n * WEEK_HOURS, 10), 20)).collect();
         assert_eq!(found, [0, 0, 20, 20, 20]);
         assert_eq!(see(&mut season, hours(50 + 300 * WEEK_HOURS, 10), 20), 0, "years later");
+    }
+
+    #[test]
+    fn what_comes_every_night_does_so_under_another_name_too() {
+        let mut season = Season::default();
+        let night = |n: i64| hours(3 + n * 24, 1);
+        (0..3).for_each(|n| _ = see(&mut season, night(n), 30));
+        season.merge(7, 9);
+        season.merge(7, 9);
+        assert_eq!(season.see(9, Kind::Presence, night(3), Level(30)).0, 30);
+        assert_eq!(see(&mut season, night(3), 30), 0, "not where it was");
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! (`table`), streams in another (`streams`): what has not been seen for long makes room.
 
 mod join;
+mod merge;
 
 use super::extremes::{larger, smaller};
 use super::logarithm::ln;
@@ -356,7 +357,8 @@ impl Detector for Sequence {
         self.expect(input).map_or(0.0, |coming| self.take(&coming))
     }
 
-    fn merge(&mut self, from: usize, _into: usize) {
+    fn merge(&mut self, from: usize, into: usize) {
+        self.take_in(from, into);
         self.forget(from);
     }
 
@@ -482,7 +484,7 @@ pub(super) mod tests {
             let mut sequence = Sequence::new(half_life);
             let one = sequence.weight;
             // Enough to see the decay of; that of all of it follows.
-            let events = half_life.min(1_000_000);
+            let events = half_life.min(200_000);
             (0..events).for_each(|n| _ = see(&mut sequence, 1, (n % 10) as usize));
             let decayed = one / sequence.weight;
             let expected = (-(events as f64) / half_life as f64).exp2();

@@ -13,6 +13,8 @@
 //! Series are looked over every [`TICK_SECS`] seconds of the events' time. What was told is kept in checkpoints but not logged: after a crash
 //! a silence may be told once more.
 
+mod merge;
+
 use super::streams::Streams;
 use super::table::hash;
 use super::{Detector, Input, StateError, StateReader};
@@ -113,7 +115,20 @@ impl Default for Silence {
     }
 }
 
+/// Of a template on a stream.
+fn stream_key(slot: u32, generation: u32, stream: StreamKey) -> u64 {
+    hash(1, u64::from(generation) << 32 | u64::from(slot), stream.0)
+}
+
 impl Series {
+    /// That of a whole template, unless it has begun.
+    #[inline]
+    fn begin(&mut self, slot: u32, generation: u32) {
+        if self.last == 0 {
+            *self = Self { slot, generation, ..Self::default() };
+        }
+    }
+
     #[inline]
     fn see(&mut self, now: i64) {
         let gap = now.saturating_sub(self.last);
@@ -315,16 +330,11 @@ impl Silence {
     #[inline]
     pub(super) fn see(&mut self, slot: usize, stream: StreamKey, at: Timestamp) {
         let now = at.0;
-        if slot >= self.generations.len() {
-            self.generations.resize(slot + 1, 0);
-            self.templates.resize(slot + 1, Series::default());
-        }
+        self.make_room_for(slot);
         self.go_on(now);
         let generation = self.generations.get(slot).copied().unwrap_or_default();
         if let Some(series) = self.templates.get_mut(slot) {
-            if series.last == 0 {
-                *series = Series { slot: slot as u32, generation, ..Series::default() };
-            }
+            series.begin(slot as u32, generation);
             series.see(now);
         }
         if stream != StreamKey::default() {
@@ -332,9 +342,16 @@ impl Silence {
         }
     }
 
+    #[inline]
+    fn make_room_for(&mut self, slot: usize) {
+        if slot >= self.generations.len() {
+            self.generations.resize(slot + 1, 0);
+            self.templates.resize(slot + 1, Series::default());
+        }
+    }
+
     fn see_stream(&mut self, slot: u32, generation: u32, stream: StreamKey, now: i64) {
-        let key = hash(1, u64::from(generation) << 32 | u64::from(slot), stream.0);
-        let Some(series) = self.series.of(key) else { return };
+        let Some(series) = self.series.of(stream_key(slot, generation, stream)) else { return };
         if series.last == 0 {
             *series = Series { slot, generation, of_stream: true, stream: stream.0, ..Series::default() };
         }
@@ -351,7 +368,8 @@ impl Detector for Silence {
         0.0
     }
 
-    fn merge(&mut self, from: usize, _into: usize) {
+    fn merge(&mut self, from: usize, into: usize) {
+        self.take_in(from, into);
         self.forget(from);
     }
 

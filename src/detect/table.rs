@@ -43,6 +43,13 @@ impl Bucket {
         }
     }
 
+    /// The count of a key, whose cell is empty afterwards.
+    fn take(&mut self, key: u32) -> f32 {
+        let Some(way) = self.find(key) else { return 0.0 };
+        self.keys[way % WAYS] = 0;
+        std::mem::take(&mut self.counts[way % WAYS])
+    }
+
     /// In the place of the smallest.
     #[cold]
     fn put(&mut self, key: u32, count: f32) {
@@ -130,6 +137,11 @@ impl Table {
         self.buckets.get_mut(at.bucket).map_or(0.0, |bucket| bucket.add(at.key, amount, number))
     }
 
+    /// The count of a key, which is not here afterwards; 0 when it was not.
+    pub(super) fn take(&mut self, at: Key) -> f32 {
+        self.buckets.get_mut(at.bucket).map_or(0.0, |bucket| bucket.take(at.key))
+    }
+
     /// Multiplies all counts.
     pub(super) fn scale(&mut self, by: f32) {
         self.buckets.iter_mut().flat_map(|bucket| &mut bucket.counts).for_each(|count| *count *= by);
@@ -187,6 +199,17 @@ mod tests {
         let kept = (0..50).filter(|n| table.get(table.key(hash(1, *n, 0))) == 100.0).count();
         assert!(kept >= 45, "{kept}");
         assert_eq!(table.get(table.key(hash(3, 1, 1))), 0.0);
+    }
+
+    #[test]
+    fn what_was_taken_is_not_there_any_more_and_makes_room() {
+        let mut table = Table::new(2);
+        let keys: Vec<_> = (0..5).map(|n| table.key(hash(1, n, 0))).collect();
+        (0..4).for_each(|n| _ = table.add(keys[n], 10.0 + n as f32, 0));
+        assert_eq!((table.take(keys[3]), table.take(keys[3]), table.get(keys[3])), (13.0, 0.0, 0.0));
+        table.add(keys[4], 1.0, 0);
+        let counts: Vec<_> = keys.iter().map(|key| table.get(*key)).collect();
+        assert_eq!(counts, [10.0, 11.0, 12.0, 0.0, 1.0]);
     }
 
     #[test]

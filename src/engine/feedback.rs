@@ -75,7 +75,8 @@ impl Said {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Feedback {
     said: Vec<Said>,
-    rulings: HashMap<TemplateId, Ruling>,
+    /// With the place of what was said in `said`.
+    rulings: HashMap<TemplateId, (usize, Ruling)>,
     flagged: Flagged,
 }
 
@@ -104,11 +105,11 @@ pub enum FeedbackError {
 
 impl Feedback {
     fn of_said(said: Vec<Said>) -> Self {
-        let ruling = |said: &Said| {
+        let ruling = |(place, said): (usize, &Said)| {
             let id = u64::from_str_radix(&said.template_id, 16).ok()?;
-            Some((TemplateId(id), Ruling::feedback(said.opinion == Opinion::Flag)))
+            Some((TemplateId(id), (place, Ruling::feedback(said.opinion == Opinion::Flag))))
         };
-        let rulings = said.iter().filter_map(ruling).collect();
+        let rulings = said.iter().enumerate().filter_map(ruling).collect();
         Self { flagged: Flagged::new(&said), said, rulings }
     }
 
@@ -155,9 +156,11 @@ impl Feedback {
         &self.said
     }
 
-    /// What was said of the template, or of one that was merged into it.
+    /// What was said last of the template, under its id or that of one that was merged into it.
     pub(super) fn of(&self, template: &StoredTemplate) -> Option<Ruling> {
-        std::iter::once(&template.id).chain(&template.aliases).find_map(|id| self.rulings.get(id)).copied()
+        let ids = std::iter::once(&template.id).chain(&template.aliases);
+        let (_, ruling) = ids.filter_map(|id| self.rulings.get(id)).max_by_key(|(place, _)| place)?;
+        Some(*ruling)
     }
 
     /// Whether a template of this text is like one that was flagged.
@@ -182,9 +185,19 @@ impl Feedback {
 
     /// Takes back what was said of a template; false when nothing was.
     pub fn remove(&mut self, template_id: &str) -> bool {
+        self.retain(|said| said.template_id != template_id)
+    }
+
+    /// Takes back what was said of a template under any of its ids; false when nothing was.
+    pub fn remove_any(&mut self, template_ids: &[TemplateId]) -> bool {
+        let ids: Vec<String> = template_ids.iter().map(TemplateId::to_string).collect();
+        self.retain(|said| !ids.contains(&said.template_id))
+    }
+
+    fn retain(&mut self, is_kept: impl Fn(&Said) -> bool) -> bool {
         let before = self.said.len();
         let mut all = std::mem::take(&mut self.said);
-        all.retain(|said| said.template_id != template_id);
+        all.retain(is_kept);
         *self = Self::of_said(all);
         self.said.len() < before
     }
@@ -276,18 +289,31 @@ impl FeedbackFile {
     }
 }
 
-/// The text of a template as of the newest checkpoint; `None` when it holds no such template.
+/// A template that goes by an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Its own id, then those of the templates that were merged into it.
+    pub ids: Vec<TemplateId>,
+    /// Its text.
+    pub text: String,
+}
+
+/// The template that has this id, or took in the one that had it, as of the newest checkpoint; `None` when it holds no such template.
 ///
 /// # Errors
 /// When the checkpoint cannot be read.
-pub fn template_text(
+pub fn template_named(
     fs: &dyn FileSystem,
     data_dir: &Path,
     config: &Config,
     id: TemplateId,
-) -> Result<Option<String>, FeedbackError> {
+) -> Result<Option<Named>, FeedbackError> {
     let store = read_templates(fs, data_dir, config)?;
-    Ok(store.and_then(|store| store.by_id(id).map(|template| String::from_utf8_lossy(&template.text).into_owned())))
+    let named = |template: &StoredTemplate| Named {
+        ids: std::iter::once(&template.id).chain(&template.aliases).copied().collect(),
+        text: String::from_utf8_lossy(&template.text).into_owned(),
+    };
+    Ok(store.and_then(|store| store.by_id(id).map(named)))
 }
 
 fn read_templates(
@@ -392,10 +418,32 @@ mod tests {
         feedback.say(said(2, Opinion::Accept)).unwrap();
         feedback.say(said(1, Opinion::Flag)).unwrap();
         assert_eq!(feedback.said(), [said(2, Opinion::Accept), said(1, Opinion::Flag)]);
-        assert_eq!(feedback.rulings.get(&TemplateId(1)), Some(&Ruling::feedback(true)));
+        assert_eq!(feedback.rulings.get(&TemplateId(1)), Some(&(1, Ruling::feedback(true))));
         assert_eq!(Feedback::from_bytes(&feedback.to_bytes()).unwrap(), feedback);
         assert!(feedback.remove(&TemplateId(1).to_string()) && !feedback.remove(&TemplateId(1).to_string()));
         assert_eq!(feedback.rulings.len(), 1);
+    }
+
+    #[test]
+    fn of_a_template_that_took_others_in_the_last_word_counts_whatever_id_it_was_said_of() {
+        let mut store = TemplateStore::new(crate::template::TemplateOptions { merge_after: 3, ..Default::default() });
+        let old = store.learn_text(b"session of alpha opened").id;
+        let gone = store.learn_text(b"session of bravo opened").id;
+        let third = store.learn_text(b"session of delta opened").id;
+        let template = store.by_id(gone).unwrap();
+        assert!(template.id == old && third == old && template.aliases.contains(&gone), "{template:?}");
+        let of = |opinions: &[(TemplateId, Opinion)]| {
+            let mut feedback = Feedback::default();
+            opinions.iter().for_each(|(id, opinion)| feedback.say(said(id.0, *opinion)).unwrap());
+            feedback
+        };
+        let (accepted, flagged) = (Some(Ruling::feedback(false)), Some(Ruling::feedback(true)));
+        assert_eq!(of(&[(old, Opinion::Flag), (gone, Opinion::Accept)]).of(template), accepted);
+        assert_eq!(of(&[(gone, Opinion::Accept), (old, Opinion::Flag)]).of(template), flagged);
+        assert_eq!(of(&[(old, Opinion::Accept), (gone, Opinion::Flag), (old, Opinion::Accept)]).of(template), accepted);
+        let mut feedback = of(&[(old, Opinion::Flag), (TemplateId(5), Opinion::Flag), (gone, Opinion::Accept)]);
+        assert!(feedback.remove_any(&[old, gone]) && !feedback.remove_any(&[old, gone]));
+        assert_eq!((feedback.of(template), feedback.said().len()), (None, 1));
     }
 
     #[test]

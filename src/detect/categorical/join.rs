@@ -19,7 +19,7 @@ impl Wildcard {
     }
 
     /// A value that only one of both had says that neither set was complete.
-    fn unite(&mut self, other: &Self) {
+    pub(super) fn unite(&mut self, other: &Self) {
         if self.events == 0 || other.events == 0 {
             if other.events > 0 {
                 *self = *other;

@@ -4,7 +4,7 @@ use super::{Group, KEPT, LANES, Numeric};
 use crate::detect::joining::Moves;
 
 impl Group {
-    fn unite(&mut self, other: &Self) {
+    pub(super) fn unite(&mut self, other: &Self) {
         (0..LANES).filter(|lane| other.numbers[*lane] > 0.0).for_each(|lane| self.unite_lane(other, lane));
     }
 

@@ -6,7 +6,7 @@ use crate::event::Timestamp;
 
 impl Profile {
     /// The hours of both, the newest where there are more than fit; of an hour of both the higher level.
-    fn unite(&mut self, other: &Self) {
+    pub(super) fn unite(&mut self, other: &Self) {
         let oldest = |profile: &Self| profile.hours.iter().copied().min().unwrap_or(NEVER);
         for (hour, level) in other.visits() {
             if self.visits().count() < VISITS || hour > oldest(self) {
