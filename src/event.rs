@@ -352,6 +352,8 @@ pub enum Measure {
         window_secs: u32,
         /// There were too few.
         is_drop: bool,
+        /// Of the template on the event's stream; there are more of it on others.
+        of_stream: bool,
     },
     /// A number in the message.
     Amount {
@@ -385,11 +387,10 @@ impl Measure {
     /// What would have been usual, in words: `≤ 14 per 10 s`, `12 to 40 ms`.
     pub fn expected(&self) -> String {
         match self {
-            Self::Rate { expected, window_secs, is_drop: false, .. } => {
-                format!("≤ {} per {window_secs} s", short(expected.ceil()))
-            }
-            Self::Rate { expected, window_secs, is_drop: true, .. } => {
-                format!("≥ {} per {window_secs} s", short(expected.floor()))
+            Self::Rate { expected, window_secs, is_drop, of_stream, .. } => {
+                let (sign, bound) = if *is_drop { ('≥', expected.floor()) } else { ('≤', expected.ceil()) };
+                let whose = if *of_stream { " on its stream" } else { "" };
+                format!("{sign} {} per {window_secs} s{whose}", short(bound))
             }
             Self::Amount { low, high, unit, .. } => {
                 format!("{} to {} {unit}", short(*low), short(*high)).trim_ascii_end().to_owned()
@@ -449,8 +450,12 @@ mod tests {
 
     #[test]
     fn what_was_expected_is_told_in_few_digits() {
-        let rate = Measure::Rate { observed: 212.0, expected: 13.2, window_secs: 10, is_drop: false };
-        let drop = Measure::Rate { observed: 2.0, expected: 13.2, window_secs: 10, is_drop: true };
+        let rate = |is_drop: bool, of_stream: bool| {
+            let observed = if is_drop { 2.0 } else { 212.0 };
+            Measure::Rate { observed, expected: 13.2, window_secs: 10, is_drop, of_stream }
+        };
+        assert_eq!(rate(false, true).expected(), "≤ 14 per 10 s on its stream");
+        let (rate, drop) = (rate(false, false), rate(true, false));
         assert_eq!((drop.observed(), drop.expected().as_str()), (2.0, "≥ 13 per 10 s"));
         assert_eq!((rate.expected().as_str(), rate.observed()), ("≤ 14 per 10 s", 212.0));
         let amount = Measure::Amount { observed: 9.0e4, low: 0.51234, high: 1234.5, unit: "ms" };

@@ -341,3 +341,51 @@ fn a_host_that_goes_while_the_clocks_differ_makes_no_burst_of_what_stays() {
         assert_eq!(spikes.count(), 0, "{skew_secs}");
     }
 }
+
+/// Events of a hundred hosts, each of which says one of five things a second.
+fn of_a_hundred_hosts(n: u64) -> Input {
+    let (second, host) = (n / 100, n % 100);
+    let slot = (second.wrapping_mul(31) + host * 7) as usize % 5;
+    let timestamp = Timestamp(at(0).0 + second as i64 * 1_000_000 + host as i64 * 10_000);
+    Input { slot, timestamp, stream: StreamKey(host + 1), ..Input::default() }
+}
+
+#[test]
+fn a_burst_of_one_host_that_is_none_of_a_hundred_is_told_with_what_is_usual_of_it() {
+    let mut model = Model::new(OPTIONS);
+    let quiet = (0..200_000).filter(|n| model.observe(&of_a_hundred_hosts(*n)).is_anomaly).count();
+    assert!(quiet <= 200, "{quiet} of 200,000 within the budget");
+    // One host says one thing sixty times within three seconds: a third more of it than all hosts say.
+    let burst = (200_000..200_300u64).flat_map(|n| std::iter::repeat_n(n, if n % 100 == 7 { 20 } else { 1 }));
+    let told: Vec<_> = burst
+        .map(|n| (n, if n % 100 == 7 { Input { slot: 3, ..of_a_hundred_hosts(n) } } else { of_a_hundred_hosts(n) }))
+        .map(|(n, input)| (n, model.observe(&input)))
+        .filter(|(_, scored)| scored.is_anomaly && scored.reasons.contains(&Some(Reason::RateSpike)))
+        .collect();
+    let (n, scored) = told.first().expect("a burst of a host");
+    let excess = scored.excess.unwrap();
+    assert!(n % 100 == 7 && excess.of_stream && excess.expected < 10.0 && excess.observed > 10.0, "{excess:?}");
+}
+
+#[test]
+fn streams_are_told_apart_from_the_second_on_with_what_the_first_had_taught() {
+    let heartbeat = |n: i64, host: u64| Input {
+        slot: 1,
+        timestamp: Timestamp(at(0).0 + n * 5_000_000),
+        stream: StreamKey(host),
+        ..Input::default()
+    };
+    let mut model = Model::new(ModelOptions { learning_events: 100, ..OPTIONS });
+    (0..400).for_each(|n| _ = model.observe(&heartbeat(n, 1)));
+    // From here on the second says it, too, and soon it alone.
+    (400..402).for_each(|n| {
+        model.observe(&heartbeat(n, 1));
+        model.observe(&heartbeat(n, 2));
+    });
+    let told = (402..440).find_map(|n| {
+        model.observe(&heartbeat(n, 2));
+        let now = model.now();
+        if model.is_look_due(now) { model.tick(now) } else { None }
+    });
+    assert_eq!(told.expect("the first is silent").0.stream, Some(StreamKey(1)));
+}

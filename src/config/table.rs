@@ -342,10 +342,11 @@ settings! {
     timestamp_field: String = "timestamp".to_owned(), Kind::Text(Shape::FieldPath), unit "";
     /// Where the level (`ERROR`, `warn`) is in the event. Unset: only the message tells.
     level_field: Option<String> = None, Kind::OptionalText(Shape::FieldPath), unit "", sample Some("level".to_owned());
-    /// Fields whose values together name the stream an event belongs to: the order of events and silences are learned by stream. An event
+    /// Fields whose values together name the stream an event belongs to: the order of events, silences and how much comes are learned by stream. An event
     /// that has none of them belongs to one stream with all others of its kind. Empty: all events are one stream.
     partition_by: Vec<String> = vec!["host".to_owned()], Kind::Texts { shape: Shape::FieldPath, max_items: 16 }, unit "", sample vec!["host".to_owned(), "service".to_owned()];
-    /// Which time counts: `arrival` (when oddline sees the event) or `event` (its own timestamp, for replays).
+    /// Which time counts: `arrival` (when oddline sees the event) or `event` (its own timestamp: for replays, and for hosts
+    /// whose events come late). Clocks of hosts may differ; one that is minutes off counts as the others tell.
     time: TimeSource = TimeSource::default(), Kind::Choice(TimeSource::NAMES), unit "";
     /// Where the results are written in the event.
     target: String = "anomaly".to_owned(), Kind::Text(Shape::Target), unit "";

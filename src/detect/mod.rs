@@ -12,7 +12,7 @@
 //! | detector | looks at | kept per | several lanes |
 //! |---|---|---|---|
 //! | [`rarity`] | the template | template | exchanged |
-//! | [`rate`] | its count in a window | template | exchanged |
+//! | [`rate`] | its count in a window | template, and template and stream | templates exchanged |
 //! | `season` | rarity and rate, by the hour of the week | template that stood out | own |
 //! | [`numeric`] | numbers at wildcards | template and wildcard | ranges exchanged |
 //! | [`categorical`] | words at wildcards | template and wildcard | own |

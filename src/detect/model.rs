@@ -15,7 +15,7 @@ use super::repeats::Recent;
 use super::season::{Kind, Level, Season};
 use super::sequence::Sequence;
 use super::silence::{Silence, Silent, TOLD_AT};
-use super::streams::Streams;
+use super::streams::{Sources, Streams};
 use super::{Detector, Input, StateError, StateReader, semantic};
 use crate::event::{DETECTORS, DetectorKind, REASONS, Reason, State, StreamKey, Timestamp};
 
@@ -267,6 +267,7 @@ pub struct Model {
     hold: Hold,
     templates: Vec<RecentOfTemplate>,
     streams: Streams<RecentOfStream>,
+    sources: Sources,
     learned: LearningTime,
     is_ready: bool,
     seen: Tally,
@@ -350,6 +351,7 @@ impl Model {
             hold: Hold::new(options.hold_secs),
             templates: Vec::new(),
             streams: Streams::new(STREAM_BITS),
+            sources: Sources::default(),
             learned: LearningTime::default(),
             is_ready: false,
             seen: Tally::default(),
@@ -419,11 +421,17 @@ impl Model {
         let rarity = self.rarity.observe(input);
         let numeric = self.numeric.observe(input);
         let categorical = self.categorical.observe(input);
-        self.silence.see(input.slot, input.stream, at);
+        if let Some(first) = self.sources.see(input.stream) {
+            self.split(first);
+        }
+        // What is of no stream is of none apart.
+        let stream = if self.sources.are_many() { input.stream } else { StreamKey::default() };
+        let pair = (stream != StreamKey::default()).then(|| self.silence.key(input.slot, stream));
+        self.silence.see(input.slot, stream, at);
         let sequence = coming.map_or(0.0, |coming| self.sequence.take(&coming));
         // What comes while nobody knows when it was says nothing of how much comes when.
         let weight = if self.clock.is_lost() { 0.0 } else { Rate::weight(self.sequence.surprise()) };
-        let rate = self.rate.see(input.slot, at, weight);
+        let rate = self.rate.see(input.slot, pair, at, weight);
         self.count(input, weight);
         let raw = [rate, numeric, categorical, sequence];
         let mut calibrated = [0.0; DETECTORS];
@@ -438,6 +446,16 @@ impl Model {
             self.calibrated(&raw, &mut calibrated);
         }
         Evidence { at, raw, calibrated }
+    }
+
+    /// From now on streams are told apart: so far there was this one.
+    #[cold]
+    fn split(&mut self, first: StreamKey) {
+        if first != StreamKey::default() {
+            self.silence.split(first);
+            let silence = &self.silence;
+            self.rate.split(|slot| silence.key(slot, first));
+        }
     }
 
     /// Takes back the evidence of an event that would alert for being rare, many or few, as far as that is usual at this hour; whether any was.
@@ -609,6 +627,8 @@ impl Model {
     pub fn leave_streams(&mut self) {
         self.silence.start_anew();
         self.sequence.leave_streams();
+        self.rate.leave_streams();
+        self.sources = Sources::default();
     }
 
     /// The worst silence that was not told of yet, as an event of its own; `now` is of the lane's clock.
@@ -676,6 +696,11 @@ impl Model {
 
     /// Learns what another lane saw; `slot_of` tells where its templates are now, if they still are.
     pub fn absorb(&mut self, outbox: &Outbox, slot_of: impl Fn(u32) -> Option<usize>, is_ready: bool) {
+        if !outbox.counts.is_empty()
+            && let Some(first) = self.sources.become_many()
+        {
+            self.split(first);
+        }
         let at = if outbox.counts.is_empty() { self.clock.now() } else { self.clock.see(outbox.newest) };
         let templates = outbox.counts.iter().zip(&outbox.weights).zip(&outbox.ranges);
         for (((slot, events), weight), ranges) in templates {
@@ -694,6 +719,9 @@ impl Model {
     pub fn merge(&mut self, from: usize, into: usize) {
         self.rarity.merge(from, into);
         self.rate.merge(from, into);
+        for stream in self.silence.streams_of(from) {
+            self.rate.take_in_pair(self.silence.key(from, stream), self.silence.key(into, stream));
+        }
         self.numeric.merge(from, into);
         self.categorical.merge(from, into);
         self.sequence.merge(from, into);
@@ -782,6 +810,8 @@ impl Model {
             recent.sequence.checkpoint(out);
             recent.combined.checkpoint(out);
         });
+        self.sources.checkpoint(out);
+        self.rate.checkpoint_streams(out);
     }
 
     /// Takes in what [`Self::checkpoint`] wrote.
@@ -834,6 +864,12 @@ impl Model {
         restored.streams.restore(from, "recent evidence of streams", 2 * Recent::BYTES, |from| {
             Ok(RecentOfStream { sequence: Recent::restore(from)?, combined: Recent::restore(from)? })
         })?;
+        if is_former {
+            restored.sources = Sources::unknown(restored.silence.has_streams());
+        } else {
+            restored.sources = Sources::restore(from)?;
+            restored.rate.restore_streams(from)?;
+        }
         *self = restored;
         Ok(())
     }
@@ -1020,6 +1056,11 @@ mod tests {
         };
         let clock = part(&|out| model.clock.checkpoint(out));
         bytes = with(&bytes, &clock, &[]);
+        let streams = part(&|out| {
+            model.sources.checkpoint(out);
+            model.rate.checkpoint_streams(out);
+        });
+        bytes.truncate(bytes.len() - streams.len());
         let rate = part(&|out| model.rate.checkpoint(out));
         bytes = with(&bytes, &rate, &crate::detect::rate::tests::without_plain(&rate));
         let sequence = part(&|out| model.sequence.checkpoint(out));

@@ -4,6 +4,8 @@
 //! always has, the hundred lines of a dump, surprises with its first line only. The count looked at is that of a sliding window: the window that
 //! runs, and of the one before it the part not yet slid out.
 //!
+//! They are kept of the template, and where there are several streams of the template on each of them, too: what says more counts.
+//!
 //! **Evidence.** Counts are negative-binomial with the decayed mean and variance of past windows, empty ones included. Its
 //! rate function (Cramér; Dembo and Zeitouni, "Large Deviations Techniques", 2.2),
 //! `I(n) = n ln(n/m) − (n+r) ln((n+r)/(m+r))`, bounds −ln P(N ≥ n). Mean and variance are themselves estimates from few and dependent
@@ -19,9 +21,11 @@
 
 mod join;
 mod merge;
+mod streams;
 
 use super::extremes::{larger, smaller};
 use super::logarithm::ln;
+use super::streams::Streams;
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::{DetectorKind, Timestamp};
 
@@ -120,6 +124,8 @@ pub struct Excess {
     pub window_secs: u32,
     /// There were too few of them.
     pub is_drop: bool,
+    /// They are those of one stream.
+    pub of_stream: bool,
 }
 
 /// Which window a time is in.
@@ -136,6 +142,8 @@ struct Place {
 #[derive(Debug, Clone)]
 pub struct Rate {
     templates: Vec<Counts>,
+    /// Of templates on one stream, where there are several.
+    pairs: Streams<Counts>,
     decays: [f32; WINDOWS],
     /// Time of the last event.
     newest: i64,
@@ -146,6 +154,42 @@ pub struct Rate {
 }
 
 impl Counts {
+    /// Takes in an event of this weight; the strongest evidence, if there is any.
+    #[inline]
+    fn see(
+        &mut self,
+        number: i64,
+        shares: [f32; WINDOWS],
+        decays: [f32; WINDOWS],
+        weight: f32,
+    ) -> Option<(f32, Excess)> {
+        let mut found = if self.number == number { None } else { self.turn(number, decays) };
+        for ((window, share), window_secs) in self.windows.iter_mut().zip(shares).zip(WINDOW_SECS) {
+            window.running += weight;
+            window.events += 1.0;
+            let count = window.running + window.before * (1.0 - share);
+            if count > window.limit {
+                let evidence = window.evidence(count);
+                if evidence > found.map_or(0.0, |(most, _)| most) {
+                    found = Some((evidence, window.spike(count, share, window_secs)));
+                }
+            }
+        }
+        found
+    }
+
+    fn checkpoint(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.number.to_le_bytes());
+        out.extend_from_slice(&self.whole_from.to_le_bytes());
+        self.windows.iter().for_each(|window| window.checkpoint(out));
+    }
+
+    fn restore(from: &mut StateReader<'_>, has_plain: bool) -> Result<Self, StateError> {
+        let (number, whole_from) = (from.i64(WHAT)?, from.i64(WHAT)?);
+        let windows = [Window::restore(from, has_plain)?, Window::restore(from, has_plain)?];
+        Ok(Self { number, whole_from, windows })
+    }
+
     /// Makes the short window of this number the running one; what the windows that end with it lacked, strongest first.
     #[cold]
     fn turn(&mut self, number: i64, decays: [f32; WINDOWS]) -> Option<(f32, Excess)> {
@@ -235,7 +279,7 @@ impl Window {
         let most = self.plain.most(self.windows);
         let (observed, expected) =
             if events > most { (events, most) } else { (count, smaller(self.counted.most(self.windows), count)) };
-        Excess { observed, expected, events, window_secs, is_drop: false }
+        Excess { observed, expected, events, window_secs, is_drop: false, of_stream: false }
     }
 
     /// What is told of too few in the window that ends.
@@ -245,8 +289,12 @@ impl Window {
         let least = self.plain.least(self.windows);
         let (observed, expected) =
             if events < least { (events, least) } else { (running, larger(self.counted.least(self.windows), running)) };
-        Excess { observed, expected, events, window_secs, is_drop: true }
+        Excess { observed, expected, events, window_secs, is_drop: true, of_stream: false }
     }
+
+    /// Bytes of [`Self::checkpoint`], and before windows had plain sums.
+    const BYTES: usize = 36;
+    const BYTES_WITHOUT_PLAIN: usize = 28;
 
     fn checkpoint(&self, out: &mut Vec<u8>) {
         let Self { running, before, events, events_before, windows, counted, plain, .. } = *self;
@@ -326,7 +374,8 @@ fn rate_function(count: f32, mean: f32, variance: f32) -> f32 {
 impl Default for Rate {
     fn default() -> Self {
         let decays = WINDOW_SECS.map(|secs| (-f64::from(secs) / HALF_LIFE_SECS).exp2() as f32);
-        Self { templates: Vec::new(), decays, newest: 0, ahead: 0, place: Place::default(), excess: None }
+        let pairs = Streams::new(streams::PAIR_BITS);
+        Self { templates: Vec::new(), pairs, decays, newest: 0, ahead: 0, place: Place::default(), excess: None }
     }
 }
 
@@ -342,27 +391,19 @@ impl Rate {
         smaller(larger(surprise, LEAST_COUNT), 1.0)
     }
 
-    /// As [`observe`](Detector::observe), of an event that counts so much.
+    /// As [`observe`](Detector::observe), of an event that counts so much; `pair` names its template on its stream, where there are several.
     #[inline]
-    pub(super) fn see(&mut self, slot: usize, at: Timestamp, weight: f32) -> f32 {
+    pub(super) fn see(&mut self, slot: usize, pair: Option<u64>, at: Timestamp, weight: f32) -> f32 {
         let micros = self.steady(at.0);
         let (number, shares) = self.place(micros);
         let decays = self.decays;
-        let mut found = None;
         let Some(counts) = self.counts(slot) else { return 0.0 };
-        if counts.number != number {
-            found = counts.turn(number, decays);
-        }
-        for ((window, share), window_secs) in counts.windows.iter_mut().zip(shares).zip(WINDOW_SECS) {
-            window.running += weight;
-            window.events += 1.0;
-            let count = window.running + window.before * (1.0 - share);
-            if count > window.limit {
-                let evidence = window.evidence(count);
-                if evidence > found.map_or(0.0, |(most, _)| most) {
-                    found = Some((evidence, window.spike(count, share, window_secs)));
-                }
-            }
+        let mut found = counts.see(number, shares, decays, weight);
+        if let Some(counts) = pair.and_then(|key| self.pairs.of(key))
+            && let Some((evidence, excess)) = counts.see(number, shares, decays, weight)
+            && found.is_none_or(|(most, _)| evidence > most)
+        {
+            found = Some((evidence, Excess { of_stream: true, ..excess }));
         }
         self.excess = found.map(|(_, excess)| excess);
         found.map_or(0.0, |(evidence, _)| evidence)
@@ -402,14 +443,10 @@ impl Rate {
     }
 
     fn restore_windows(&mut self, from: &mut StateReader<'_>, has_plain: bool) -> Result<(), StateError> {
-        let read = |from: &mut StateReader<'_>| Window::restore(from, has_plain);
-        let counts = |from: &mut StateReader<'_>| -> Result<Counts, StateError> {
-            Ok(Counts { number: from.i64(WHAT)?, whole_from: from.i64(WHAT)?, windows: [read(from)?, read(from)?] })
-        };
         let (newest, ahead) = (from.i64(WHAT)?, from.i64(WHAT)?);
-        let window_bytes = if has_plain { 36 } else { 28 };
+        let window_bytes = if has_plain { Window::BYTES } else { Window::BYTES_WITHOUT_PLAIN };
         let length = from.length(WHAT, super::MOST_TEMPLATES, 16 + WINDOWS * window_bytes)?;
-        let templates = (0..length).map(|_| counts(from)).collect::<Result<_, _>>()?;
+        let templates = (0..length).map(|_| Counts::restore(from, has_plain)).collect::<Result<_, _>>()?;
         *self = Self { templates, newest, ahead, ..Self::default() };
         Ok(())
     }
@@ -440,7 +477,7 @@ impl Detector for Rate {
     const KIND: DetectorKind = DetectorKind::Rate;
 
     fn observe(&mut self, input: &Input) -> f32 {
-        self.see(input.slot, input.timestamp, Self::weight(input.surprise))
+        self.see(input.slot, None, input.timestamp, Self::weight(input.surprise))
     }
 
     fn merge(&mut self, from: usize, into: usize) {
@@ -457,11 +494,7 @@ impl Detector for Rate {
         out.extend_from_slice(&self.newest.to_le_bytes());
         out.extend_from_slice(&self.ahead.to_le_bytes());
         out.extend_from_slice(&(self.templates.len() as u32).to_le_bytes());
-        for counts in &self.templates {
-            out.extend_from_slice(&counts.number.to_le_bytes());
-            out.extend_from_slice(&counts.whole_from.to_le_bytes());
-            counts.windows.iter().for_each(|window| window.checkpoint(out));
-        }
+        self.templates.iter().for_each(|counts| counts.checkpoint(out));
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {

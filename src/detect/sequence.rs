@@ -190,7 +190,7 @@ impl Sequence {
 
     /// What comes from here on is another part of the input: each stream begins anew.
     pub(super) fn leave_streams(&mut self) {
-        self.streams = Streams::new(STREAM_BITS);
+        self.streams.clear();
     }
 
     /// None of one that is no more: its slot is another's. [`NOBODY`] is beyond all of them.

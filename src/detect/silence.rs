@@ -1,6 +1,6 @@
 //! A regular template that stopped.
 //!
-//! Series are the events of a template, and those of a template on one stream. Of each the six longest gaps are kept, slowly fading. A series is
+//! Series are the events of a template, and where there are several streams those of a template on one. Of each the six longest gaps are kept, slowly fading. A series is
 //! regular when it has had [`LEAST_GAPS`] gaps and the longest is no more than [`MOST_GAP_SECS`] or twice the mean. Its evidence at a tick is how far the
 //! time since its last event, less one window, lies beyond the longest gap, in units of the spread of the longest (the mean excess over the
 //! sixth: the scale of an exponential tail; Weissman, J. Am. Stat. Assoc. 73, 1978). It is told once, until it is seen again; one series at a look, the
@@ -291,7 +291,27 @@ impl Silence {
     /// What comes from here on is another part of the input: nothing of it is regular yet.
     pub(super) fn start_anew(&mut self) {
         self.templates.fill(Series::default());
-        self.series = Streams::new(SERIES_BITS);
+        self.series.clear();
+    }
+
+    /// What names a slot's template on a stream.
+    #[inline]
+    pub(super) fn key(&self, slot: usize, stream: StreamKey) -> u64 {
+        stream_key(slot as u32, self.generations.get(slot).copied().unwrap_or_default(), stream)
+    }
+
+    /// Templates on single streams are known.
+    pub(super) fn has_streams(&self) -> bool {
+        !self.series.is_empty()
+    }
+
+    /// Until now there was one stream: what was seen of templates was seen on it.
+    pub(super) fn split(&mut self, stream: StreamKey) {
+        for series in self.templates.iter().filter(|series| series.last != 0) {
+            if let Some(pair) = self.series.of(stream_key(series.slot, series.generation, stream)) {
+                *pair = Series { of_stream: true, stream: stream.0, ..*series };
+            }
+        }
     }
 
     #[inline]

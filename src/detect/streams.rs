@@ -1,6 +1,8 @@
-//! State by a 64-bit key in a fixed space: a newcomer to a full bucket takes the place of the one unseen for longest.
+//! State by a 64-bit key in a bounded space, which is there from the first key on: a newcomer to a full bucket takes the place of the one unseen
+//! for longest.
 
 use super::{StateError, StateReader};
+use crate::event::StreamKey;
 
 const WAYS: usize = 4;
 
@@ -25,18 +27,90 @@ pub(super) struct Place {
 pub(super) struct Streams<T> {
     buckets: Box<[Bucket]>,
     states: Box<[T]>,
+    /// log2 of the keys there is room for.
+    bits: u32,
     asked: u64,
+}
+
+/// Whether events come of one stream: then what is kept of templates is kept of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sources {
+    first: Option<StreamKey>,
+    are_many: bool,
+}
+
+impl Sources {
+    /// As it was before it was known.
+    pub(super) const fn unknown(are_many: bool) -> Self {
+        Self { first: None, are_many }
+    }
+
+    /// More than one.
+    #[inline]
+    pub(super) const fn are_many(self) -> bool {
+        self.are_many
+    }
+
+    /// Notes where an event comes from; the only stream so far when it is not the only one any more.
+    #[inline]
+    pub(super) fn see(&mut self, stream: StreamKey) -> Option<StreamKey> {
+        if self.are_many || self.first == Some(stream) { None } else { self.see_another(stream) }
+    }
+
+    /// There are others elsewhere; the only stream so far, if there was one.
+    #[cold]
+    pub(super) fn become_many(&mut self) -> Option<StreamKey> {
+        self.are_many = true;
+        self.first.take()
+    }
+
+    #[cold]
+    fn see_another(&mut self, stream: StreamKey) -> Option<StreamKey> {
+        if self.first.is_some() {
+            return self.become_many();
+        }
+        self.first = Some(stream);
+        None
+    }
+
+    pub(super) fn checkpoint(self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.are_many) | u8::from(self.first.is_some()) << 1);
+        out.extend_from_slice(&self.first.unwrap_or_default().0.to_le_bytes());
+    }
+
+    pub(super) fn restore(from: &mut StateReader<'_>) -> Result<Self, StateError> {
+        let (flags, first) = (from.u8("whether there are streams")?, from.u64("the only stream")?);
+        Ok(Self { first: (flags & 2 != 0).then_some(StreamKey(first)), are_many: flags & 1 != 0 })
+    }
 }
 
 impl<T: Copy + Default> Streams<T> {
     /// Room for `2^bits` keys.
     pub(super) fn new(bits: u32) -> Self {
-        let buckets = 1 << (bits.max(2) - 2);
-        Self {
-            buckets: vec![Bucket::default(); buckets].into(),
-            states: vec![T::default(); buckets * WAYS].into(),
-            asked: 0,
-        }
+        Self { buckets: Box::default(), states: Box::default(), bits: bits.max(2), asked: 0 }
+    }
+
+    /// No key is here any more.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.bits);
+    }
+
+    /// No key was asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.buckets.is_empty()
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
+        let keys = 1usize << self.bits;
+        self.buckets = vec![Bucket::default(); keys / WAYS].into();
+        self.states = vec![T::default(); keys].into();
+    }
+
+    /// The bucket of a key.
+    #[inline]
+    fn bucket_of(&self, key: u64) -> usize {
+        key as usize & ((1 << (self.bits - 2)) - 1)
     }
 
     /// The state of a key, which must be a good hash; a new one when it is not here.
@@ -49,7 +123,7 @@ impl<T: Copy + Default> Streams<T> {
     /// The state of a key, if it is here; asking so does not count.
     pub(super) fn peek(&self, key: u64) -> Option<&T> {
         let key = key.max(1);
-        let at = key as usize & (self.buckets.len() - 1);
+        let at = self.bucket_of(key);
         let way = self.buckets.get(at)?.keys.iter().position(|known| *known == key)?;
         self.states.get(at * WAYS + way)
     }
@@ -59,7 +133,10 @@ impl<T: Copy + Default> Streams<T> {
     pub(super) fn place(&mut self, key: u64) -> Place {
         let key = key.max(1);
         self.asked += 1;
-        let at = key as usize & (self.buckets.len() - 1);
+        if self.buckets.is_empty() {
+            self.make_room();
+        }
+        let at = self.bucket_of(key);
         let Some(bucket) = self.buckets.get_mut(at) else { return Place { state: 0 } };
         let way = match bucket.keys.iter().position(|known| *known == key) {
             Some(way) => way,
@@ -82,7 +159,7 @@ impl<T: Copy + Default> Streams<T> {
     /// The key is not here any more.
     pub(super) fn remove(&mut self, key: u64) {
         let key = key.max(1);
-        let at = key as usize & (self.buckets.len() - 1);
+        let at = self.bucket_of(key);
         let Some(bucket) = self.buckets.get_mut(at) else { return };
         if let Some(way) = bucket.keys.iter().position(|known| *known == key) {
             (bucket.keys[way], bucket.asked[way]) = (0, 0);
@@ -123,10 +200,14 @@ impl<T: Copy + Default> Streams<T> {
         size: usize,
         read: impl Fn(&mut StateReader<'_>) -> Result<T, StateError>,
     ) -> Result<(), StateError> {
-        self.buckets.fill(Bucket::default());
+        self.clear();
         self.asked = from.u64(what)?;
-        let cells = self.states.len();
-        for _ in 0..from.length(what, cells, 20 + size)? {
+        let cells = 1 << self.bits;
+        let length = from.length(what, cells, 20 + size)?;
+        if length > 0 {
+            self.make_room();
+        }
+        for _ in 0..length {
             let place = from.index(what, cells)?;
             let (key, asked, read) = (from.u64(what)?, from.u64(what)?, read(from)?);
             let bucket = self.buckets.get_mut(place / WAYS);

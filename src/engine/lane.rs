@@ -374,9 +374,9 @@ impl Lane {
             })
         };
         let rate = || {
-            let Excess { observed, expected, window_secs, is_drop, .. } = scored.excess?;
+            let Excess { observed, expected, window_secs, is_drop, of_stream, .. } = scored.excess?;
             let (observed, expected) = (f64::from(observed).round(), f64::from(expected));
-            Some(Measure::Rate { observed, expected, window_secs, is_drop })
+            Some(Measure::Rate { observed, expected, window_secs, is_drop, of_stream })
         };
         let of = |kind: DetectorKind| scored.evidence.get(kind as usize).copied().unwrap_or(0.0);
         if of(DetectorKind::Numeric) > of(DetectorKind::Rate) { amount().or_else(rate) } else { rate().or_else(amount) }

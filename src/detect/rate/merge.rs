@@ -31,7 +31,12 @@ impl Counts {
         }
     }
 
-    fn take_in(&mut self, mut gone: Self, decays: [f32; WINDOWS]) {
+    /// What became a part of this.
+    pub(super) fn take_in(&mut self, mut gone: Self, decays: [f32; WINDOWS]) {
+        if self.number == 0 {
+            *self = gone;
+            return;
+        }
         let number = self.number.max(gone.number);
         self.go_to(number, decays);
         gone.go_to(number, decays);
@@ -47,10 +52,8 @@ impl Rate {
             return;
         };
         let decays = self.decays;
-        match self.counts(into) {
-            Some(counts) if counts.number == 0 => *counts = gone,
-            Some(counts) => counts.take_in(gone, decays),
-            None => {}
+        if let Some(counts) = self.counts(into) {
+            counts.take_in(gone, decays);
         }
     }
 }

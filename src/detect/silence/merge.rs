@@ -43,12 +43,7 @@ impl Silence {
             series.begin(into as u32, generation);
             series.take_in(&gone);
         }
-        if gone.gaps < LEAST_GAPS {
-            return;
-        }
-        let of_gone = |series: &&mut Series| series.slot == gone.slot && series.generation == gone.generation;
-        let on_streams: Vec<Series> = self.series.iter_mut().filter(of_gone).map(|series| *series).collect();
-        for gone in on_streams {
+        for gone in self.on_streams(&gone) {
             self.series.remove(stream_key(gone.slot, gone.generation, StreamKey(gone.stream)));
             let key = stream_key(into as u32, generation, StreamKey(gone.stream));
             if let Some(series) = self.series.of(key) {
@@ -59,6 +54,20 @@ impl Silence {
                 series.take_in(&gone);
             }
         }
+    }
+
+    /// Streams on which a slot's template was seen, unless it was seen too seldom for that to matter.
+    pub(in crate::detect) fn streams_of(&mut self, slot: usize) -> impl Iterator<Item = StreamKey> + use<> {
+        let template = self.templates.get(slot).copied().unwrap_or_default();
+        self.on_streams(&template).into_iter().map(|series| StreamKey(series.stream))
+    }
+
+    fn on_streams(&mut self, template: &Series) -> Vec<Series> {
+        if template.gaps < LEAST_GAPS {
+            return Vec::new();
+        }
+        let is_of = |series: &&mut Series| series.slot == template.slot && series.generation == template.generation;
+        self.series.iter_mut().filter(is_of).map(|series| *series).collect()
     }
 }
 

@@ -1,0 +1,40 @@
+//! What is kept of a template on one stream: a burst of one host that is none of a hundred hosts.
+
+use super::{Counts, Rate, StateError, StateReader, WHAT, WINDOWS, Window};
+
+/// log2 of the templates on a stream that are kept.
+pub(super) const PAIR_BITS: u32 = 13;
+
+impl Rate {
+    /// Until now there was one stream: what was seen of templates was seen on it. `key_of` names a slot's template on it.
+    pub(in crate::detect) fn split(&mut self, key_of: impl Fn(usize) -> u64) {
+        for (slot, counts) in self.templates.iter().enumerate().filter(|(_, counts)| counts.number != 0) {
+            if let Some(pair) = self.pairs.of(key_of(slot)) {
+                *pair = *counts;
+            }
+        }
+    }
+
+    /// What was counted under one name is counted under the other, too.
+    pub(in crate::detect) fn take_in_pair(&mut self, from: u64, into: u64) {
+        let Some(gone) = self.pairs.peek(from).copied() else { return };
+        self.pairs.remove(from);
+        let decays = self.decays;
+        if let Some(pair) = self.pairs.of(into) {
+            pair.take_in(gone, decays);
+        }
+    }
+
+    /// What comes from here on is of other streams.
+    pub(in crate::detect) fn leave_streams(&mut self) {
+        self.pairs.clear();
+    }
+
+    pub(in crate::detect) fn checkpoint_streams(&self, out: &mut Vec<u8>) {
+        self.pairs.checkpoint(out, Counts::checkpoint);
+    }
+
+    pub(in crate::detect) fn restore_streams(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        self.pairs.restore(from, WHAT, 16 + WINDOWS * Window::BYTES, |from| Counts::restore(from, true))
+    }
+}
