@@ -121,6 +121,17 @@ impl Clock {
         Timestamp(self.see_odd(told.0, at))
     }
 
+    /// What the clock of another lane tells: where it is late, that lane has not been asked for a while.
+    pub(super) fn see_elsewhere(&mut self, told: Timestamp) -> Timestamp {
+        match self.source {
+            Source::Event => self.see(told),
+            Source::Arrival => {
+                self.now = self.now.max(self.at(told).0);
+                self.now()
+            }
+        }
+    }
+
     /// Of the last event it is not known when it was.
     #[inline]
     pub(super) const fn is_lost(&self) -> bool {
@@ -402,6 +413,12 @@ mod tests {
         assert_eq!(seen(&mut clock, [HOUR + 0.5]), [HOUR + 1.0], "another thread's, a little later");
         assert_eq!(seen(&mut clock, [7.0, 8.0, 9.0]), [HOUR + 1.0, HOUR + 2.0, HOUR + 3.0]);
         assert_eq!(clock.at(seconds(10.0)), seconds(HOUR + 4.0));
+        clock.see_elsewhere(seconds(-600.0));
+        assert_eq!(
+            seen(&mut clock, [10.0, 11.0]),
+            [HOUR + 4.0, HOUR + 5.0],
+            "what another lane tells late changes nothing"
+        );
     }
 
     #[test]

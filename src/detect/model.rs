@@ -701,7 +701,7 @@ impl Model {
         {
             self.split(first);
         }
-        let at = if outbox.counts.is_empty() { self.clock.now() } else { self.clock.see(outbox.newest) };
+        let at = if outbox.counts.is_empty() { self.clock.now() } else { self.clock.see_elsewhere(outbox.newest) };
         let templates = outbox.counts.iter().zip(&outbox.weights).zip(&outbox.ranges);
         for (((slot, events), weight), ranges) in templates {
             let Some(slot) = slot_of(*slot) else { continue };
