@@ -313,9 +313,11 @@ settings! {
     learning_secs: u64 = 1_000, Kind::Integer { min: 0, max: 31_536_000 }, unit "seconds";
     /// Repeats of an alert within this time are marked `suppressed` instead of raised again. 0: never.
     hold_secs: u64 = 60, Kind::Integer { min: 0, max: 86_400 }, unit "seconds";
-    /// After this many events, what was learned of a template counts half: short follows change, long remembers rare things.
+    /// After this many events, what was learned of a template counts half: short follows change, long remembers rare things. Events of all threads
+    /// that score; of the order of templates those of each by itself.
     half_life_events: u64 = 50_000, Kind::Integer { min: 100, max: BILLION }, unit "events";
-    /// After this many events, what was learned of how unusual the usual is (the calibration of the p-value) counts half.
+    /// After this many events, what was learned of how unusual the usual is (the calibration of the p-value) counts half. Events of all
+    /// threads that score; of what single detectors say those of each by itself.
     calibration_half_life_events: u64 = 20_000, Kind::Integer { min: 100, max: BILLION }, unit "events";
     /// Weight of level words and error keywords in the score. 0: they do not count.
     severity_weight: f64 = 0.5, Kind::Number { min: 0.0, max: 10.0 }, unit "";

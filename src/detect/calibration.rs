@@ -10,6 +10,7 @@
 
 mod join;
 
+use super::aging::Block;
 use super::extremes::{larger, smaller};
 use super::logarithm::{exp_of_minus, ln};
 use super::{StateError, StateReader};
@@ -260,12 +261,19 @@ impl Calibration {
         }
     }
 
-    /// Takes in `events` statistics of one bin that another lane saw.
-    pub(super) fn absorb(&mut self, bin: usize, events: u32) {
-        let amount = self.pace.weight * f64::from(events);
-        self.pace.total += amount;
-        self.pace.events += u64::from(events);
-        self.histogram.add(bin, amount);
+    /// Takes in the statistics that another lane saw, by bin.
+    pub(super) fn absorb(&mut self, bins: &[(u16, u32)]) {
+        let block = Block::new(self.pace.growth, bins.iter().map(|(_, events)| u64::from(*events)).sum());
+        self.pace.weight *= block.growth;
+        for (bin, events) in bins {
+            let amount = self.pace.weight * block.part * f64::from(*events);
+            self.pace.total += amount;
+            self.pace.events += u64::from(*events);
+            self.histogram.add(usize::from(*bin).min(BINS - 1), amount);
+        }
+        if self.pace.weight >= RESCALE_AT {
+            self.refresh();
+        }
     }
 
     #[cold]
@@ -379,6 +387,14 @@ pub(super) fn bin(statistic: f32) -> usize {
 }
 
 #[cfg(test)]
+impl Calibration {
+    /// Decayed number of events in the bin of a statistic.
+    pub(super) fn decayed_count(&self, statistic: f32) -> f64 {
+        self.histogram.bins.get(bin(statistic)).map_or(0.0, |mass| mass / self.pace.weight)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -396,6 +412,22 @@ mod tests {
             let ratio = Calibration::probability(calibration.nats(t)) / f64::from(-t).exp();
             assert!((0.7..1.5).contains(&ratio), "T {t}: off by {ratio}");
         }
+    }
+
+    #[test]
+    fn what_others_saw_ages_the_histogram_however_much_it_is() {
+        let mut calibration = Calibration::new(1_000, TailShape::COMBINED);
+        (0..4_000).for_each(|_| calibration.learn(5.0));
+        let before = calibration.decayed_count(5.0);
+        calibration.absorb(&[(0, 600), (20, 400)]);
+        assert!((calibration.decayed_count(5.0) / before - 0.5).abs() < 0.01);
+        assert!((calibration.pace.total / calibration.pace.weight / 1_443.0 - 1.0).abs() < 0.1, "as with one lane");
+        for events in [0, u32::MAX, u32::MAX, 1, u32::MAX] {
+            calibration.absorb(&[(0, events), (799, events), (u16::MAX, events)]);
+        }
+        calibration.learn(0.0);
+        assert!(calibration.pace.weight < RESCALE_AT && calibration.pace.total.is_finite());
+        assert!([0.0, 5.0, 39.0].iter().all(|t| calibration.nats(*t).is_finite()));
     }
 
     #[test]

@@ -34,10 +34,11 @@
 //! there.
 //!
 //! # Several lanes
-//! A lane's model holds its own events and, at each fold, those of others ([`Outbox`], [`Model::absorb`]): counts are
-//! added at the current weight, so what was learned elsewhere counts as having just happened. What the table calls a lane's own is learned
-//! by each lane from its own events: a stream should stay with a lane.
+//! A lane's model holds its own events and, at each fold, those of others ([`Outbox`], [`Model::absorb`]), as if they had come since the last fold: what is
+//! exchanged ages by the events of all lanes, so that its half-life is of as many events as with one. What the table calls a lane's own is learned
+//! by each lane from its own events, and ages by them: a stream should stay with a lane.
 
+mod aging;
 pub mod budget;
 pub mod calibration;
 pub mod categorical;

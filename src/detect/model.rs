@@ -691,7 +691,7 @@ impl Model {
 
     /// Takes a template as met once, so that the first event of it is not news.
     pub fn acquaint(&mut self, slot: usize) {
-        self.rarity.absorb(slot, 1);
+        self.rarity.acquaint(slot);
     }
 
     /// Learns what another lane saw; `slot_of` tells where its templates are now, if they still are.
@@ -702,15 +702,16 @@ impl Model {
             self.split(first);
         }
         let at = if outbox.counts.is_empty() { self.clock.now() } else { self.clock.see_elsewhere(outbox.newest) };
+        let all = outbox.counts.iter().map(|(_, events)| u64::from(*events)).sum();
+        self.rarity.absorb(all, outbox.counts.iter().filter_map(|(slot, events)| Some((slot_of(*slot)?, *events))));
         let templates = outbox.counts.iter().zip(&outbox.weights).zip(&outbox.ranges);
         for (((slot, events), weight), ranges) in templates {
             let Some(slot) = slot_of(*slot) else { continue };
-            self.rarity.absorb(slot, *events);
             self.rate.absorb(slot, at.0, *events, *weight);
             self.numeric.absorb(slot, ranges);
         }
         for (calibration, bins) in [(&mut self.calibration, &outbox.bins), (&mut self.shares, &outbox.share_bins)] {
-            bins.iter().for_each(|(bin, events)| calibration.absorb(usize::from(*bin).min(BINS - 1), *events));
+            calibration.absorb(bins);
         }
         self.is_ready |= is_ready;
     }
@@ -1157,6 +1158,47 @@ mod tests {
         let mut huge = bytes.clone();
         huge[CLOCK_END + 32..CLOCK_END + 36].copy_from_slice(&u32::MAX.to_le_bytes());
         assert!(other.restore(&huge).unwrap_err().to_string().contains("rarity counts"));
+    }
+
+    /// Models that see events in turn, and exchange what they saw whenever each has seen `fold`; how often template 1 and the bin of `odd` still count in the
+    /// first, of one event, half a half-life of the counts and one of the calibration after they were there last.
+    fn left_of(lanes: usize, fold: u64) -> (f64, f64) {
+        let mut models = vec![Model::new(OPTIONS); lanes];
+        let mut n = 0;
+        let mut see = |models: &mut Vec<Model>, events: u64, slot: usize| {
+            for _ in 0..events / lanes as u64 / fold {
+                for model in models.iter_mut() {
+                    for _ in 0..fold {
+                        model.observe(&input(n, slot));
+                        model.learn(if slot == 1 { 5.0 } else { 0.0 }, true);
+                        n += 1;
+                    }
+                }
+                exchange(models);
+            }
+        };
+        see(&mut models, 60_000, 1);
+        see(&mut models, 25_000, 2);
+        let first = &models[0];
+        (first.decayed_count(1), first.calibration.decayed_count(5.0))
+    }
+
+    fn exchange(models: &mut [Model]) {
+        let seen: Vec<Outbox> = models.iter_mut().map(Model::take_outbox).collect();
+        for (at, model) in models.iter_mut().enumerate() {
+            let others = seen.iter().enumerate().filter(|(from, _)| *from != at);
+            others.for_each(|(_, outbox)| model.absorb(outbox, |slot| Some(slot as usize), false));
+        }
+    }
+
+    #[test]
+    fn half_lives_are_of_as_many_events_with_several_lanes_as_with_one() {
+        let alone = left_of(1, 500);
+        for lanes in [2, 4, 8] {
+            let together = left_of(lanes, 500);
+            let ratios = [together.0 / alone.0, together.1 / alone.1];
+            assert!(ratios.iter().all(|ratio| (0.9..1.1).contains(ratio)), "{lanes}: {together:?}, alone {alone:?}");
+        }
     }
 
     #[test]

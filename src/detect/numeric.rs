@@ -274,6 +274,23 @@ mod tests {
     }
 
     #[test]
+    fn a_number_of_a_hundred_digits_is_far_from_one_of_three_and_hostile_ones_are_fine() {
+        let mut numeric = Numeric::default();
+        (0..500).for_each(|n| _ = see(&mut numeric, &(100 + n % 100).to_string()));
+        for digits in [19, 20, 38, 39, 100, 400, 60_000] {
+            let evidence = see(&mut numeric.clone(), &"9".repeat(digits));
+            assert!(evidence > 8.0 && evidence.is_finite(), "{digits}: {evidence}");
+        }
+        for odd in ["NaN", "inf", "-inf", "1e400", "99999999999999999999e9", ""] {
+            assert_eq!(see(&mut numeric.clone(), odd), 0.0, "{odd}");
+        }
+        // Ids of nineteen and twenty digits are as usual as they come.
+        let mut ids = Numeric::default();
+        (0..500u64).for_each(|n| _ = see(&mut ids, &(u64::MAX - n * 1_000_000_007).to_string()));
+        assert_eq!(see(&mut ids, "18446744073709551615"), 0.0);
+    }
+
+    #[test]
     fn a_first_line_without_a_number_at_a_wildcard_does_not_blind_it() {
         let mut numeric = Numeric::default();
         let mut see = |last: &str| {

@@ -11,6 +11,7 @@
 
 mod join;
 
+use super::aging::Block;
 use super::logarithm::ln;
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;
@@ -80,9 +81,20 @@ impl Rarity {
         self.count(slot) / self.weight
     }
 
-    /// Takes in `events` of a slot that another lane saw.
-    pub(super) fn absorb(&mut self, slot: usize, events: u32) {
-        self.add(slot, f64::from(events) * self.weight);
+    /// Takes an event of a slot in that nobody saw.
+    pub(super) fn acquaint(&mut self, slot: usize) {
+        self.add(slot, self.weight);
+    }
+
+    /// Takes in the events that another lane saw, `all` of them; by slot those whose template is known here.
+    pub(super) fn absorb(&mut self, all: u64, by_slot: impl Iterator<Item = (usize, u32)>) {
+        let block = Block::new(self.growth, all);
+        self.weight *= block.growth;
+        if self.weight >= RESCALE_AT {
+            self.rescale();
+        }
+        by_slot.for_each(|(slot, events)| self.add(slot, f64::from(events) * block.part * self.weight));
+        self.sum();
     }
 
     fn count(&self, slot: usize) -> f64 {
@@ -301,6 +313,25 @@ mod tests {
         rarity.forget(1);
         assert!((rarity.total / rarity.weight - 100.0).abs() < 1e-3);
         assert!(rarity.is_new(0) && rarity.is_new(1) && !rarity.is_new(2));
+    }
+
+    #[test]
+    fn what_others_saw_ages_what_was_learned_however_much_it_is() {
+        let mut rarity = learned(1_000, (0..4_000).map(|n| n % 2));
+        let before = rarity.decayed_count(1);
+        rarity.absorb(1_000, [(0, 900)].into_iter());
+        assert!((rarity.decayed_count(1) / before - 0.5).abs() < 0.01);
+        let total = rarity.total / rarity.weight;
+        assert!((total / 1_443.0 - 1.0).abs() < 0.1, "{total}: as with one lane");
+        for events in [0, 1, u32::MAX] {
+            rarity.absorb(u64::from(events) * 7, [(2, events)].into_iter());
+            let evidence = [0, 1, 2, 9].map(|slot| rarity.evidence(slot));
+            assert!(
+                rarity.weight < RESCALE_AT && evidence.iter().all(|nats| nats.is_finite()),
+                "{events}: {evidence:?}"
+            );
+        }
+        assert!(!rarity.is_new(1) && rarity.decayed_count(1) < 1e-9 && rarity.evidence(2) < 0.1);
     }
 
     #[test]

@@ -5,16 +5,20 @@
 //! | number | half-octave of the amount in base units (microseconds, bytes, one); 0: not a number | a thousandfold is 20 steps, jitter of a tenth is none or one |
 //! | word | 8-bit hash of the text; 0: not asked for | a value never seen in a small closed set is told |
 //!
+//! A number is a run of digits with or without a sign, a fraction and a unit, as long as it may be: of amounts beyond 2^125 all have one code, and what is too
+//! large for a double is the largest one. `NaN`, `inf`, `1e9` and `0x1f` are no numbers: more often than a number they are words and parts of ids.
+//!
 //! Two bytes and not the text, so that the log can keep what the detectors learn from: a replay then learns the same.
 
 /// Wildcards of a line that are looked at; those beyond are not.
 pub const SLOTS: usize = 8;
 
-/// Longer texts are no numbers, and only their beginning is hashed.
+/// Of longer texts only the beginning is hashed.
 const MOST_BYTES: usize = 32;
 
-/// Digits of a number that surely fits 32 bits.
+/// Digits of a number that surely fits 32 bits, and of one that surely fits 64.
 const MOST_SHORT: usize = 9;
+const MOST_EXACT: usize = 18;
 
 /// The longest unit with a blank before it, in bytes.
 const LONGEST_UNIT: usize = 8;
@@ -94,18 +98,15 @@ pub struct Quantity {
 }
 
 impl Quantity {
-    /// Reads `12`, `-3.5`, `12ms`, `4.0 KB`; nothing else may be in the text, and no more than 18 digits before the point.
+    /// Reads `12`, `-3.5`, `12ms`, `4.0 KB`; nothing else may be in the text. The number is finite.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        if text.len() > MOST_BYTES {
-            return None;
-        }
         let unsigned = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
         let (whole, rest) = digits(unsigned)?;
         let (fraction, rest) = match rest.strip_prefix(b".") {
-            Some(rest) => digits(rest).map(|((value, count), rest)| (value as f64 / TENS[count], rest))?,
+            Some(rest) => digits(rest).map(|(fraction, rest)| (fraction.as_fraction(), rest))?,
             None => (0.0, rest),
         };
-        let number = whole.0 as f64 + fraction;
+        let number = whole.as_whole() + fraction;
         Some(Self { number: if text.starts_with(b"-") { -number } else { number }, unit: unit_of(rest)? })
     }
 
@@ -128,21 +129,50 @@ fn code_of_amount(amount: f64) -> u8 {
     ((bits >> 22) as i32 - (127 << 1) + CODE_OF_ONE).clamp(1, 255) as u8
 }
 
-static TENS: [f64; 19] =
+static TENS: [f64; MOST_EXACT + 1] =
     [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
 
-/// One to 18 digits: their value and number, and what comes after.
-fn digits(text: &[u8]) -> Option<((u64, usize), &[u8])> {
-    let mut value = 0;
-    let mut count = 0;
+/// A run of digits.
+#[derive(Clone, Copy)]
+struct Digits<'t> {
+    /// The first [`MOST_EXACT`] as a number, and how many they are.
+    value: u64,
+    count: usize,
+    /// Those beyond.
+    more: &'t [u8],
+}
+
+impl Digits<'_> {
+    fn as_whole(self) -> f64 {
+        if self.more.is_empty() { self.value as f64 } else { self.as_large() }
+    }
+
+    #[cold]
+    fn as_large(self) -> f64 {
+        let number = self.more.iter().fold(self.value as f64, |number, byte| number * 10.0 + f64::from(byte - b'0'));
+        number.min(f64::MAX)
+    }
+
+    /// Behind a point; what is beyond does not count.
+    fn as_fraction(self) -> f64 {
+        self.value as f64 / TENS.get(self.count).copied().unwrap_or(1.0)
+    }
+}
+
+/// One digit or more, and what comes after.
+fn digits(text: &[u8]) -> Option<(Digits<'_>, &[u8])> {
+    let (mut value, mut count) = (0, 0);
     while let Some(digit) = text.get(count).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-        if count == 18 {
-            return None;
+        if count == MOST_EXACT {
+            break;
         }
         value = value * 10 + u64::from(digit);
         count += 1;
     }
-    (count > 0).then(|| ((value, count), text.get(count..).unwrap_or_default()))
+    let rest = text.get(count..).unwrap_or_default();
+    let beyond = if count == MOST_EXACT { rest.iter().take_while(|byte| byte.is_ascii_digit()).count() } else { 0 };
+    let (more, rest) = rest.split_at_checked(beyond)?;
+    (count > 0).then_some((Digits { value, count, more }, rest))
 }
 
 fn unit_of(text: &[u8]) -> Option<Unit> {
@@ -260,11 +290,42 @@ mod tests {
         assert_eq!(code("2048"), code("2 KiB"));
         assert_eq!(code("4.0 KB"), code("4096 B"));
         assert_eq!(code("-12"), code("12"));
-        for text in ["", "-", "12.", ".5", "1.2.3", "10.0.0.1:80", "0x1f", "12 parsecs", "1234567890123456789", "blk_1"]
+        for text in
+            ["", "-", "12.", ".5", "1.2.3", "10.0.0.1:80", "0x1f", "12 parsecs", "blk_1", "NaN", "inf", "-inf", "1e9"]
         {
             assert_eq!(code(text), None, "{text}");
         }
-        assert_eq!(code(&"9".repeat(100)), None);
+        for text in [
+            "9".repeat(100) + "x",
+            "9".repeat(19) + ".",
+            "9".repeat(19) + ".5.5",
+            "1.".to_owned() + &"0".repeat(400) + ":",
+        ] {
+            assert_eq!(code(&text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_any_length_is_one_and_as_large_as_it_says() {
+        let number = |text: &str| Quantity::parse(text.as_bytes()).unwrap().number;
+        for text in [
+            "1234567890123456789",
+            "18446744073709551615",
+            "-340282366920938463463374607431768211455",
+            "1234567890123456789.25",
+        ] {
+            assert!((number(text) / text.parse::<f64>().unwrap() - 1.0).abs() < 1e-15, "{text}: {}", number(text));
+        }
+        let zeros = "0".repeat(400);
+        assert_eq!((number(&format!("{zeros}17")), number(&format!("1.{zeros}1"))), (17.0, 1.0));
+        assert_eq!(number("0.1234567890123456789"), 0.123456789012345678);
+        // More than a double holds.
+        let huge = "9".repeat(400);
+        assert_eq!((number(&huge), number(&format!("-{huge}TiB"))), (f64::MAX, -f64::MAX));
+        assert_eq!((code(&huge), code(&format!("{huge} days"))), (Some(255), Some(255)));
+        assert!(Quantity::parse(huge.as_bytes()).unwrap().amount_of(255.0).is_finite());
+        let codes: Vec<u8> = (1..60).map(|digits| code(&"9".repeat(digits)).unwrap()).collect();
+        assert!(codes.windows(2).all(|pair| pair[0] < pair[1] || pair == [255, 255]), "{codes:?}");
     }
 
     #[test]

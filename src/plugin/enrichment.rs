@@ -52,10 +52,14 @@ fn rounded(number: f64) -> f64 {
     if number.is_finite() && number > 0.0 { (number * SCALE).round() / SCALE } else { 0.0 }
 }
 
-/// As [`rounded`], for numbers of the message: they may be negative, and too large to be rounded.
+/// As [`rounded`], for numbers of the message: they may be negative, and too large to be rounded, which have no decimals.
 fn signed(number: f64) -> f64 {
     let scaled = (number * SCALE).round() / SCALE;
-    if scaled.is_finite() { scaled + 0.0 } else { 0.0 }
+    match (scaled.is_finite(), number.is_finite()) {
+        (true, _) => scaled + 0.0,
+        (false, true) => number,
+        (false, false) => 0.0,
+    }
 }
 
 impl<'a> Enrichment<'a> {
@@ -256,5 +260,7 @@ mod tests {
         assert_eq!(rounded(-1.0), 0.0);
         assert!(rounded(-0.0).is_sign_positive());
         assert_eq!(rounded(1.0 / 3.0), 0.333333);
+        assert_eq!((signed(-1.0 / 3.0), signed(f64::MAX), signed(-f64::MAX)), (-0.333333, f64::MAX, -f64::MAX));
+        assert_eq!((signed(f64::INFINITY), signed(f64::NAN)), (0.0, 0.0));
     }
 }
