@@ -103,7 +103,7 @@ struct Texts {
 impl Texts {
     fn read(config: &Config, fs: &dyn FileSystem) -> Result<Self, ReembedError> {
         let dir = config.data_dir.as_deref().ok_or(ReembedError::NoDataDir)?;
-        let (history, names) = history::read_named(fs, dir, config, &Query::ALL)?;
+        let (history, names) = history::totals(fs, dir, config, &Query::ALL)?;
         let mut all: Vec<String> = names.all().map(|(_, text)| text).collect();
         let named = all.iter().map(|text| TextKey::of(text)).collect();
         all.extend(history.templates.iter().map(|template| names.plain_of(template)));
