@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod cli_support;
+mod files_support;
 
 use std::path::Path;
 
 use cli_support::{failed, json, json_lines, ok, path, run};
+use files_support::files;
 use serde_json::{Value, json};
 
 const START: i64 = 1_741_946_400;
@@ -95,6 +97,60 @@ fn a_note_outlives_the_journal_and_the_checkpoint() {
     assert!(again["similar"][0].as_str().unwrap().ends_with(" 0.00 leak"), "{again}");
     let story = json(ok(&run(&["show", id(&again), "--config", &config, "--format", "json"], "")));
     assert_eq!((&story["similar"][0]["note"], &story["similar"][0]["alike_in"]), (&json!("leak"), &json!("template")));
+}
+
+#[test]
+fn a_silence_is_like_the_one_before_it_and_brings_its_note_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    // A job that beats every five seconds and stops, among routine that does not.
+    let silence = |day: i64| {
+        let line = |n: i64, message: &str| {
+            let time = START + day * 86_400 + n;
+            format!("{}\n", json!({"timestamp": time, "host": "web1", "message": message}))
+        };
+        let routine = |n: i64| line(n, &format!("request {} served", n * 13));
+        let beat = |n: i64| if n % 5 == 0 && n < 3_000 { line(n, "backup job is alive") } else { String::new() };
+        let log: String = (0..4_000).map(|n| routine(n) + &beat(n)).collect();
+        let scored = json_lines(ok(&run(&["score", "--input", "json", "--config", &config], log)));
+        scored.into_iter().find(|event| event["anomaly"]["synthetic"] == true).unwrap()["anomaly"].clone()
+    };
+    let first = silence(0);
+    assert_eq!(first["similar"], Value::Null, "the first of its kind: {first}");
+    let second = silence(1);
+    assert!(second["similar"][0].as_str().unwrap().ends_with(" 0.00"), "the template's last incident: {second}");
+    assert!(!second["reasons"].as_array().unwrap().contains(&json!("similar_incident")), "nothing was said of it");
+    ok(&run(&["note", id(&first), "the backup's token had expired", "--config", &config], ""));
+    let third = silence(2);
+    let told = third["similar"][0].as_str().unwrap();
+    assert!(told.starts_with(id(&first)) && told.ends_with(" 0.00 the backup's token had expired"), "{told}");
+    assert_eq!(third["reasons"], json!(["silence", "similar_incident"]));
+}
+
+#[test]
+fn of_one_journal_for_many_hosts_no_more_is_read_than_the_hosts_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let of_host = |name: &str| {
+        let config = config(dir.path());
+        let text = std::fs::read_to_string(&config).unwrap().replace("/data", &format!("/{name}"));
+        let journal = dir.path().join("journal");
+        let file = dir.path().join(format!("{name}.yaml"));
+        std::fs::write(&file, format!("{text}journal:\n  url: file://{}\n  host: {name}\n", journal.display()))
+            .unwrap();
+        path(&file).to_owned()
+    };
+    let (own, other) = (of_host("own"), of_host("other"));
+    let (first, its) = (alert(&own, 0, POOL), alert(&other, 0, POOL));
+    // What cannot be read of another host is none of this one's business.
+    let objects = files(&dir.path().join("journal"), "");
+    let of_other = objects.iter().find(|file| path(file).contains("other")).unwrap();
+    let aside = dir.path().join("aside");
+    std::fs::rename(of_other, &aside).unwrap();
+    std::fs::create_dir(of_other).unwrap();
+    ok(&run(&["note", id(&first), "leak", "--config", &own], ""));
+    std::fs::remove_dir(of_other).unwrap();
+    std::fs::rename(&aside, of_other).unwrap();
+    ok(&run(&["note", id(&its), "seen on another host", "--config", &own], ""));
 }
 
 #[test]

@@ -118,6 +118,60 @@ fn the_events_of_what_was_found_are_listed_latest_first() {
 }
 
 #[test]
+fn time_and_stream_narrow_the_events_of_files_and_of_the_log_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    score(&config, &a_log(0..1_800));
+    score(&config, &a_log(1_800..3_000));
+    // Its events are db2's, at 7:04:59 and every five minutes from there; those of before 7:30 are in a file, the others in the log.
+    let times = |more: &[&str]| -> Vec<i64> {
+        let asked = [&["--k", "1", "--events"], more].concat();
+        let events = search(&config, "connection pool exhausted", &asked);
+        events.iter().map(|event| event["time"].as_i64().unwrap() / 1_000_000 - 1_769_842_800).collect()
+    };
+    let span = ["--since", "2026-01-31T07:19:59Z", "--until", "2026-01-31T07:44:59Z"];
+    assert_eq!(times(&span), [2_399, 2_099, 1_799, 1_499, 1_199]);
+    let of = |host: &'static str| [&span[..], &["--stream", host]].concat();
+    assert_eq!(times(&of("host=db2")), [2_399, 2_099, 1_799, 1_499, 1_199]);
+    assert_eq!(times(&of("host=db1")), [] as [i64; 0]);
+    assert_eq!(times(&["--since", "2026-01-31T07:50:00Z"]), [] as [i64; 0]);
+    assert_eq!(times(&["--until", "2026-01-31T07:10:00Z"]), [599, 299]);
+}
+
+/// Routine, and after it a rare line of each host named, with a number of its own.
+fn a_log_with(odd: &[(&str, usize)]) -> String {
+    let routine = a_log(0..3_000);
+    let routine = routine.lines().filter(|line| !line.contains("exhausted")).map(|line| format!("{line}\n"));
+    let odd = odd.iter().map(|(host, number)| {
+        let message = POOL.replace('N', &number.to_string());
+        format!("{}\n", json!({"timestamp": 1_769_845_800 + number, "host": host, "message": message}))
+    });
+    routine.chain(odd).collect()
+}
+
+#[test]
+fn an_example_is_of_the_host_that_is_searched_and_of_the_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let of_host = |name: &str| {
+        let file = dir.path().join(format!("{name}.yaml"));
+        let (data, journal) = (dir.path().join(name), dir.path().join("journal"));
+        let text = format!(
+            "data_dir: {}\ntime: event\nlearning_events: 1000\nhold_secs: 0\njournal:\n  url: file://{}\n  host: {name}\n",
+            data.display(),
+            journal.display()
+        );
+        std::fs::write(&file, text).unwrap();
+        path(&file).to_owned()
+    };
+    let (own, other) = (of_host("own"), of_host("other"));
+    score(&own, &a_log_with(&[("db1", 41), ("db2", 42)]));
+    score(&other, &a_log_with(&[("db2", 77)]));
+    let example = |more: &[&str]| search(&own, "connection pool exhausted", more)[0]["example"].clone();
+    assert_eq!(example(&[]), POOL.replace('N', "42"), "not that of the other host, though it came later");
+    assert_eq!(example(&["--stream", "host=db1"]), POOL.replace('N', "41"));
+}
+
+#[test]
 fn it_reads_beside_a_run_that_goes_on_templates_of_this_second_among_it() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());

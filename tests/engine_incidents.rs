@@ -6,7 +6,8 @@ mod engine_support;
 
 use engine_support::{Bed, SECOND};
 use oddline::config::{Config, Journal, JournalMessage, TimeSource};
-use oddline::event::{Observation, StreamKey, StreamName, Timestamp};
+use oddline::engine::notes;
+use oddline::event::{Observation, Reason, StreamKey, StreamName, Timestamp};
 use oddline::storage::journal::{Incident, Reading};
 use oddline::storage::mem_fs::Faults;
 use oddline::{Engine, Lane};
@@ -128,4 +129,22 @@ fn what_is_kept_of_a_message_is_chosen_before_it_reaches_any_disk() {
     let mut lane = engine.lane().unwrap();
     live(&mut lane);
     assert!(incidents(&engine).iter().all(|incident| incident.message.is_none() && incident.parameters.is_empty()));
+}
+
+#[test]
+fn a_running_engine_tells_what_was_noted_meanwhile_with_the_next_alert_that_is_like_it() {
+    let bed = Bed::with(Config { hold_secs: 0, ..bed().config });
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    let id = live(&mut lane);
+    // What is in memory alone is not in the journal that a command reads.
+    engine.clone().close().unwrap();
+    let fs: std::sync::Arc<dyn oddline::storage::FileSystem> = std::sync::Arc::new(bed.fs.clone());
+    notes::note(&bed.config, &fs, id.parse().unwrap(), "root cause: a fan", bed.now()).unwrap();
+    bed.checkpoint(&engine, &mut lane);
+    let again = lane.observe(&Observation::new(b"FATAL disk sdb is on fire", Timestamp(START + 300 * SECOND)));
+    assert!(again.is_anomaly);
+    let similar = lane.similar(again.event_id);
+    assert_eq!((similar[0].event_id.as_str(), similar[0].note.as_deref()), (id.as_str(), Some("root cause: a fan")));
+    assert!(again.reasons().any(|reason| reason == Reason::SimilarIncident), "{again:?}");
 }

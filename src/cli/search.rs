@@ -59,7 +59,7 @@ pub(crate) fn run(args: &SearchArgs) -> Result<(), CliError> {
         words: args.words.clone(),
         from: since.unwrap_or(Query::ALL.from),
         until: until.unwrap_or(Query::ALL.until),
-        stream: args.stream.read(&config)?.map(|stream| stream.key),
+        stream: args.stream.read(&config)?,
         most: args.k,
     };
     let found = search::search(&config, &fs, &search)?;

@@ -15,7 +15,7 @@ use crate::arithmetic::mix;
 pub const DIMENSIONS: usize = 384;
 
 /// Counted up whenever a text gets another vector under the same frequencies.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// What the parts of a word weigh together, of the word's weight.
 const PARTS: f32 = 1.0;

@@ -14,7 +14,7 @@ use super::meaning::Meanings;
 use super::notes;
 use super::open::Environment;
 use super::picture::Picture;
-use super::recall::Recall;
+use super::recall::{Noted, Recall};
 use super::ruling::TemplateRules;
 use super::unsynced::Unsynced;
 use super::window::Windows;
@@ -170,7 +170,10 @@ impl Core {
             Err(error) => return self.note_failure(&error.to_string()),
         };
         match notes::decode(data_dir, &bytes) {
-            Ok(notes) => self.recall().set_notes(notes),
+            Ok(notes) => {
+                let noted = Noted::of(notes);
+                self.recall().set_notes(noted);
+            }
             Err(error) => self.note_failure(&error.to_string()),
         }
         *read = Some(bytes);

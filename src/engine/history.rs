@@ -71,7 +71,7 @@ pub struct TemplateHistory {
     pub first_seen: Timestamp,
     /// The same for the last.
     pub last_seen: Timestamp,
-    /// Counts by window, ascending; windows it was not seen in are left out.
+    /// Counts by window, ascending; windows it was not seen in are left out. Empty where only totals were asked for.
     pub points: Vec<(Timestamp, u64)>,
 }
 
@@ -110,17 +110,26 @@ pub struct HistoryEvent {
 /// # Errors
 /// When the data dir cannot be read, and on files of a newer version.
 pub fn read(fs: &dyn FileSystem, data_dir: &Path, config: &Config, query: &Query) -> Result<History, EngineError> {
-    Ok(read_named(fs, data_dir, config, query)?.0)
+    Ok(whole(fs, data_dir, || look(fs, data_dir, config, query, Detail::Windows))?.0)
 }
 
-/// The same, and what templates are called.
-pub(super) fn read_named(
+/// The same without counts by window, and what templates are called: of a busy host a week of windows is a gigabyte, and of totals kilobytes.
+pub(super) fn totals(
     fs: &dyn FileSystem,
     data_dir: &Path,
     config: &Config,
     query: &Query,
 ) -> Result<(History, Names), EngineError> {
-    whole(fs, data_dir, || look(fs, data_dir, config, query))
+    whole(fs, data_dir, || look(fs, data_dir, config, query, Detail::Totals))
+}
+
+/// What of the counts is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Those by window, too.
+    Windows,
+    /// Totals and times.
+    Totals,
 }
 
 fn look(
@@ -128,10 +137,11 @@ fn look(
     data_dir: &Path,
     config: &Config,
     query: &Query,
+    detail: Detail,
 ) -> Result<((History, Names), Segments), EngineError> {
     let names = Names::read(fs, data_dir, config)?;
     let wanted = names.all_current(&query.templates);
-    let mut found = Found { names, wanted, query, config, history: History::default(), by_id: HashMap::new() };
+    let mut found = Found { names, wanted, query, config, detail, history: History::default(), by_id: HashMap::new() };
     let mut damaged = Vec::new();
     let sealed = visit_files(fs, data_dir, &mut damaged, &mut |reader| {
         found.file(fs, reader);
@@ -181,7 +191,7 @@ fn look_at_events(
     let sealed = visit_files(fs, data_dir, &mut damaged, &mut |reader| {
         let is_thin = reader.summary().unlisted_events > 0;
         if is_thin || reader.summary().templates.iter().any(|counts| is_wanted(counts.id)) {
-            readers.push(reader.clone());
+            readers.push(reader.without_counts());
         }
         Ok(())
     })?;
@@ -353,6 +363,7 @@ struct Found<'q> {
     wanted: Vec<TemplateId>,
     query: &'q Query,
     config: &'q Config,
+    detail: Detail,
     history: History,
     by_id: HashMap<TemplateId, TemplateHistory>,
 }
@@ -373,6 +384,7 @@ pub(super) fn add(
     by_id: &mut HashMap<TemplateId, TemplateHistory>,
     id: TemplateId,
     points: impl Iterator<Item = Point>,
+    detail: Detail,
 ) {
     for point in points {
         let new = || TemplateHistory { id, first_seen: point.start, last_seen: point.start, ..Default::default() };
@@ -381,6 +393,9 @@ pub(super) fn add(
         entry.anomalies += point.marked;
         entry.first_seen = entry.first_seen.min(point.start);
         entry.last_seen = entry.last_seen.max(point.start);
+        if detail == Detail::Totals {
+            continue;
+        }
         match entry.points.last_mut() {
             Some((start, events)) if *start == point.start => *events += point.events,
             _ => entry.points.push((point.start, point.events)),
@@ -414,7 +429,7 @@ impl Found<'_> {
             if self.is_wanted(id) {
                 if self.query.stream.is_none() {
                     let points = summary.points(counts).filter(|point| self.query.takes(point.start));
-                    add(&mut self.by_id, id, points);
+                    add(&mut self.by_id, id, points, self.detail);
                 }
                 note_text(&mut self.by_id, id, &counts.text);
             }
@@ -434,7 +449,7 @@ impl Found<'_> {
         let id = self.names.current(event.template);
         if self.is_wanted(id) && self.query.takes_event(event) {
             let point = point(event.timestamp, self.config, event.flags & FLAG_ANOMALY != 0);
-            add(&mut self.by_id, id, std::iter::once(point));
+            add(&mut self.by_id, id, std::iter::once(point), self.detail);
         }
     }
 
@@ -519,5 +534,42 @@ impl Newest {
             stream: event.stream.0,
         };
         self.heap.into_sorted_vec().into_iter().map(shown).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, Environment};
+    use crate::event::Observation;
+
+    #[test]
+    fn totals_are_those_of_the_windows_and_hold_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { data_dir: Some(dir.path().to_owned()), ..Config::default() };
+        for run in 0..2 {
+            // What the first run saw is in a file of the history, what the second saw in the log.
+            let engine = Engine::open(&config, Environment::system()).unwrap();
+            let mut lane = engine.lane().unwrap();
+            for n in 0..400 {
+                let text = ["disk full", "link of port seven down"][n as usize % 2];
+                let time = Timestamp(1_767_225_600_000_000 + (run * 400 + n) * 7_000_000);
+                lane.observe(&Observation::new(text.as_bytes(), time));
+            }
+            lane.close().unwrap();
+            engine.close().unwrap();
+        }
+        let fs = crate::storage::RealFs;
+        let by_window = read(&fs, dir.path(), &config, &Query::ALL).unwrap();
+        let (totals, _) = totals(&fs, dir.path(), &config, &Query::ALL).unwrap();
+        assert!(by_window.files > 0 && by_window.templates.iter().all(|template| template.points.len() > 300));
+        let figures = |history: &History| -> Vec<_> {
+            let of = |found: &TemplateHistory| {
+                (found.id, found.text.clone(), found.events, found.anomalies, found.first_seen, found.last_seen)
+            };
+            history.templates.iter().map(of).collect()
+        };
+        assert_eq!(figures(&totals), figures(&by_window));
+        assert!(totals.templates.iter().all(|template| template.points.capacity() == 0));
     }
 }

@@ -96,6 +96,8 @@ pub struct Synthetic {
     pub stream: StreamKey,
     /// The template it is about.
     pub template_text: Arc<str>,
+    /// Past incidents like it, each in a line: noted ones first.
+    pub similar: Vec<Cow<'static, str>>,
 }
 
 /// Since when no event came.
@@ -272,14 +274,14 @@ impl Lane {
     }
 
     /// Looks for past incidents that were like this one, and remembers it. One that has a note is a reason.
-    fn recall(&mut self, verdict: &mut Verdict, time: Timestamp) {
+    fn recall(&self, verdict: &mut Verdict, time: Timestamp) -> Vec<SimilarIncident> {
         let core = &self.inner.core;
         let incident = {
             let store = core.store();
             let template = store.by_id(verdict.template);
             template.map(|template| Remembered::new(verdict.event_id, time, template))
         };
-        let Some(incident) = incident else { return };
+        let Some(incident) = incident else { return Vec::new() };
         let mut recall = core.recall();
         let similar = recall.similar(verdict.template, &incident.template);
         recall.remember(incident);
@@ -287,7 +289,7 @@ impl Lane {
         if similar.iter().any(|incident| incident.note.is_some()) {
             add_reason(&mut verdict.reasons, Reason::SimilarIncident);
         }
-        self.similar = (verdict.event_id, similar);
+        similar
     }
 
     /// Past incidents like the last alert, noted ones first; none for another event.
@@ -298,7 +300,7 @@ impl Lane {
     /// Looks what an incident is like, and tells the journal of it.
     #[cold]
     fn report_anomaly(&mut self, observation: &Observation<'_>, verdict: &mut Verdict, scored: &Scored) {
-        self.recall(verdict, observation.timestamp);
+        self.similar = (verdict.event_id, self.recall(verdict, observation.timestamp));
         let inner = Arc::clone(&self.inner);
         if let Some(reporter) = &inner.reporter {
             self.report(reporter, observation, verdict, scored);
@@ -417,7 +419,8 @@ impl Lane {
         if self.synthetic.len() < MOST_SYNTHETIC {
             let sample_ratio = self.sampler.as_ref().map(|_| 1.0);
             let told = Told { measure: Some(measure), ruling: None, sample_ratio };
-            let verdict = self.verdict(scored, told, template, event_id);
+            let mut verdict = self.verdict(scored, told, template, event_id);
+            let similar = self.recall(&mut verdict, now);
             let stream = silent.stream.unwrap_or_default();
             if let Some(sampler) = &mut self.sampler {
                 sampler.alert(stream, scored.at);
@@ -427,6 +430,7 @@ impl Lane {
                 timestamp: now,
                 stream,
                 template_text: Arc::clone(&template_text),
+                similar: similar.iter().map(|incident| Cow::Owned(incident.line())).collect(),
             });
             self.report_silence(now, stream, &verdict, &template_text);
         }

@@ -27,7 +27,7 @@ use super::open::Engine;
 use crate::detect::semantic::{Frozen, Oddness};
 use crate::detect::{StateError, StateReader};
 use crate::embed::frequency::Frequencies;
-use crate::embed::{Embedder, HashingEmbedder};
+use crate::embed::{Embedder, HashingEmbedder, hashing};
 use crate::event::{TemplateId, Timestamp};
 use crate::storage::journal::time_text;
 use crate::template::{Slot, TemplateStore};
@@ -36,6 +36,9 @@ use crate::template::{Slot, TemplateStore};
 pub(super) const SECTION: &str = "meaning";
 
 const VERSION: u32 = 1;
+
+// Centroids are of its vectors: with others, those on disk are of another version.
+const _: () = assert!(hashing::VERSION == 1, "texts have other vectors: count VERSION up here, too");
 
 /// Templates that are clustered: of more, as many at equal steps by id, which is as good as by chance.
 const MOST_TEMPLATES: usize = 4_096;
@@ -80,9 +83,10 @@ impl Meaning {
         Some(Self { frozen: Frozen::fit(&vectors)?, embedder, fitted_at: now })
     }
 
-    /// Of all templates that are known; the lock is not held meanwhile.
+    /// Of all templates that are known; the lock is held while they are listed, and no longer.
     fn of_store(core: &Core) -> Option<Self> {
-        let texts = texts(&core.store());
+        let all = all(&core.store());
+        let texts = texts(all);
         Self::fit(texts.iter().map(String::as_str), core.environment.clock.now())
     }
 
@@ -138,11 +142,16 @@ impl Meaning {
     }
 }
 
-/// In the order of their ids, so that the order in which they came does not matter.
-fn texts(store: &TemplateStore) -> Vec<String> {
+/// A template's text.
+type Named = (TemplateId, Arc<[u8]>);
+
+fn all(store: &TemplateStore) -> Vec<Named> {
     let slots = (0..store.slots() as u32).map(Slot);
-    let mut all: Vec<(TemplateId, Arc<[u8]>)> =
-        slots.filter_map(|slot| store.by_slot(slot)).map(|found| (found.id, Arc::clone(&found.text))).collect();
+    slots.filter_map(|slot| store.by_slot(slot)).map(|found| (found.id, Arc::clone(&found.text))).collect()
+}
+
+/// In the order of their ids, so that the order in which they came does not matter.
+fn texts(mut all: Vec<Named>) -> Vec<String> {
     all.sort_unstable_by_key(|(id, _)| *id);
     let step = all.len().div_ceil(MOST_TEMPLATES).max(1);
     all.iter().step_by(step).map(|(_, text)| String::from_utf8_lossy(text).into_owned()).collect()

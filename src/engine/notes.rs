@@ -171,17 +171,19 @@ pub fn remove(config: &Config, fs: &Arc<dyn FileSystem>, event: EventId, now: Ti
     })
 }
 
+/// The incident's row: of this data dir's host, or else of another, since one store may be of thousands of hosts.
 fn find(config: &Config, fs: &Arc<dyn FileSystem>, event: EventId) -> Result<Option<Incident>, NoteError> {
     let id = event.to_string();
     let near = i64::try_from(event.millis).unwrap_or(i64::MAX).saturating_mul(1_000);
     let around = |micros: i64| Some(Timestamp(near.saturating_add(micros)));
-    let reading = Reading { since: around(-NEAR), until: around(NEAR), ..Reading::default() };
-    let rows = incidents::read(config, fs, &reading)?.incidents;
-    // With one store for many hosts an id may be there twice; this data dir's host is meant.
-    let own = crate::storage::journal::host_part(&incidents::host_of(config));
-    let mut found: Vec<(String, Incident)> = rows.into_iter().filter(|(_, row)| row.event_id == id).collect();
-    found.sort_by_key(|(host, _)| *host != own);
-    Ok(found.into_iter().next().map(|(_, row)| row))
+    for host in [Some(incidents::host_of(config)), None] {
+        let reading = Reading { since: around(-NEAR), until: around(NEAR), host, ..Reading::default() };
+        let rows = incidents::read(config, fs, &reading)?.incidents;
+        if let Some((_, row)) = rows.into_iter().find(|(_, row)| row.event_id == id) {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads, lets `change` change, and writes. One at a time: the directory is locked meanwhile.

@@ -282,7 +282,7 @@ impl Engine {
         Self { inner }
     }
 
-    pub(super) fn core(&self) -> &Core {
+    pub(super) fn core(&self) -> &Arc<Core> {
         &self.inner.core
     }
 
@@ -317,6 +317,7 @@ impl Engine {
         if let Some(embedder) = running.or(self.inner.embedder_tried.clone()) {
             stats.embedder = embedder;
         }
+        stats.memory_bytes += self.inner.embedders.as_ref().map_or(0, Embedders::memory_bytes) as u64;
         stats
     }
 

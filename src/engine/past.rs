@@ -48,7 +48,7 @@ pub(super) fn visit(
     let mut damaged = Vec::new();
     let mut readers: Vec<ChunkReader> = Vec::new();
     let sealed = history::visit_files(fs, data_dir, &mut damaged, &mut |reader| {
-        readers.push(reader.clone());
+        readers.push(reader.without_counts());
         Ok(())
     })?;
     damaged.iter().for_each(|error| tracing::warn!(%error, "a file of the history is passed over"));

@@ -4,7 +4,9 @@
 //! is remembered, in the lane that raised it, under a lock: some microseconds for one event in a thousand, some tens when its template never alerted before, and nothing for the rest. Order of
 //! events alone decides what is found, so that a single lane stays reproducible.
 //!
-//! Incidents are kept in checkpoints (section `recall`, a JSON list of [`Remembered`]), and a replay of the log remembers those it meets. Vectors are kept
+//! Silences ask and are remembered, too, at the tick that tells them.
+//!
+//! Incidents are kept in checkpoints (section `recall`, a JSON list of [`Remembered`]), and a replay of the log remembers those it meets; silences are in no log, so that a crash forgets those since the last checkpoint. Vectors are kept
 //! nowhere: a thousand are made anew in milliseconds. All words weigh the same: weights that grow with the templates would have an answer depend on when they were
 //! last learned, and a restart give another one.
 //!
@@ -85,6 +87,21 @@ impl SimilarIncident {
     }
 }
 
+/// A note, and the vector of its template: made before a lock is taken that an alert may wait for.
+#[derive(Debug)]
+pub(super) struct Noted {
+    note: Note,
+    vector: Vec<f32>,
+}
+
+impl Noted {
+    pub(super) fn of(notes: Vec<Note>) -> Vec<Self> {
+        let embedder = HashingEmbedder::default();
+        let one = |note: Note| Self { vector: embedder.vector(&note.template).unwrap_or_default(), note };
+        notes.into_iter().map(one).collect()
+    }
+}
+
 /// Past incidents by template.
 #[derive(Debug)]
 pub(super) struct Recall {
@@ -130,22 +147,29 @@ impl Recall {
     /// Bytes held, about.
     pub(super) fn memory_bytes(&self) -> usize {
         let past: usize = self.past.values().map(|past| past.template.len() + size_of::<Remembered>() + 80).sum();
+        let said = |note: &Note| note.note.len() + note.template.len() + size_of::<Note>() + 80;
+        let noted: usize = self.noted.values().map(said).sum();
         let texts: usize = self.texts.values().map(|text| text.len() + size_of::<String>() + 16).sum();
         let of = |(text, hits): &(String, Arc<[Hit]>)| text.len() + size_of_val(&**hits) + size_of::<String>() + 40;
-        self.index.memory_bytes() + past + texts + self.found.values().map(of).sum::<usize>()
+        self.index.memory_bytes() + past + noted + texts + self.found.values().map(of).sum::<usize>()
     }
 
     fn enter(&mut self, template: u64, text: &str) {
-        if self.texts.get(&template).is_some_and(|known| known == text) {
-            return;
+        if !self.has(template, text) {
+            let vector = self.embedder.vector(text).unwrap_or_default();
+            self.take(template, text, &vector);
         }
+    }
+
+    fn has(&self, template: u64, text: &str) -> bool {
+        self.texts.get(&template).is_some_and(|known| known == text)
+    }
+
+    fn take(&mut self, template: u64, text: &str, vector: &[f32]) {
         self.found.clear();
         self.texts.insert(template, text.to_owned());
-        let vector = self.embedder.vector(text);
         // Of its own length and finite, as every embedder's are.
-        if let Ok(vector) = vector
-            && let Err(error) = self.index.insert(template, &vector)
-        {
+        if let Err(error) = self.index.insert(template, vector) {
             tracing::error!(%error, "a template's vector is not kept");
         }
     }
@@ -179,16 +203,18 @@ impl Recall {
         }
     }
 
-    /// What was said of incidents; of each template the last word.
-    pub(super) fn set_notes(&mut self, notes: Vec<Note>) {
+    /// What was said of incidents; of each template the last word. Where the template alerted since, its text is the newer one.
+    pub(super) fn set_notes(&mut self, notes: Vec<Noted>) {
         for template in std::mem::take(&mut self.noted).into_keys() {
             if !self.past.contains_key(&template) {
                 self.leave(template);
             }
         }
-        for note in notes {
+        for Noted { note, vector } in notes {
             let Some(template) = template_of(&note.template_id) else { continue };
-            self.enter(template, &note.template);
+            if !self.past.contains_key(&template) && !self.has(template, &note.template) {
+                self.take(template, &note.template, &vector);
+            }
             self.noted.insert(template, note);
         }
     }
@@ -288,7 +314,8 @@ mod tests {
     #[test]
     fn what_was_noted_comes_first_and_stays_when_newer_ones_come() {
         let mut recall = recall();
-        recall.set_notes(vec![note(&past(3, "ERROR connection pool exhausted: <*>", 3), "root cause: leak")]);
+        recall
+            .set_notes(Noted::of(vec![note(&past(3, "ERROR connection pool exhausted: <*>", 3), "root cause: leak")]));
         recall.remember(past(3, "ERROR connection pool exhausted: <*>", 5));
         let found = recall.similar(TemplateId(1), POOL);
         assert_eq!(ids(&found), ["event-3", "event-4"]);
@@ -301,10 +328,25 @@ mod tests {
     #[test]
     fn a_note_without_its_incident_is_told_too() {
         let mut recall = Recall::default();
-        recall.set_notes(vec![note(&past(1, POOL, 1), "leak")]);
+        recall.set_notes(Noted::of(vec![note(&past(1, POOL, 1), "leak")]));
         assert_eq!(ids(&recall.similar(TemplateId(1), POOL)), ["event-1"]);
         recall.set_notes(Vec::new());
         assert!(recall.similar(TemplateId(1), POOL).is_empty() && recall.to_bytes().is_none());
+    }
+
+    #[test]
+    fn what_a_template_was_called_when_it_was_noted_does_not_count_once_it_alerted_by_another_name() {
+        let noted = || Noted::of(vec![note(&past(1, "worker seven gave up", 1), "leak")]);
+        let mut running = Recall::default();
+        running.set_notes(noted());
+        assert_eq!(ids(&running.similar(TemplateId(9), "worker seven gave up")), ["event-1"]);
+        running.remember(past(1, POOL, 2));
+        let mut restarted = Recall::from_bytes(&running.to_bytes().unwrap()).unwrap();
+        restarted.set_notes(noted());
+        for text in [POOL, "worker seven gave up"] {
+            assert_eq!(restarted.similar(TemplateId(9), text), running.similar(TemplateId(9), text), "{text}");
+        }
+        assert_eq!(ids(&running.similar(TemplateId(9), POOL)), ["event-1"]);
     }
 
     #[test]

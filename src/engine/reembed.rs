@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::EngineError;
 use super::embedding::{self, EmbedderError};
 use super::history::{self, Query};
-use super::vectors::{self, TextKey, Vectors};
+use super::vectors::{self, Keep, TextKey, Vectors};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::embed::EmbedError;
@@ -76,7 +76,8 @@ pub fn reembed(
         Err(StorageError::Damaged { .. }) => (HashSet::new(), None),
         Err(error) => return Err(error.into()),
     };
-    let all = texts(config, &**fs)?;
+    let Texts { all, named } = Texts::read(config, &**fs)?;
+    let keep = Keep { most: vectors::most(config), first: &|text| named.contains(&text) };
     let missing: Vec<&String> = all.iter().filter(|text| !kept.contains(&TextKey::of(text))).collect();
     let mut embedded = 0;
     for texts in missing.chunks(BATCH) {
@@ -86,18 +87,28 @@ pub fn reembed(
             new.all.push((TextKey::of(text), model.vector(text)?.into()));
             embedded += 1;
         }
-        vectors::add(&**fs, dir, &new, clock.now())?;
+        vectors::add(&**fs, dir, &new, &keep, clock.now())?;
     }
     Ok(Reembedded { model: name, embedded, kept: all.len() - missing.len(), replaced })
 }
 
-/// Each text once: of the checkpoint, the log and the history.
-fn texts(config: &Config, fs: &dyn FileSystem) -> Result<Vec<String>, ReembedError> {
-    let dir = config.data_dir.as_deref().ok_or(ReembedError::NoDataDir)?;
-    let (history, names) = history::read_named(fs, dir, config, &Query::ALL)?;
-    let mut texts: Vec<String> = names.all().map(|(_, text)| text).collect();
-    texts.extend(history.templates.iter().map(|template| names.plain_of(template)));
-    texts.sort();
-    texts.dedup();
-    Ok(texts)
+/// Of the checkpoint, the log and the history.
+struct Texts {
+    /// Each once.
+    all: Vec<String>,
+    /// Those that templates of the checkpoint have.
+    named: HashSet<TextKey>,
+}
+
+impl Texts {
+    fn read(config: &Config, fs: &dyn FileSystem) -> Result<Self, ReembedError> {
+        let dir = config.data_dir.as_deref().ok_or(ReembedError::NoDataDir)?;
+        let (history, names) = history::totals(fs, dir, config, &Query::ALL)?;
+        let mut all: Vec<String> = names.all().map(|(_, text)| text).collect();
+        let named = all.iter().map(|text| TextKey::of(text)).collect();
+        all.extend(history.templates.iter().map(|template| names.plain_of(template)));
+        all.sort();
+        all.dedup();
+        Ok(Self { all, named })
+    }
 }

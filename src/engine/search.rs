@@ -20,10 +20,11 @@ use super::embedding;
 use super::history::{self, History, HistoryEvent, Names, Query};
 use super::incidents::{self, Incident, JournalError, Reading};
 use super::open::Engine;
+use super::stream::Stream;
 use super::vectors::{self, Entries, TextKey};
 use crate::config::Config;
 use crate::embed::{EmbedError, Embedder, HashingEmbedder};
-use crate::event::{StreamKey, TemplateId, Timestamp};
+use crate::event::{TemplateId, Timestamp};
 use crate::storage::FileSystem;
 use crate::storage::journal::time_text;
 
@@ -50,9 +51,27 @@ pub struct Search {
     /// Seen before this time.
     pub until: Timestamp,
     /// On this stream alone.
-    pub stream: Option<StreamKey>,
+    pub stream: Option<Stream>,
     /// Templates at most.
     pub most: usize,
+}
+
+impl Search {
+    fn query(&self, templates: Vec<TemplateId>) -> Query {
+        Query { from: self.from, until: self.until, templates, stream: self.stream.as_ref().map(|stream| stream.key) }
+    }
+
+    /// Incidents among which examples are: of this data dir's host alone, where one journal has many.
+    fn reading(&self, config: &Config) -> Reading {
+        Reading {
+            since: Some(self.from),
+            until: Some(self.until),
+            host: Some(incidents::host_of(config)),
+            streams: self.stream.as_ref().map(|stream| stream.names.clone()).unwrap_or_default(),
+            limit: Some(MOST_INCIDENTS),
+            ..Reading::default()
+        }
+    }
 }
 
 /// A template that was found.
@@ -140,20 +159,13 @@ fn search_from(source: &Source<'_>, search: &Search) -> Result<Found, SearchErro
         return Err(SearchError::NoWords { found: search.words.chars().take(200).collect() });
     }
     let dir = config.data_dir.as_deref().ok_or(SearchError::NoDataDir)?;
-    let query = Query { from: search.from, until: search.until, templates: Vec::new(), stream: search.stream };
-    let (history, names) = history::read_named(fs, dir, config, &query)?;
+    let (history, names) = history::totals(fs, dir, config, &search.query(Vec::new()))?;
     let meant = Meant::new(&history, &names);
     let answer = nearest(source, &meant, search)?;
     let nearest = answer.nearest;
     let mut templates: Vec<Hit> = nearest.into_iter().filter_map(|found| hit(&history, found)).collect();
     if config.journal.enabled && !templates.is_empty() {
-        let reading = Reading {
-            since: Some(search.from),
-            until: Some(search.until),
-            limit: Some(MOST_INCIDENTS),
-            ..Reading::default()
-        };
-        match (source.read_incidents)(&reading) {
+        match (source.read_incidents)(&search.reading(config)) {
             Ok(found) => add_examples(&mut templates, &found.incidents, &names),
             Err(error) => tracing::warn!(%error, "a search has no examples"),
         }
@@ -185,8 +197,7 @@ pub fn newest_events(
     if templates.is_empty() {
         return Ok(Vec::new());
     }
-    let query = Query { from: search.from, until: search.until, templates, stream: search.stream };
-    Ok(history::newest_events(&**fs, dir, config, &query, most)?)
+    Ok(history::newest_events(&**fs, dir, config, &search.query(templates), most)?)
 }
 
 /// The texts of a history, and what makes vectors of them.
@@ -274,18 +285,14 @@ fn by(
             texts.len()
         ));
     }
-    let vector = |text: &str| embedder.vector(text).map_err(|error| error.to_string());
-    let query = vector(&search.words)?;
-    let mut found = Vec::new();
-    for (place, text) in texts.iter().enumerate() {
-        let similarity = match kept.get(&TextKey::of(text)) {
-            Some(kept) => cosine(kept, &query),
-            None => cosine(&vector(text)?, &query),
-        };
-        if similarity >= LEAST_LIKE_MODEL {
-            found.push((place, similarity));
-        }
-    }
+    let query = embedder.vector(&search.words).map_err(|error| error.to_string())?;
+    let similarity = |text: &String| match kept.get(&TextKey::of(text)) {
+        Some(kept) => Some(cosine(kept, &query)),
+        // A text that the model fails on is like nothing; where it fails on all, it failed on the words.
+        None => embedder.vector(text).ok().map(|vector| cosine(&vector, &query)),
+    };
+    let found = texts.iter().enumerate().filter_map(|(place, text)| Some((place, similarity(text)?)));
+    let found = found.filter(|(_, similarity)| *similarity >= LEAST_LIKE_MODEL).collect();
     Ok(Answer { nearest: the_nearest(found, search.most), model, fallback: None })
 }
 

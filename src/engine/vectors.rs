@@ -13,7 +13,7 @@
 //! A vector is found by the text, so that it is never older than that, whatever became of the template. One file has the vectors of one model: what another
 //! model wrote is not read, and goes when this one writes.
 //!
-//! Limit: `MOST` vectors, of which the oldest go.
+//! Limit: as many vectors as [`most`] says. Beyond it those go that no template is called any more, then the oldest: whoever writes reads all of the file and holds it twice.
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
@@ -23,12 +23,27 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::error::EngineError;
+use crate::config::Config;
 use crate::embed::Embedder;
 use crate::event::Timestamp;
 use crate::storage::{DataDirLock, FileSystem, StorageError, atomic, bytes, checkpoint};
 
-/// Vectors kept.
-pub(super) const MOST: usize = 100_000;
+/// Vectors kept, at the least and at the most.
+const LEAST: usize = 1_000;
+const MOST: usize = 100_000;
+
+/// Vectors kept with a configuration: for each template that can be known one, and one for what the history has besides.
+pub(super) fn most(config: &Config) -> usize {
+    config.max_templates.saturating_mul(2).clamp(LEAST, MOST)
+}
+
+/// What stays where not all can.
+pub(super) struct Keep<'k> {
+    /// Vectors at most.
+    pub(super) most: usize,
+    /// Those of these texts rather than others.
+    pub(super) first: &'k dyn Fn(TextKey) -> bool,
+}
 
 const DIR: &str = "vectors";
 const FILE: &str = "vectors";
@@ -73,12 +88,18 @@ impl Vectors {
         self.all.iter().map(|(text, vector)| (*text, &**vector)).collect()
     }
 
-    /// Adds vectors, in place of those the texts had; beyond [`MOST`] the oldest go.
-    pub(super) fn add(&mut self, new: &[(TextKey, Arc<[f32]>)]) {
+    /// Adds vectors, in place of those the texts had.
+    fn add(&mut self, new: &[(TextKey, Arc<[f32]>)], keep: &Keep<'_>) {
         let texts: HashSet<TextKey> = new.iter().map(|(text, _)| *text).collect();
         self.all.retain(|(text, _)| !texts.contains(text));
         self.all.extend(new.iter().filter(|(_, vector)| vector.len() == self.dimensions).cloned());
-        self.all.drain(..self.all.len().saturating_sub(MOST));
+        let mut beyond = self.all.len().saturating_sub(keep.most);
+        self.all.retain(|(text, _)| {
+            let goes = beyond > 0 && !(keep.first)(*text);
+            beyond -= usize::from(goes);
+            !goes
+        });
+        self.all.drain(..beyond);
     }
 
     fn encode(&self, now: Timestamp) -> Result<Vec<u8>, StorageError> {
@@ -135,7 +156,13 @@ pub(super) fn read(fs: &dyn FileSystem, data_dir: &Path) -> Result<Option<Vector
 ///
 /// # Errors
 /// When the directory is locked, or the file cannot be written.
-pub(super) fn add(fs: &dyn FileSystem, data_dir: &Path, new: &Vectors, now: Timestamp) -> Result<(), EngineError> {
+pub(super) fn add(
+    fs: &dyn FileSystem,
+    data_dir: &Path,
+    new: &Vectors,
+    keep: &Keep<'_>,
+    now: Timestamp,
+) -> Result<(), EngineError> {
     let dir = data_dir.join(DIR);
     let lock = DataDirLock::acquire(&dir, now)?;
     let kept = match read(fs, data_dir) {
@@ -144,7 +171,7 @@ pub(super) fn add(fs: &dyn FileSystem, data_dir: &Path, new: &Vectors, now: Time
         Err(error) => return Err(error.into()),
     };
     let mut kept = kept.unwrap_or_else(|| Vectors::new(new.model.clone(), new.dimensions));
-    kept.add(&new.all);
+    kept.add(&new.all, keep);
     let bytes = kept.encode(now)?;
     fs.create_dir_all(&dir).map_err(StorageError::io("create directory", &dir))?;
     atomic::write(fs, &dir, FILE, &bytes)?;
@@ -208,7 +235,8 @@ mod tests {
     fn vectors_are_added_to_and_another_models_are_never_mixed_in() {
         let dir = tempfile::tempdir().unwrap();
         let read = || read(&RealFs, dir.path()).unwrap();
-        let add = |new: &Vectors| add(&RealFs, dir.path(), new, Timestamp(1)).unwrap();
+        let keep = Keep { most: 10, first: &|_| true };
+        let add = |new: &Vectors| add(&RealFs, dir.path(), new, &keep, Timestamp(1)).unwrap();
         assert_eq!(read(), None);
         add(&some("one", &[("a", [1.0, 0.0]), ("b", [0.0, 1.0])]));
         add(&some("one", &[("a", [0.5, 0.5]), ("c", [1.0, 1.0])]));
@@ -237,11 +265,24 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_limit_the_oldest_go() {
-        let mut vectors = Vectors::new("m".to_owned(), 0);
-        let all: Entries = (0..MOST as u64 + 5).map(|n| (TextKey(n), Arc::from([]))).collect();
-        vectors.add(&all[..10]);
-        vectors.add(&all[10..]);
-        assert_eq!((vectors.all.len(), vectors.all[0].0), (MOST, TextKey(5)));
+    fn beyond_the_limit_those_go_that_nobody_is_called_then_the_oldest() {
+        let all: Entries = (0..20).map(|n| (TextKey(n), Arc::from([]))).collect();
+        let left = |most, first: &dyn Fn(TextKey) -> bool| -> Vec<u64> {
+            let (mut vectors, keep) = (Vectors::new("m".to_owned(), 0), Keep { most, first });
+            vectors.add(&all[..10], &keep);
+            vectors.add(&all[10..], &keep);
+            vectors.all.iter().map(|(text, _)| text.0).collect()
+        };
+        assert_eq!(left(15, &|_| true), (5..20).collect::<Vec<_>>());
+        let is_even = |text: TextKey| text.0 % 2 == 0;
+        assert_eq!(left(15, &is_even), [0, 2, 4, 6, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+        assert_eq!(left(8, &is_even), [4, 6, 8, 10, 12, 14, 16, 18], "of what is left the oldest");
+        assert_eq!(left(0, &is_even), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn as_many_are_kept_as_there_can_be_templates_and_as_many_again() {
+        let of = |max_templates| most(&Config { max_templates, ..Config::default() });
+        assert_eq!([1, 10_000, 1_000_000].map(of), [LEAST, 20_000, MOST]);
     }
 }

@@ -603,6 +603,7 @@ impl Worker {
 
     fn checkpoint(&mut self, sections: &Sections) {
         self.core.reread_feedback(&self.dir, &mut self.feedback);
+        self.core.reread_notes(&self.dir, &mut self.notes);
         // Two lanes may compose at the same time and come in the other order.
         if sections.order <= self.written {
             return;

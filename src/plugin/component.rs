@@ -429,7 +429,8 @@ impl Component {
     /// The fields of an event of oddline's own.
     pub fn describe<'s>(&self, synthetic: &'s Synthetic) -> Enrichment<'s> {
         let detail = self.shared.layout.detail;
-        Enrichment::new(detail, &synthetic.verdict, Some(&synthetic.template_text)).synthetic()
+        let enrichment = Enrichment::new(detail, &synthetic.verdict, Some(&synthetic.template_text));
+        enrichment.with_similar(&synthetic.similar).synthetic()
     }
 
     /// Returns when everything scored so far is as durable as `durability` says.

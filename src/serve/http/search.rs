@@ -67,7 +67,7 @@ impl Asked {
             words: self.q.clone(),
             from: time("since", &self.since, history::Query::ALL.from)?,
             until: time("until", &self.until, history::Query::ALL.until)?,
-            stream: stream.map_err(|error| wrong(error.to_string()))?.map(|stream| stream.key),
+            stream: stream.map_err(|error| wrong(error.to_string()))?,
             most: k,
         })
     }

@@ -45,6 +45,23 @@ impl ChunkReader {
         &self.summary
     }
 
+    /// The same for who wants groups alone: what was counted of templates, up to megabytes a file, is left out.
+    #[must_use]
+    pub fn without_counts(&self) -> Self {
+        let Summary { window_micros, unlisted_events, evicted_series, dropped_events, .. } = self.summary;
+        let (sources, groups) = (self.summary.sources.clone(), self.summary.groups.clone());
+        let summary = Summary {
+            window_micros,
+            unlisted_events,
+            evicted_series,
+            dropped_events,
+            sources,
+            groups,
+            templates: Vec::new(),
+        };
+        Self { path: self.path.clone(), summary, seed: self.seed }
+    }
+
     pub(super) fn into_summary(self) -> Summary {
         self.summary
     }
