@@ -1,14 +1,15 @@
 //! The turns of requests: so many are under way, the others wait for a while, first come first served.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// The permits of a listener.
 #[derive(Debug)]
 pub(crate) struct Turns {
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     patience: Duration,
 }
 
@@ -23,13 +24,13 @@ pub(crate) struct Busy {
 
 impl Turns {
     pub(crate) fn new(concurrency: usize, patience: Duration) -> Self {
-        Self { permits: Semaphore::new(concurrency), patience }
+        Self { permits: Arc::new(Semaphore::new(concurrency)), patience }
     }
 
     /// Waits for a turn, which is over when the permit is dropped.
-    pub(crate) async fn take(&self) -> Result<SemaphorePermit<'_>, Busy> {
+    pub(crate) async fn take(&self) -> Result<OwnedSemaphorePermit, Busy> {
         // The semaphore is never closed.
-        let permit = timeout(self.patience, self.permits.acquire()).await.ok().and_then(Result::ok);
+        let permit = timeout(self.patience, Arc::clone(&self.permits).acquire_owned()).await.ok().and_then(Result::ok);
         permit.ok_or(Busy { secs: self.patience.as_secs() })
     }
 }
