@@ -1,6 +1,7 @@
 //! What can be set, besides the configuration all ways in have in common.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use super::http::timed::Pace;
 use super::listen::Address;
 use super::places::Places;
 use super::pulse::Limits;
+use super::stats::Stats;
 
 /// Options of the sidecar: the file of `oddline serve --serve-config`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,11 +266,11 @@ macro_rules! limits {
                 Pace { timeout, bytes_per_sec: self.min_receive_bytes_per_sec }
             }
 
-            pub(super) fn places(&self) -> Places {
+            pub(super) fn places(&self, stats: &Arc<Stats>) -> Places {
                 let (head, idle) =
                     (Duration::from_secs(self.receive_timeout_secs), Duration::from_secs(self.idle_timeout_secs));
                 let request = head * 3 + Duration::from_secs(self.request_timeout_secs);
-                Places::new(self.max_connections, self.max_connections_per_peer, Limits { head, idle, request })
+                Places::new(self.max_connections, self.max_connections_per_peer, Limits { head, idle, request }, stats)
             }
         }
     };

@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::pulse::{Limits, Pulse};
+use super::stats::{Raised, Stats, add};
 
 /// Idle for less than this, a connection is not closed for another.
 const SPARED: Duration = Duration::from_secs(1);
@@ -51,6 +52,7 @@ struct Shared {
     permits: Arc<Semaphore>,
     most_of_a_peer: Option<usize>,
     limits: Limits,
+    stats: Arc<Stats>,
     open: Mutex<Open>,
 }
 
@@ -81,20 +83,16 @@ impl Open {
 
 impl Places {
     /// `most` in all, and of one peer elsewhere `most_of_a_peer`.
-    pub(super) fn new(most: usize, most_of_a_peer: Option<usize>, limits: Limits) -> Self {
+    pub(super) fn new(most: usize, most_of_a_peer: Option<usize>, limits: Limits, stats: &Arc<Stats>) -> Self {
         let permits = Arc::new(Semaphore::new(most));
-        Self(Arc::new(Shared { permits, most_of_a_peer, limits, open: Mutex::default() }))
-    }
-
-    /// Connections that are open.
-    pub(super) fn taken(&self) -> usize {
-        self.0.open().connections.len()
+        Self(Arc::new(Shared { permits, most_of_a_peer, limits, stats: Arc::clone(stats), open: Mutex::default() }))
     }
 
     /// A place for a connection of `peer`, as soon as there is one; nothing when that peer has as many as it may.
     pub(super) async fn take(&self, peer: Option<IpAddr>) -> Option<Place> {
         let shared = &self.0;
         if peer.is_some() && shared.most_of_a_peer.is_some_and(|most| shared.open().of(peer) >= most) {
+            add(&shared.stats.connections_refused_total, 1);
             return None;
         }
         let permit = loop {
@@ -115,7 +113,13 @@ impl Places {
         open.next += 1;
         open.connections.insert(number, (peer, Arc::clone(&pulse)));
         drop(open);
-        Some(Place { shared: Arc::clone(shared), number, pulse, _permit: permit })
+        Some(Place {
+            shared: Arc::clone(shared),
+            number,
+            pulse,
+            _permit: permit,
+            _open: Raised::new(&shared.stats, |levels| &levels.connections),
+        })
     }
 }
 
@@ -132,6 +136,7 @@ pub(super) struct Place {
     number: u64,
     pub(super) pulse: Arc<Pulse>,
     _permit: OwnedSemaphorePermit,
+    _open: Raised,
 }
 
 impl Drop for Place {
@@ -168,7 +173,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_has_most_gives_up_what_was_idle_for_longest_and_what_works_is_kept() {
-        let places = Places::new(4, None, LIMITS);
+        let places = Places::new(4, None, LIMITS, &Arc::default());
         let few = places.take(peer("192.0.2.1")).await.unwrap();
         after(1).await;
         let works = places.take(peer("192.0.2.2")).await.unwrap();
@@ -188,7 +193,7 @@ mod tests {
         assert!(begun.elapsed() < SPARED);
         drop(longest);
         let next = next.await.unwrap();
-        assert_eq!(places.taken(), 4);
+        assert_eq!(places.0.open().connections.len(), 4);
         for kept in [&few, &works, &last, &next] {
             assert!(timeout(Duration::ZERO, kept.pulse.ended()).await.is_err());
         }
@@ -196,7 +201,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn where_all_work_the_next_one_waits() {
-        let places = Places::new(1, None, LIMITS);
+        let places = Places::new(1, None, LIMITS, &Arc::default());
         let first = places.take(None).await.unwrap();
         let request = first.pulse.begin();
         assert!(timeout(Duration::from_secs(20), places.take(None)).await.is_err());
@@ -210,7 +215,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_elsewhere_has_no_more_than_it_may() {
-        let places = Places::new(9, Some(2), LIMITS);
+        let stats = Arc::new(Stats::default());
+        let places = Places::new(9, Some(2), LIMITS, &stats);
         let mut kept = Vec::new();
         for (from, gets) in [("192.0.2.1", true), ("192.0.2.1", true), ("192.0.2.1", false), ("192.0.2.2", true)] {
             let place = places.take(peer(from)).await;
@@ -220,7 +226,15 @@ mod tests {
         for _ in 0..3 {
             kept.push(Some(places.take(None).await.unwrap()));
         }
+        let counted = |stats: &Stats| stats.levels.connections.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(
+            (
+                counted(&stats),
+                stats.counted().iter().find(|(name, ..)| *name == "connections_refused_total").unwrap().1
+            ),
+            (6, 1)
+        );
         drop(kept);
-        assert_eq!(places.taken(), 0);
+        assert_eq!((places.0.open().connections.len(), counted(&stats)), (0, 0));
     }
 }

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
+
+use crate::serve::turn::Turn;
 
 /// Bytes of a piece: more than a socket takes at once is not asked for.
 const PIECE_BYTES: usize = 64 << 10;
@@ -18,11 +19,11 @@ const PIECE_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Pieces {
     bytes: Bytes,
-    _turn: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 impl Pieces {
-    pub(super) const fn new(bytes: Bytes, turn: OwnedSemaphorePermit) -> Self {
+    pub(super) const fn new(bytes: Bytes, turn: Turn) -> Self {
         Self { bytes, _turn: turn }
     }
 }

@@ -38,7 +38,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use self::answer::Pieces;
@@ -49,7 +49,7 @@ use self::timed::Pace;
 use super::lanes::{Lanes, Lost, scoring_ends};
 use super::options::HttpOptions;
 use super::stats::{Stats, add};
-use super::turn::{Busy, Turns};
+use super::turn::{Busy, Turn, Turns};
 
 /// What the handlers share.
 pub(super) struct Shared {
@@ -88,7 +88,7 @@ impl Shared {
         Self {
             lanes,
             hops,
-            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs)),
+            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs), &stats),
             readers: Arc::new(Semaphore::new(incidents::AT_ONCE)),
             searches: Arc::new(Semaphore::new(search::AT_ONCE)),
             max_message_bytes: options.max_message_bytes,
@@ -174,7 +174,8 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn figures(State(shared): State<Arc<Shared>>) -> Response {
-    let text = metrics::text(shared.lanes.stats().as_ref(), &shared.stats.counted());
+    let is_stopping = shared.is_stopping.load(Ordering::Acquire);
+    let text = metrics::text(shared.lanes.stats().as_ref(), &shared.stats, is_stopping);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
@@ -200,7 +201,7 @@ fn text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str
 
 impl Shared {
     /// The scored events and the turn, which lasts until they are taken, unless they went on to the next hop.
-    async fn score(&self, request: Request) -> Result<Option<(Body, OwnedSemaphorePermit)>, receive::Refused> {
+    async fn score(&self, request: Request) -> Result<Option<(Body, Turn)>, receive::Refused> {
         let turn = self.turns.take().await.map_err(busy)?;
         add(&self.stats.requests_total, 1);
         let body = self.body(request).await.inspect_err(|_| add(&self.stats.requests_refused_total, 1))?;
@@ -231,6 +232,7 @@ impl Shared {
             match self.lanes.score(part, until).await {
                 Ok(bytes) => scored.add(&bytes, events).map_err(refused)?,
                 Err(lost @ (Lost::Ending | Lost::Late)) => {
+                    add(&self.stats.requests_turned_away_total, 1);
                     return Err((StatusCode::SERVICE_UNAVAILABLE, lost.to_string()));
                 }
                 Err(Lost::Lane) => {

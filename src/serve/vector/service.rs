@@ -57,7 +57,7 @@ impl VectorService {
         Self(Arc::new(Shared {
             lanes,
             forward,
-            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs)),
+            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs), &stats),
             max_message_bytes: options.max_message_bytes,
             max_events: options.max_events,
             max_scored_bytes: options.max_scored_bytes,
@@ -148,7 +148,10 @@ impl Shared {
                     events += part.events;
                 }
                 Ok(Err(error)) => return Err(refused(&error)),
-                Err(lost @ (Lost::Ending | Lost::Late)) => return Err(Status::unavailable(lost.to_string())),
+                Err(lost @ (Lost::Ending | Lost::Late)) => {
+                    add(&self.stats.requests_turned_away_total, 1);
+                    return Err(Status::unavailable(lost.to_string()));
+                }
                 Err(Lost::Lane) => {
                     add(&self.stats.requests_unscored_total, 1);
                     return Ok(Enriched { request: request.clone(), events: 0 });
