@@ -473,7 +473,7 @@ async fn a_connection_without_a_whole_head_is_closed_after_a_while() {
     let hop = serve_support::NextHop::start().await;
     let mut options = serve_support::vector_options(hop.uri());
     options.vector.as_mut().unwrap().receive_timeout_secs = 1;
-    options.http = Some(HttpOptions { receive_timeout_secs: 1, ..http_options() });
+    options.http = Some(HttpOptions { receive_timeout_secs: 1, idle_timeout_secs: 1, ..http_options() });
     let sidecar = Sidecar::start(Config::default(), options).await;
     for (address, begun) in [
         (sidecar.http, ""),
@@ -514,16 +514,69 @@ async fn a_stop_does_not_wait_for_connections_without_a_request() {
     assert!(stopping.await.expect("it waits for them").drained);
 }
 
+/// What HTTP/2 begins with, and settings of none.
+const HTTP2: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn more_connections_than_may_be_wait_until_one_is_closed() {
-    let sidecar = start(HttpOptions { receive_timeout_secs: 2, ..http_options() }).await;
-    let mut open = Vec::new();
-    for _ in 0..256 {
-        open.push(TcpStream::connect(sidecar.http.unwrap()).await.unwrap());
+async fn a_connection_without_a_request_is_closed_when_it_was_idle_for_long_and_one_with_a_request_is_not() {
+    let hop =
+        serve_support::NextHop::behaving(Arc::new(|_| serve_support::Reaction::Slow(Duration::from_secs(4)))).await;
+    let mut options = serve_support::vector_options(hop.uri());
+    options.vector.as_mut().unwrap().idle_timeout_secs = 1;
+    options.http = Some(HttpOptions { idle_timeout_secs: 1, ..http_options() });
+    let sidecar = Sidecar::start(Config::default(), options).await;
+    let client = sidecar.client().await;
+    let slow = tokio::spawn(async move { client.push(Vec::new()).await });
+    for (address, begun) in [
+        (sidecar.http, "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+        (sidecar.http, HTTP2),
+        (sidecar.vector, HTTP2),
+    ] {
+        let stream = TcpStream::connect(address.unwrap()).await.unwrap();
+        let closed = tokio::time::timeout(Duration::from_secs(15), raw(stream, begun)).await;
+        assert!(closed.is_ok(), "{begun:?}");
     }
-    let begun = Instant::now();
-    assert_eq!(get(&sidecar, "/health").await.status, StatusCode::OK);
-    assert!(begun.elapsed() > Duration::from_millis(500), "{:?}", begun.elapsed());
+    slow.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_make_room_and_one_with_a_request_under_way_is_kept() {
+    let sidecar = start(HttpOptions { max_connections: 8, ..http_options() }).await;
+    let mut works = TcpStream::connect(sidecar.http.unwrap()).await.unwrap();
+    let head = "POST /v1/score HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 4\r\n\r\n";
+    works.write_all(head.as_bytes()).await.unwrap();
+    let mut idle = Vec::new();
+    for begun in ["", "GET /hea", HTTP2, HTTP2, HTTP2, HTTP2, HTTP2] {
+        let mut stream = TcpStream::connect(sidecar.http.unwrap()).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        idle.push(stream);
+    }
+    for _ in 0..3 {
+        let asked = tokio::time::timeout(Duration::from_secs(20), get(&sidecar, "/health")).await;
+        assert_eq!(asked.expect("it waits for those that are idle").status, StatusCode::OK);
+    }
+    let answer = raw(works, "a 1\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"a 1\""), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_take_an_answer_is_given_up_and_his_turn_is_the_next_ones() {
+    let sidecar = start(HttpOptions { receive_timeout_secs: 2, concurrency: 1, ..http_options() }).await;
+    let mut lazy = TcpStream::connect(sidecar.http.unwrap()).await.unwrap();
+    let body = "a line of some length that grows when it is scored\n".repeat(60_000);
+    let head = format!("POST /v1/score HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
+    lazy.write_all((head + &body).as_bytes()).await.unwrap();
+    let mut told = [0; 1];
+    lazy.peek(&mut told).await.unwrap();
+    let (begun, mut waited) = (Instant::now(), 0);
+    while score(&sidecar, NDJSON, lines(1)).await.status != StatusCode::OK {
+        waited += 1;
+        assert!(begun.elapsed() < Duration::from_secs(60));
+    }
+    assert!(waited > 0 || begun.elapsed() > Duration::from_secs(1), "the answer went off at once: nothing was shown");
+    let taken = raw(lazy, "").await;
+    let announced = taken.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    assert!(taken.len() < announced.parse::<usize>().unwrap(), "all of it came");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -327,7 +327,8 @@ impl Component {
                 now
             }),
         };
-        let level = layout.level.as_ref().and_then(|_| event.read(Input::Level)).map(super::Scalar::into_text);
+        let level = if layout.level.is_some() { event.read(Input::Level) } else { event.own_level() };
+        let level = level.map(super::Scalar::into_text);
         let named = Named { event, partitions: layout.partition.len() };
         let observation = Observation {
             message: &message,

@@ -76,6 +76,11 @@ pub trait Event {
         }
     }
 
+    /// The level that the event's format has of itself, for where no `level_field` is set.
+    fn own_level(&self) -> Option<Scalar<'_>> {
+        None
+    }
+
     /// Writes every field of `enrichment` under the target, as `on_existing` says.
     fn write(&mut self, enrichment: &Enrichment<'_>) -> Written;
 }

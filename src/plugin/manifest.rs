@@ -15,14 +15,21 @@ use super::component::{ComponentStats, Counts};
 pub const SCHEMA: u32 = 1;
 
 /// What the sidecar counts beside what its component does.
-pub const SIDECAR_METRICS: [&str; 7] = [
+pub const SIDECAR_METRICS: [&str; 14] = [
     "oddline_serve_requests_total",
     "oddline_serve_requests_refused_total",
     "oddline_serve_requests_unauthorized_total",
+    "oddline_serve_requests_turned_away_total",
     "oddline_serve_requests_unscored_total",
     "oddline_serve_events_sent_total",
+    "oddline_serve_events_rejected_total",
     "oddline_serve_forward_retries_total",
     "oddline_serve_forward_failures_total",
+    "oddline_serve_connections_refused_total",
+    "oddline_serve_connections",
+    "oddline_serve_requests_waiting",
+    "oddline_serve_requests_under_way",
+    "oddline_serve_stopping",
 ];
 
 /// Every metric there is on some way.

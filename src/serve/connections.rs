@@ -1,40 +1,40 @@
 //! Connections of a listener: how many, for how long, and how they end.
 //!
-//! At most [`MOST`] are open at a time; others wait in the system's queue. One that has not sent the head of a request (HTTP/1, also between
-//! two requests) or the preface of HTTP/2 within a time is closed. At a stop nothing is accepted any more, those without a request are
-//! closed and the others once their requests are answered. Peers of HTTP/2 that answer no ping are gone.
+//! At most `max_connections` are open at a time ([`places`](super::places)), each for as long as something is under way on it
+//! ([`pulse`](super::pulse)). At a stop nothing is accepted any more, those without a request are closed and the others once their requests are
+//! answered. Peers of HTTP/2 that answer no ping are gone.
 
 use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::serve::Listener;
 use http::{Request, Response};
-use http_body::Body;
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tower_service::Service;
 
-/// Connections of a listener that are open at a time.
-const MOST: usize = 256;
+use super::places::{Peer, Place, Places};
+use super::pulse::{Pulse, UnderWay};
+
 /// Streams of one connection at a time; what waits beyond the permits costs a window each.
 const MAX_STREAMS: u32 = 128;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// A peer that answers no ping for this long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// Bytes that HTTP/2 begins with; its own pings and HTTP/1's own timer begin no later than behind so many.
-const PREFACE_BYTES: usize = 24;
+/// How long a peer of HTTP/2 has to take note of the end of an idle connection.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +46,10 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    fn builder(self, timeout: Duration) -> Builder<TokioExecutor> {
+    fn builder(self) -> Builder<TokioExecutor> {
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(timeout);
+        // One limit would be for a head and for the time between two requests.
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -68,106 +69,134 @@ impl Protocol {
 #[derive(Clone)]
 pub(super) struct Connections {
     builder: Builder<TokioExecutor>,
-    timeout: Duration,
+    places: Places,
 }
 
 impl Connections {
-    /// `timeout` is for the first byte and each head of a request.
-    pub(super) fn new(protocol: Protocol, timeout: Duration) -> Self {
-        Self { builder: protocol.builder(timeout), timeout }
+    pub(super) fn new(protocol: Protocol, places: Places) -> Self {
+        Self { builder: protocol.builder(), places }
     }
 
     /// Takes connections until `stopped`, then waits for those that are open. They end with the future.
     pub(super) async fn serve<L, S, B>(self, mut listener: L, service: S, stopped: impl Future<Output = ()>)
     where
         L: Listener,
+        L::Addr: Peer,
         S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send + 'static,
-        B: Body + Send + 'static,
+        B: Body + Unpin + Send + 'static,
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (stop, permits, mut open) = (watch::Sender::new(false), Arc::new(Semaphore::new(MOST)), JoinSet::new());
+        let (stop, mut open) = (watch::Sender::new(false), JoinSet::new());
         let mut stopped = pin!(stopped);
         loop {
             let accepted = async {
-                let permit = Arc::clone(&permits).acquire_owned().await;
-                (permit, listener.accept().await.0)
+                let (io, address) = listener.accept().await;
+                (io, self.places.take(address.peer()).await)
             };
-            let (permit, io) = tokio::select! {
-                // The semaphore is never closed.
-                (Ok(permit), io) = accepted => (permit, io),
+            let (io, place) = tokio::select! {
+                accepted = accepted => accepted,
                 () = &mut stopped => break,
             };
             while open.try_join_next().is_some() {}
-            open.spawn(self.clone().connection(io, service.clone(), stop.subscribe(), permit));
+            // Who has as many as may be is closed at once.
+            let Some(place) = place else { continue };
+            open.spawn(connection(self.builder.clone(), io, service.clone(), stop.subscribe(), place));
         }
         drop(listener);
         stop.send_replace(true);
         while open.join_next().await.is_some() {}
     }
+}
 
-    async fn connection<I, S, B>(
-        self,
-        io: I,
-        service: S,
-        mut stop: watch::Receiver<bool>,
-        _permit: OwnedSemaphorePermit,
-    ) where
-        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        let spoken = Arc::new(Spoken::default());
-        let seen = Arc::clone(&spoken);
-        let service = service_fn(move |request| {
-            seen.has_request.store(true, Ordering::Relaxed);
-            service.clone().call(request)
-        });
-        let io = TokioIo::new(Counted { io, spoken: Arc::clone(&spoken) });
-        let mut served = pin!(self.builder.serve_connection(io, service));
-        // What a connection ends with is its peer's affair.
-        tokio::select! {
-            _ = served.as_mut() => return,
-            () = silent(&spoken, self.timeout) => return,
-            _ = stop.wait_for(|stop| *stop) => {}
+async fn connection<I, S, B>(
+    builder: Builder<TokioExecutor>,
+    io: I,
+    service: S,
+    mut stop: watch::Receiver<bool>,
+    place: Place,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body + Unpin + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let pulse = Arc::clone(&place.pulse);
+    let service = service_fn(move |request| {
+        let under_way = pulse.begin();
+        let answer = service.clone().call(request);
+        async move {
+            let answer = answer.await?;
+            under_way.answered();
+            Ok::<_, Infallible>(answer.map(|body| Watched { body, _under_way: under_way }))
         }
-        if spoken.has_request.load(Ordering::Relaxed) {
-            served.as_mut().graceful_shutdown();
-            let _ended = served.await;
+    });
+    let io = TokioIo::new(Counted { io, pulse: Arc::clone(&place.pulse) });
+    let mut served = pin!(builder.serve_connection(io, service));
+    // What a connection ends with is its peer's affair.
+    tokio::select! {
+        _ = served.as_mut() => {}
+        () = place.pulse.ended() => {
+            if place.pulse.idle_since().is_some() && place.pulse.has_request() {
+                served.as_mut().graceful_shutdown();
+                // A request that came before its peer knew is finished.
+                while timeout(FAREWELL, served.as_mut()).await.is_err() && place.pulse.idle_since().is_none() {}
+            }
+        }
+        () = stopped(&mut stop) => {
+            if place.pulse.has_request() {
+                served.as_mut().graceful_shutdown();
+                let _ended = served.await;
+            }
         }
     }
 }
 
-/// Returns after `timeout` when nothing worth waiting for has come by then.
-async fn silent(spoken: &Spoken, timeout: Duration) {
-    sleep(timeout).await;
-    if spoken.bytes.load(Ordering::Relaxed) >= PREFACE_BYTES || spoken.has_request.load(Ordering::Relaxed) {
-        std::future::pending().await
+/// An error: the listener is gone, which is as good as a stop.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// An answer; its request is under way until all of it was taken.
+struct Watched<B> {
+    body: B,
+    _under_way: UnderWay,
+}
+
+impl<B: Body + Unpin> Body for Watched<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
-/// What has come on a connection.
-#[derive(Debug, Default)]
-struct Spoken {
-    bytes: AtomicUsize,
-    has_request: AtomicBool,
-}
-
-/// Counts what is read.
+/// Tells what is read.
 struct Counted<I> {
     io: I,
-    spoken: Arc<Spoken>,
+    pulse: Arc<Pulse>,
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.spoken.bytes.fetch_add(buf.filled().len() - before, Ordering::Relaxed);
+        self.pulse.read(buf.filled().get(before..).unwrap_or_default());
         polled
     }
 }

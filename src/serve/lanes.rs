@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::ServeError;
 use super::http::body::{Body, Part};
-use super::otlp::{OtlpError, Payload};
+use super::otlp::{self, Payload, ScoredPart};
 use super::vector::batch::{self, BatchError, Enriched};
 use crate::config::{Config, Durability};
 use crate::engine::{Engine, Environment, Synthetic};
@@ -33,7 +33,7 @@ pub(super) fn scoring_ends(request_timeout: Duration) -> Instant {
 enum Job {
     Request(Bytes, oneshot::Sender<Result<Enriched, BatchError>>),
     Body(Part, oneshot::Sender<Vec<u8>>),
-    Otlp(Payload, usize, oneshot::Sender<Result<Payload, OtlpError>>),
+    Otlp(otlp::Part, oneshot::Sender<ScoredPart>),
     Tick(Own),
     /// The last tick, and the end.
     Stop(Own),
@@ -139,14 +139,9 @@ impl Lanes {
         self.ask(|answer| Job::Body(part, answer), until).await
     }
 
-    /// Scores the records of OpenTelemetry.
-    pub(super) async fn otlp(
-        &self,
-        payload: Payload,
-        max_records: usize,
-        until: Instant,
-    ) -> Result<Result<Payload, OtlpError>, Lost> {
-        self.ask(|answer| Job::Otlp(payload, max_records, answer), until).await
+    /// Scores records of OpenTelemetry.
+    pub(super) async fn otlp(&self, part: otlp::Part, until: Instant) -> Result<ScoredPart, Lost> {
+        self.ask(|answer| Job::Otlp(part, answer), until).await
     }
 
     /// Which fields are read and written; nothing when the sidecar is ending.
@@ -236,7 +231,7 @@ impl Lane {
         match job {
             Job::Request(_, answer) if answer.is_closed() => {}
             Job::Body(_, answer) if answer.is_closed() => {}
-            Job::Otlp(_, _, answer) if answer.is_closed() => {}
+            Job::Otlp(_, answer) if answer.is_closed() => {}
             Job::Request(request, answer) => {
                 let enriched = batch::enrich(&request, self.scorer.component());
                 self.commit();
@@ -247,8 +242,8 @@ impl Lane {
                 self.commit();
                 let _ = answer.send(scored);
             }
-            Job::Otlp(payload, max_records, answer) => {
-                let scored = payload.score(max_records, self.scorer.component());
+            Job::Otlp(part, answer) => {
+                let scored = part.score(self.scorer.component());
                 self.commit();
                 let _ = answer.send(scored);
             }

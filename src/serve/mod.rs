@@ -8,20 +8,22 @@
 //! ```
 //!
 //! # Connections
-//! At most 256 of each listener; one that has not sent the head of a request or begun HTTP/2 within `receive_timeout_secs` is closed, also one
-//! of HTTP/1 between two requests.
+//! At most `max_connections` of each listener. One that has not sent the head of a request or begun HTTP/2 within `receive_timeout_secs` is
+//! closed, one with no request under way after `idle_timeout_secs` (pings are no requests), and one whose peer does not take an answer. When all
+//! are taken, idle ones are closed for those that come, first of the address that has most: connections alone keep nobody out. A number for each
+//! address (`max_connections_per_peer`) is unset, since there may be many agents behind one, and is not asked of this machine.
 //!
 //! # Order of one request
 //! 1. A permit (`concurrency` of each listener, first come first served). Without one the request's body is not read,
 //!    and flow control holds the sender: back-pressure. Who waits for one longer than `receive_timeout_secs` is told to
 //!    come again (503, `UNAVAILABLE`).
-//! 2. The body, at most `max_message_bytes` (before and after decompression) and all of it within
-//!    `receive_timeout_secs`.
+//! 2. The body, at most `max_message_bytes` (before and after decompression), all of it within `receive_timeout_secs`, and on average
+//!    `min_receive_bytes_per_sec` of it in a second, but for the first 5.
 //! 3. Scoring on lane threads, through a bounded queue: at most `max_events`, in jobs of about 1,000 events (OTLP: one job), so that requests
 //!    take turns. With `durability: always` what was learned is on disk before the next step. What is not begun in time, which is half of
 //!    `request_timeout_secs` when it goes on to a next hop, is answered 503 (`UNAVAILABLE`) and not learned.
 //! 4. The push to the next hop, tried again with backoff until `request_timeout_secs` have passed since step 2.
-//! 5. The answer: success only after the push succeeded.
+//! 5. The answer: success only after the push succeeded. Scored events that are the answer keep the permit until they are taken.
 //!
 //! # Guarantees
 //! - **At least once.** Whoever sends and keeps an event until we say success loses none, whatever dies in between. A
@@ -49,7 +51,7 @@
 //! |---|---|
 //! | `options`, `tls`, `files` | what can be set; certificates and tokens |
 //! | `listen` | addresses, unix sockets, inherited sockets |
-//! | `connections` | how many, for how long, how they end |
+//! | `connections`, `places`, `pulse` | connections: how they end; how many; for how long |
 //! | `lanes` | threads that score |
 //! | `vector/` | the gRPC protocol: `proto`, `event`, `batch`, `service` (in), `forward` (out) |
 //! | `otlp/` | OpenTelemetry's logs, in protobuf and JSON |
@@ -68,6 +70,8 @@ mod lanes;
 pub mod listen;
 pub mod options;
 mod otlp;
+mod places;
+mod pulse;
 mod server;
 mod stats;
 mod tls;

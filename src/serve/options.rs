@@ -1,12 +1,17 @@
 //! What can be set, besides the configuration all ways in have in common.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::ServeError;
+use super::http::timed::Pace;
 use super::listen::Address;
+use super::places::Places;
+use super::pulse::Limits;
+use super::stats::Stats;
 
 /// Options of the sidecar: the file of `oddline serve --serve-config`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,8 +51,18 @@ pub struct VectorOptions {
     pub max_scored_bytes: usize,
     /// Requests under way at a time, 1 to 1024.
     pub concurrency: usize,
-    /// Seconds that the head of a request may take to come in, that it may wait for its turn, and that the rest may take then, 1 to 3600.
+    /// Connections at a time, 1 to 65536. When all are taken, one on which nothing is under way is closed for the next.
+    pub max_connections: usize,
+    /// Connections at a time of one address elsewhere, 1 to 65536 (IPv6: of a network of 64 bits); unset: as many as there may be. Never asked
+    /// of those over loopback or a unix socket. Behind one address there may be many agents.
+    pub max_connections_per_peer: Option<usize>,
+    /// Seconds that a connection may be open with no request under way, 1 to 3600. Longer than clients keep theirs, or a request may meet the end.
+    pub idle_timeout_secs: u64,
+    /// Seconds that the head of a request may take to come in, that it may wait for its turn, and that the rest, and the taking of the answer,
+    /// may take then, 1 to 3600.
     pub receive_timeout_secs: u64,
+    /// Bytes a second that a request must come in with, on average and from its 6th second on, 0 (no such limit) to 1073741824.
+    pub min_receive_bytes_per_sec: u64,
     /// Seconds until a request that cannot be passed on is answered with a failure, 1 to 3600. Vector's sink waits 60.
     pub request_timeout_secs: u64,
     /// TLS towards whoever connects to `listen`.
@@ -68,7 +83,11 @@ impl Default for VectorOptions {
             max_events: 200_000,
             max_scored_bytes: 128 << 20,
             concurrency: 8,
+            max_connections: 256,
+            max_connections_per_peer: None,
+            idle_timeout_secs: 120,
             receive_timeout_secs: 30,
+            min_receive_bytes_per_sec: 1_000,
             request_timeout_secs: 50,
             tls: None,
             forward_tls: None,
@@ -95,8 +114,18 @@ pub struct HttpOptions {
     pub max_scored_bytes: usize,
     /// Requests that are scored at a time, 1 to 1024.
     pub concurrency: usize,
-    /// Seconds that the head of a request may take to come in, that it may wait for its turn, and that the rest may take then, 1 to 3600.
+    /// Connections at a time, 1 to 65536. When all are taken, one on which nothing is under way is closed for the next.
+    pub max_connections: usize,
+    /// Connections at a time of one address elsewhere, 1 to 65536 (IPv6: of a network of 64 bits); unset: as many as there may be. Never asked
+    /// of those over loopback or a unix socket. Behind one address there may be many agents.
+    pub max_connections_per_peer: Option<usize>,
+    /// Seconds that a connection may be open with no request under way, 1 to 3600. Longer than clients keep theirs, or a request may meet the end.
+    pub idle_timeout_secs: u64,
+    /// Seconds that the head of a request may take to come in, that it may wait for its turn, and that the rest, and the taking of the answer,
+    /// may take then, 1 to 3600.
     pub receive_timeout_secs: u64,
+    /// Bytes a second that a request must come in with, on average and from its 6th second on, 0 (no such limit) to 1073741824.
+    pub min_receive_bytes_per_sec: u64,
     /// Seconds until a request that cannot be passed on is answered with a failure, 1 to 3600.
     pub request_timeout_secs: u64,
     /// File with the token that requests must bring (`Authorization: Bearer …`), white space around it left out.
@@ -122,7 +151,11 @@ impl Default for HttpOptions {
             max_events: 200_000,
             max_scored_bytes: 128 << 20,
             concurrency: 8,
+            max_connections: 256,
+            max_connections_per_peer: None,
+            idle_timeout_secs: 120,
             receive_timeout_secs: 30,
+            min_receive_bytes_per_sec: 1_000,
             request_timeout_secs: 50,
             token_file: None,
             token_env: None,
@@ -198,6 +231,7 @@ const MAX_MESSAGE_BYTES: usize = 1 << 30;
 const MAX_EVENTS: usize = 100_000_000;
 const MAX_SCORED_BYTES: usize = 2 << 30;
 const MAX_CONCURRENCY: usize = 1 << 10;
+const MAX_CONNECTIONS: usize = 1 << 16;
 const MAX_SECS: u64 = 3_600;
 
 impl Options {
@@ -223,12 +257,38 @@ impl Options {
     }
 }
 
+/// The limits of connections: a request lasts for as long as it may wait, come in, go on, and its answer be taken.
+macro_rules! limits {
+    ($options:ty) => {
+        impl $options {
+            pub(super) fn pace(&self) -> Pace {
+                let timeout = Duration::from_secs(self.receive_timeout_secs);
+                Pace { timeout, bytes_per_sec: self.min_receive_bytes_per_sec }
+            }
+
+            pub(super) fn places(&self, stats: &Arc<Stats>) -> Places {
+                let (head, idle) =
+                    (Duration::from_secs(self.receive_timeout_secs), Duration::from_secs(self.idle_timeout_secs));
+                let request = head * 3 + Duration::from_secs(self.request_timeout_secs);
+                Places::new(self.max_connections, self.max_connections_per_peer, Limits { head, idle, request }, stats)
+            }
+        }
+    };
+}
+
+limits!(VectorOptions);
+limits!(HttpOptions);
+
 impl VectorOptions {
     fn validate(&self) -> Result<(), ServeError> {
         within("vector.max_message_bytes", self.max_message_bytes, MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES)?;
         within("vector.max_events", self.max_events, 1, MAX_EVENTS)?;
         within("vector.max_scored_bytes", self.max_scored_bytes, MIN_MESSAGE_BYTES, MAX_SCORED_BYTES)?;
         within("vector.concurrency", self.concurrency, 1, MAX_CONCURRENCY)?;
+        within("vector.max_connections", self.max_connections, 1, MAX_CONNECTIONS)?;
+        within("vector.max_connections_per_peer", self.max_connections_per_peer.unwrap_or(1), 1, MAX_CONNECTIONS)?;
+        within("vector.idle_timeout_secs", self.idle_timeout_secs, 1, MAX_SECS)?;
+        within("vector.min_receive_bytes_per_sec", self.min_receive_bytes_per_sec, 0, MAX_MESSAGE_BYTES as u64)?;
         within("vector.receive_timeout_secs", self.receive_timeout_secs, 1, MAX_SECS)?;
         within("vector.request_timeout_secs", self.request_timeout_secs, 1, MAX_SECS)?;
         let address = Address::parse("vector.listen", &self.listen)?;
@@ -255,6 +315,10 @@ impl HttpOptions {
         within("http.max_events", self.max_events, 1, MAX_EVENTS)?;
         within("http.max_scored_bytes", self.max_scored_bytes, MIN_MESSAGE_BYTES, MAX_SCORED_BYTES)?;
         within("http.concurrency", self.concurrency, 1, MAX_CONCURRENCY)?;
+        within("http.max_connections", self.max_connections, 1, MAX_CONNECTIONS)?;
+        within("http.max_connections_per_peer", self.max_connections_per_peer.unwrap_or(1), 1, MAX_CONNECTIONS)?;
+        within("http.idle_timeout_secs", self.idle_timeout_secs, 1, MAX_SECS)?;
+        within("http.min_receive_bytes_per_sec", self.min_receive_bytes_per_sec, 0, MAX_MESSAGE_BYTES as u64)?;
         within("http.receive_timeout_secs", self.receive_timeout_secs, 1, MAX_SECS)?;
         within("http.request_timeout_secs", self.request_timeout_secs, 1, MAX_SECS)?;
         let address = Address::parse("http.listen", &self.listen)?;

@@ -140,7 +140,7 @@ impl Server {
         self.own_tasks.push(tokio::spawn(push_own(reports, forward.clone(), Arc::clone(stats))));
         let (lanes, is_stopping) = (self.lanes.clone(), Arc::clone(&self.is_stopping));
         let service = VectorService::new(options, forward, lanes, is_stopping, Arc::clone(stats));
-        let connections = Connections::new(Protocol::Grpc, Duration::from_secs(options.receive_timeout_secs));
+        let connections = Connections::new(Protocol::Grpc, options.places(stats));
         self.listening.push(Box::pin(listen(listener, connections, service, self.stopped())));
     }
 
@@ -159,7 +159,7 @@ impl Server {
         let (lanes, is_stopping) = (self.lanes.clone(), Arc::clone(&self.is_stopping));
         let shared =
             http::Shared::new(options, token, http::Hops { forward, otlp }, lanes, is_stopping, Arc::clone(stats));
-        let connections = Connections::new(Protocol::Http, Duration::from_secs(options.receive_timeout_secs));
+        let connections = Connections::new(Protocol::Http, options.places(stats));
         self.listening.push(Box::pin(listen(listener, connections, http::router(shared), self.stopped())));
     }
 
@@ -266,7 +266,7 @@ async fn listen<S, B>(
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
-    B: http_body::Body + Send + 'static,
+    B: http_body::Body + Unpin + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {

@@ -15,6 +15,7 @@
 //! elsewhere ([`guard`]); 408: too slow; 413: too large or too many events; 415: packed in an unknown
 //! way; 503: ending, not scored in time, too many requests under way, the next hop cannot be reached, or too many read incidents at once: send again.
 
+mod answer;
 pub(super) mod body;
 pub(super) mod forward;
 mod guard;
@@ -40,13 +41,15 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use self::answer::Pieces;
 use self::body::{Body, BodyError, Scored};
 use self::forward::HttpForward;
 use self::guard::Guard;
+use self::timed::Pace;
 use super::lanes::{Lanes, Lost, scoring_ends};
 use super::options::HttpOptions;
 use super::stats::{Stats, add};
-use super::turn::{Busy, Turns};
+use super::turn::{Busy, Turn, Turns};
 
 /// What the handlers share.
 pub(super) struct Shared {
@@ -59,7 +62,7 @@ pub(super) struct Shared {
     max_message_bytes: usize,
     max_events: usize,
     max_scored_bytes: usize,
-    receive_timeout: Duration,
+    pace: Pace,
     request_timeout: Duration,
     token: Option<String>,
     guard: Guard,
@@ -85,13 +88,13 @@ impl Shared {
         Self {
             lanes,
             hops,
-            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs)),
+            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs), &stats),
             readers: Arc::new(Semaphore::new(incidents::AT_ONCE)),
             searches: Arc::new(Semaphore::new(search::AT_ONCE)),
             max_message_bytes: options.max_message_bytes,
             max_events: options.max_events,
             max_scored_bytes: options.max_scored_bytes,
-            receive_timeout: Duration::from_secs(options.receive_timeout_secs),
+            pace: options.pace(),
             request_timeout: Duration::from_secs(options.request_timeout_secs),
             token,
             guard: Guard::new(options),
@@ -171,7 +174,8 @@ async fn ready(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn figures(State(shared): State<Arc<Shared>>) -> Response {
-    let text = metrics::text(shared.lanes.stats().as_ref(), &shared.stats.counted());
+    let is_stopping = shared.is_stopping.load(Ordering::Acquire);
+    let text = metrics::text(shared.lanes.stats().as_ref(), &shared.stats, is_stopping);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 
@@ -182,7 +186,10 @@ async fn stats(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn score(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     match shared.score(request).await {
-        Ok(Some(body)) => ([(header::CONTENT_TYPE, body.content_type())], body.bytes).into_response(),
+        Ok(Some((body, turn))) => {
+            let pieces = axum::body::Body::new(Pieces::new(body.bytes.clone(), turn));
+            ([(header::CONTENT_TYPE, body.content_type())], pieces).into_response()
+        }
         Ok(None) => StatusCode::NO_CONTENT.into_response(),
         Err((status, text)) => failure(status, &text),
     }
@@ -193,9 +200,9 @@ fn text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str
 }
 
 impl Shared {
-    /// The scored events, unless they went on to the next hop.
-    async fn score(&self, request: Request) -> Result<Option<Body>, receive::Refused> {
-        let _permit = self.turns.take().await.map_err(busy)?;
+    /// The scored events and the turn, which lasts until they are taken, unless they went on to the next hop.
+    async fn score(&self, request: Request) -> Result<Option<(Body, Turn)>, receive::Refused> {
+        let turn = self.turns.take().await.map_err(busy)?;
         add(&self.stats.requests_total, 1);
         let body = self.body(request).await.inspect_err(|_| add(&self.stats.requests_refused_total, 1))?;
         let deadline = Instant::now() + self.request_timeout;
@@ -203,7 +210,7 @@ impl Shared {
         let scored = self.scored(&body, until).await?;
         let Some(forward) = &self.hops.forward else {
             add(&self.stats.events_sent_total, scored.events);
-            return Ok(Some(scored));
+            return Ok(Some((scored, turn)));
         };
         forward.post(scored.content_type(), &scored.bytes, deadline, &self.stats).await.inspect_err(|(_, error)| {
             add(&self.stats.forward_failures_total, 1);
@@ -225,6 +232,7 @@ impl Shared {
             match self.lanes.score(part, until).await {
                 Ok(bytes) => scored.add(&bytes, events).map_err(refused)?,
                 Err(lost @ (Lost::Ending | Lost::Late)) => {
+                    add(&self.stats.requests_turned_away_total, 1);
                     return Err((StatusCode::SERVICE_UNAVAILABLE, lost.to_string()));
                 }
                 Err(Lost::Lane) => {
@@ -245,7 +253,7 @@ impl Shared {
     async fn receive(&self, request: Request) -> Result<(HeaderMap, Bytes), receive::Refused> {
         let (parts, body) = request.into_parts();
         let encoding = text(&parts.headers, &header::CONTENT_ENCODING);
-        let bytes = receive::receive(body, encoding, self.max_message_bytes, self.receive_timeout).await?;
+        let bytes = receive::receive(body, encoding, self.max_message_bytes, self.pace).await?;
         Ok((parts.headers, bytes))
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::body::essence;
 use super::{Shared, again, busy, receive, text};
 use crate::serve::lanes::{Lost, scoring_ends};
-use crate::serve::otlp::{Encoding, Payload};
+use crate::serve::otlp::{Encoding, OtlpError, Payload};
 use crate::serve::stats::add;
 use crate::serve::wire;
 
@@ -74,15 +74,7 @@ impl Shared {
         let (_, bytes) = self.receive(request).await.inspect_err(refused)?;
         let deadline = Instant::now() + self.request_timeout;
         let payload = Payload { encoding, bytes, records: 0 };
-        let (most, until) = (self.max_events, scoring_ends(self.request_timeout));
-        let scored = match self.lanes.otlp(payload.clone(), most, until).await {
-            Ok(scored) => scored.map_err(|error| (error.status(), error.to_string())).inspect_err(refused)?,
-            Err(lost @ (Lost::Ending | Lost::Late)) => return Err((StatusCode::SERVICE_UNAVAILABLE, lost.to_string())),
-            Err(Lost::Lane) => {
-                add(&self.stats.requests_unscored_total, 1);
-                payload
-            }
-        };
+        let scored = self.scored_records(payload, scoring_ends(self.request_timeout)).await?;
         let answer = forward.post(encoding.content_type(), &scored.bytes, deadline, &self.stats).await;
         let answer = answer.inspect_err(|(_, error)| {
             add(&self.stats.forward_failures_total, 1);
@@ -91,5 +83,28 @@ impl Shared {
         add(&self.stats.events_sent_total, scored.records);
         // An empty message is `{}` in JSON, also from who sends no body.
         Ok(if answer.is_empty() && encoding == Encoding::Json { Bytes::from_static(b"{}") } else { answer })
+    }
+
+    /// The records of `payload`, part by part, so that others get their turn in between.
+    async fn scored_records(&self, payload: Payload, until: Instant) -> Result<Payload, receive::Refused> {
+        let refused = |error: OtlpError| {
+            add(&self.stats.requests_refused_total, 1);
+            (error.status(), error.to_string())
+        };
+        let (parts, mut scored) = payload.parts(self.max_events, self.max_scored_bytes).map_err(refused)?;
+        for part in parts {
+            match self.lanes.otlp(part, until).await {
+                Ok(part) => scored.add(part).map_err(refused)?,
+                Err(lost @ (Lost::Ending | Lost::Late)) => {
+                    add(&self.stats.requests_turned_away_total, 1);
+                    return Err((StatusCode::SERVICE_UNAVAILABLE, lost.to_string()));
+                }
+                Err(Lost::Lane) => {
+                    add(&self.stats.requests_unscored_total, 1);
+                    return Ok(payload);
+                }
+            }
+        }
+        scored.end().map_err(refused)
     }
 }

@@ -1,13 +1,12 @@
 //! Reading a request's body: not too large, not too slow, unpacked.
 
 use std::io::{self, Read};
-use std::time::Duration;
 
 use axum::http::StatusCode;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 
-use super::timed::Timed;
+use super::timed::{Pace, Timed};
 
 /// Why a body was not taken, as status and text.
 pub(super) type Refused = (StatusCode, String);
@@ -22,9 +21,9 @@ pub(super) async fn receive(
     body: axum::body::Body,
     encoding: Option<&str>,
     limit: usize,
-    timeout: Duration,
+    pace: Pace,
 ) -> Result<Bytes, Refused> {
-    let mut body = Timed::new(body, timeout);
+    let mut body = Timed::new(body, pace);
     let mut taken = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| (StatusCode::REQUEST_TIMEOUT, error.to_string()))?;

@@ -6,158 +6,165 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::OtlpError;
 use super::cursor::{Cursor, Unexpected};
-use super::record::{Attribute, Fate, Flat, LogRecord, MAX_DEPTH, Record, joined};
+use super::part::Plan;
+use super::record::{Attribute, Fate, Fates, Flat, Found, LogRecord, MAX_DEPTH, Record, Wanted};
 use crate::plugin::json::write;
 use crate::plugin::{Component, Layout, Scalar, Written};
 
-/// A record of a request.
-#[derive(Default)]
-struct Found<'a> {
-    record: Record<'a>,
-    /// Which resource, by its place among those of the request.
-    resource: usize,
-    /// Where its object stands.
-    place: Range<usize>,
+/// Where the records of `request` are. All of it is read, so that nothing is refused once something was learned.
+pub(super) fn plan(request: &[u8], limit: usize) -> Result<Plan, Unexpected> {
+    let text = text(request)?;
+    let (mut plan, mut cursor) = (Plan::new(limit), Cursor::new(text));
+    cursor.members(|cursor, name| {
+        if name != "resourceLogs" {
+            return cursor.skip().map(drop);
+        }
+        plan.clear();
+        list(cursor, |cursor| resource_logs(cursor, &mut plan))
+    })?;
+    cursor.end()?;
+    Ok(plan)
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Unexpected> {
+    std::str::from_utf8(bytes).map_err(|error| Unexpected { expected: "UTF-8", at: error.valid_up_to() })
+}
+
+fn resource_logs(cursor: &mut Cursor<'_>, plan: &mut Plan) -> Result<(), Unexpected> {
+    let (first, mut resource) = (plan.len(), 0..0);
+    cursor.members(|cursor, name| match name {
+        "resource" => {
+            resource = cursor.skip()?;
+            Ok(())
+        }
+        "scopeLogs" => {
+            plan.truncate(first);
+            list(cursor, |cursor| scope_logs(cursor, plan))
+        }
+        _ => cursor.skip().map(drop),
+    })?;
+    plan.resource(resource);
+    Ok(())
+}
+
+fn scope_logs(cursor: &mut Cursor<'_>, plan: &mut Plan) -> Result<(), Unexpected> {
+    let first = plan.len();
+    cursor.members(|cursor, name| {
+        if name != "logRecords" {
+            return cursor.skip().map(drop);
+        }
+        plan.truncate(first);
+        list(cursor, |cursor| {
+            plan.record(checked(cursor)?);
+            Ok(())
+        })
+    })?;
+    Ok(())
+}
+
+/// Passes over a record that [`LogObject::read`] will read. Where it stands.
+fn checked(cursor: &mut Cursor<'_>) -> Result<Range<usize>, Unexpected> {
+    let (place, _) = cursor.members(|cursor, name| match name {
+        "attributes" if cursor.peek() != b'n' => cursor.items(|cursor| Entry::read(cursor).map(drop)).map(drop),
+        _ => cursor.skip().map(drop),
+    })?;
+    Ok(place)
+}
+
+/// Adds the attributes of a resource; of anything but an object, none.
+pub(super) fn resource<'a>(resource: &'a [u8], flat: &mut Flat<'_, 'a>) -> Result<(), Unexpected> {
+    if resource.is_empty() {
+        return Ok(());
+    }
+    members(&mut Cursor::new(text(resource)?), |cursor, name| match name {
+        "attributes" => {
+            flat.clear();
+            entries(cursor, flat, None, 0)
+        }
+        _ => cursor.skip().map(drop),
+    })
+}
+
+/// Appends `bytes`, a record, with our attributes.
+pub(super) fn score(
+    bytes: &[u8],
+    resource: &Flat<'_, '_>,
+    layout: &Layout,
+    component: &mut Component,
+    out: &mut Vec<u8>,
+) -> Result<(), Unexpected> {
+    let text = text(bytes)?;
+    let object = LogObject::read(text, resource.wanted)?;
+    let mut added = Vec::new();
+    let mut event = LogRecord { record: &object.record, resource, layout, push, out: &mut added };
+    let mut edited = Edited { text, at: 0, out };
+    if component.process(&mut event).written == Written::Fields {
+        edited.add(&object, layout, &added)?;
+    }
+    edited.end();
+    Ok(())
+}
+
+/// `request` with other bytes in some places, which come in its order.
+pub(super) fn with_records<'r>(
+    request: &[u8],
+    records: impl Iterator<Item = (Range<usize>, &'r [u8])>,
+    size: usize,
+) -> Vec<u8> {
+    let (mut out, mut at) = (Vec::with_capacity(size), 0);
+    for (place, record) in records {
+        out.extend_from_slice(request.get(at..place.start).unwrap_or_default());
+        out.extend_from_slice(record);
+        at = place.end;
+    }
+    out.extend_from_slice(request.get(at..).unwrap_or_default());
+    out
+}
+
+/// A record, and where things stand in its text.
+struct LogObject<'w, 'a> {
+    record: Record<'w, 'a>,
+    end: usize,
     is_empty: bool,
     /// Where its list of attributes stands, or null.
     attributes: Option<Range<usize>>,
 }
 
-/// What is read of a request.
-#[derive(Default)]
-struct Request<'a> {
-    /// The attributes of each resource.
-    resources: Vec<Flat<'a>>,
-    found: Vec<Found<'a>>,
-    /// How many of each are kept.
-    limit: usize,
-    /// Records and resources that came, whichever are more.
-    seen: usize,
-}
-
-/// Scores every record of `request`; the request with our attributes, and how many records it has.
-pub(super) fn enrich(request: &[u8], limit: usize, component: &mut Component) -> Result<(Vec<u8>, usize), OtlpError> {
-    let text =
-        std::str::from_utf8(request).map_err(|error| Unexpected { expected: "UTF-8", at: error.valid_up_to() })?;
-    // All of it, so that nothing is refused once something was learned.
-    let Request { resources, found, seen, .. } = Request::read(text, limit)?;
-    if seen > limit {
-        return Err(OtlpError::TooMany { limit, found: seen });
-    }
-    let layout = component.layout();
-    let mut edited = Edited { text, at: 0, out: Vec::with_capacity(text.len() * 2) };
-    let (mut added, none) = (Vec::new(), Flat::default());
-    for found in &found {
-        added.clear();
-        let resource = resources.get(found.resource).unwrap_or(&none);
-        let mut event = LogRecord { record: &found.record, resource, layout: &layout, push, out: &mut added };
-        if component.process(&mut event).written == Written::Fields {
-            edited.add(found, &layout, &added)?;
-        }
-    }
-    Ok((edited.end(), found.len()))
-}
-
-impl<'a> Request<'a> {
-    fn read(text: &'a str, limit: usize) -> Result<Self, Unexpected> {
-        let mut request = Self { limit, ..Self::default() };
-        let mut cursor = Cursor::new(text);
-        cursor.members(|cursor, name| {
-            if name != "resourceLogs" {
-                return cursor.skip().map(drop);
-            }
-            request = Self { limit, seen: request.seen, ..Self::default() };
-            list(cursor, |cursor| request.resource_logs(cursor))
-        })?;
-        cursor.end()?;
-        Ok(request)
-    }
-
-    /// Whether one more than `kept` is kept; a request with more is refused.
-    fn keeps(&mut self, kept: usize) -> bool {
-        self.seen = self.seen.max(kept + 1);
-        kept < self.limit
-    }
-
-    fn resource_logs(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Unexpected> {
-        let first = self.found.len();
-        let mut resource = Flat::default();
-        cursor.members(|cursor, name| match name {
-            "resource" => {
-                resource = Flat::default();
-                members(cursor, |cursor, name| match name {
-                    "attributes" => {
-                        resource = Flat::default();
-                        entries(cursor, &mut resource, "", 0)
-                    }
-                    _ => cursor.skip().map(drop),
-                })
-            }
-            "scopeLogs" => {
-                self.found.truncate(first);
-                list(cursor, |cursor| self.scope_logs(cursor))
-            }
-            _ => cursor.skip().map(drop),
-        })?;
-        if self.keeps(self.resources.len()) {
-            self.resources.push(resource);
-        }
-        Ok(())
-    }
-
-    fn scope_logs(&mut self, cursor: &mut Cursor<'a>) -> Result<(), Unexpected> {
-        let first = self.found.len();
-        cursor.members(|cursor, name| {
-            if name != "logRecords" {
-                return cursor.skip().map(drop);
-            }
-            self.found.truncate(first);
-            list(cursor, |cursor| {
-                let found = Found { resource: self.resources.len(), ..Found::read(cursor)? };
-                if self.keeps(self.found.len()) {
-                    self.found.push(found);
-                }
-                Ok(())
-            })
-        })?;
-        Ok(())
-    }
-}
-
-impl<'a> Found<'a> {
-    fn read(cursor: &mut Cursor<'a>) -> Result<Self, Unexpected> {
-        let (mut record, mut attributes) = (Record::default(), None);
-        let (place, is_empty) = cursor.members(|cursor, name| {
+impl<'w, 'a> LogObject<'w, 'a> {
+    fn read(text: &'a str, wanted: &'w Wanted) -> Result<Self, Unexpected> {
+        let (mut record, mut attributes) = (Record::new(wanted), None);
+        let (place, is_empty) = Cursor::new(text).members(|cursor, name| {
             match name {
-                "timeUnixNano" => record.time_unix_nano = nanos(cursor)?,
-                "observedTimeUnixNano" => record.observed_time_unix_nano = nanos(cursor)?,
-                "severityText" => record.severity = string(cursor)?,
+                "timeUnixNano" => record.time_unix_nano = unsigned(cursor)?,
+                "observedTimeUnixNano" => record.observed_time_unix_nano = unsigned(cursor)?,
+                "severityNumber" => record.severity_number = unsigned(cursor)?,
+                "severityText" => record.severity_text = string(cursor)?,
+                "eventName" => record.event_name = string(cursor)?.filter(|name| !name.is_empty()),
                 "body" => {
-                    record.fields = Flat::default();
-                    record.body = any_value(cursor, &mut record.fields, "", 1)?;
+                    record.fields.clear();
+                    record.body = any_value(cursor, &mut record.fields, None, 1)?;
                 }
                 "attributes" => attributes = Some(record.read_attributes(cursor)?),
                 _ => _ = cursor.skip()?,
             }
             Ok(())
         })?;
-        Ok(Self { record, resource: 0, place, is_empty, attributes })
+        Ok(Self { record, end: place.end, is_empty, attributes })
     }
 }
 
-impl<'a> Record<'a> {
+impl<'a> Record<'_, 'a> {
     /// Where they stand.
     fn read_attributes(&mut self, cursor: &mut Cursor<'a>) -> Result<Range<usize>, Unexpected> {
-        (self.attributes, self.keys) = (Flat::default(), Vec::new());
+        self.clear_attributes();
         if cursor.peek() == b'n' {
             return cursor.skip();
         }
         cursor.items(|cursor| {
             let Entry { key, value, .. } = Entry::read(cursor)?;
-            self.keys.push(key.clone());
-            value_into(cursor, &mut self.attributes, key, value, 0)
+            self.note(&key);
+            value_into(cursor, &mut self.attributes, None, &key, value, 0)
         })
     }
 }
@@ -217,12 +224,17 @@ fn number<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Cow<'a, str>>, Unexpecte
     string(cursor)
 }
 
-fn nanos(cursor: &mut Cursor<'_>) -> Result<u64, Unexpected> {
+fn unsigned(cursor: &mut Cursor<'_>) -> Result<u64, Unexpected> {
     Ok(number(cursor)?.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
-/// Adds a list of `KeyValue`; what is none, or lies too deep, is left out.
-fn entries<'a>(cursor: &mut Cursor<'a>, flat: &mut Flat<'a>, prefix: &str, depth: usize) -> Result<(), Unexpected> {
+/// Adds those of a list of `KeyValue` that are wanted; what is none, or lies too deep, is left out.
+fn entries<'w, 'a>(
+    cursor: &mut Cursor<'a>,
+    flat: &mut Flat<'w, 'a>,
+    prefix: Option<&'w str>,
+    depth: usize,
+) -> Result<(), Unexpected> {
     if cursor.peek() != b'[' {
         return cursor.skip().map(drop);
     }
@@ -231,31 +243,38 @@ fn entries<'a>(cursor: &mut Cursor<'a>, flat: &mut Flat<'a>, prefix: &str, depth
             return cursor.skip().map(drop);
         }
         let Entry { key, value, .. } = Entry::read(cursor)?;
-        value_into(cursor, flat, joined(prefix, key), value, depth)
+        value_into(cursor, flat, prefix, &key, value, depth)
     };
     cursor.items(each).map(drop)
 }
 
-/// Adds the `AnyValue` that stands at `value`, of which it is known that it is JSON.
-fn value_into<'a>(
+/// Adds the `AnyValue` that stands at `value`, of which it is known that it is JSON, when it is wanted.
+fn value_into<'w, 'a>(
     cursor: &mut Cursor<'a>,
-    flat: &mut Flat<'a>,
-    key: Cow<'a, str>,
+    flat: &mut Flat<'w, 'a>,
+    prefix: Option<&'w str>,
+    key: &str,
     value: Option<Range<usize>>,
     depth: usize,
 ) -> Result<(), Unexpected> {
-    let Some(value) = value else { return Ok(()) };
-    if let Some(scalar) = cursor.again(value.start, |cursor| any_value(cursor, flat, &key, depth + 1))? {
-        flat.push(key, scalar);
+    let (Some(value), Found { scalar: place, inside }) = (value, flat.wanted.find(prefix, key)) else { return Ok(()) };
+    // Of what nothing goes into, the inside is passed over.
+    let depth = if inside.is_some() { depth + 1 } else { MAX_DEPTH + 1 };
+    if place.is_none() && inside.is_none() {
+        return Ok(());
+    }
+    let scalar = cursor.again(value.start, |cursor| any_value(cursor, flat, inside, depth))?;
+    if let (Some(place), Some(scalar)) = (place, scalar) {
+        flat.put(place, scalar);
     }
     Ok(())
 }
 
 /// Reads an `AnyValue`: one that is a scalar; of one that is a map what is in it is added below `prefix`, down to [`MAX_DEPTH`].
-fn any_value<'a>(
+fn any_value<'w, 'a>(
     cursor: &mut Cursor<'a>,
-    flat: &mut Flat<'a>,
-    prefix: &str,
+    flat: &mut Flat<'w, 'a>,
+    prefix: Option<&'w str>,
     depth: usize,
 ) -> Result<Option<Scalar<'a>>, Unexpected> {
     let mut found = None;
@@ -280,14 +299,14 @@ fn any_value<'a>(
 }
 
 /// A text with changes, which come in its order.
-struct Edited<'t> {
+struct Edited<'t, 'o> {
     text: &'t str,
     /// Up to where the text is in `out`.
     at: usize,
-    out: Vec<u8>,
+    out: &'o mut Vec<u8>,
 }
 
-impl Edited<'_> {
+impl Edited<'_, '_> {
     fn copy_to(&mut self, end: usize) {
         self.out.extend_from_slice(self.text.as_bytes().get(self.at..end).unwrap_or_default());
         self.at = end;
@@ -297,17 +316,16 @@ impl Edited<'_> {
         self.out.extend_from_slice(text);
     }
 
-    fn end(mut self) -> Vec<u8> {
+    fn end(mut self) {
         self.copy_to(self.text.len());
-        self.out
     }
 
     /// Puts `added`, attributes behind commas, into a record.
-    fn add(&mut self, found: &Found<'_>, layout: &Layout, added: &[u8]) -> Result<(), Unexpected> {
+    fn add(&mut self, found: &LogObject<'_, '_>, layout: &Layout, added: &[u8]) -> Result<(), Unexpected> {
         let is_null = |place: &Range<usize>| self.text.as_bytes().get(place.start) == Some(&b'n');
         match &found.attributes {
             None => {
-                self.copy_to(found.place.end - 1);
+                self.copy_to(found.end - 1);
                 self.put(if found.is_empty { b"\"attributes\":[" } else { b",\"attributes\":[" });
                 self.put(after_comma(added));
                 self.put(b"]");
@@ -321,13 +339,12 @@ impl Edited<'_> {
             }
             Some(place) if !found.record.has_ours(layout) => {
                 self.copy_to(place.end - 1);
-                self.put(if found.record.keys.is_empty() { after_comma(added) } else { added });
+                self.put(if found.record.has_attributes { added } else { after_comma(added) });
             }
             Some(place) => {
-                let mut kept = Vec::new();
+                let (mut kept, mut fates) = (Vec::new(), Fates::of(&found.record, layout));
                 let mut cursor = Cursor::new(self.text);
-                cursor
-                    .again(place.start, |cursor| cursor.items(|cursor| kept_entry(&mut kept, cursor, found, layout)))?;
+                cursor.again(place.start, |cursor| cursor.items(|cursor| kept_entry(&mut kept, cursor, &mut fates)))?;
                 kept.extend_from_slice(added);
                 self.copy_to(place.start + 1);
                 self.at = place.end - 1;
@@ -339,14 +356,9 @@ impl Edited<'_> {
 }
 
 /// Appends a comma and what stays of an attribute.
-fn kept_entry(
-    out: &mut Vec<u8>,
-    cursor: &mut Cursor<'_>,
-    found: &Found<'_>,
-    layout: &Layout,
-) -> Result<(), Unexpected> {
+fn kept_entry(out: &mut Vec<u8>, cursor: &mut Cursor<'_>, fates: &mut Fates<'_>) -> Result<(), Unexpected> {
     let Entry { key, value, place } = Entry::read(cursor)?;
-    match found.record.fate(&key, layout) {
+    match fates.of_key(&key) {
         Fate::Goes => {}
         Fate::Stays => {
             out.push(b',');
@@ -355,7 +367,7 @@ fn kept_entry(
         Fate::Renamed(name) => {
             let value = value.and_then(|value| cursor.slice(value)).unwrap_or("null");
             out.extend_from_slice(b",{\"key\":");
-            write::string(out, &name);
+            write::string(out, name);
             out.extend_from_slice(b",\"value\":");
             out.extend_from_slice(value.as_bytes());
             out.push(b'}');

@@ -5,7 +5,7 @@
 //! ResourceLogs { Resource resource = 1; repeated ScopeLogs = 2; … }      Resource { repeated KeyValue attributes = 1; … }
 //! ScopeLogs    { scope = 1; repeated LogRecord = 2; … }
 //! LogRecord    { fixed64 time_unix_nano = 1; severity_number = 2; string severity_text = 3; AnyValue body = 5;
-//!                repeated KeyValue attributes = 6; …; fixed64 observed_time_unix_nano = 11; … }
+//!                repeated KeyValue attributes = 6; …; fixed64 observed_time_unix_nano = 11; string event_name = 12; … }
 //! KeyValue     { string key = 1; AnyValue value = 2 }
 //! AnyValue     = oneof { string 1; bool 2; int64 3; double 4; ArrayValue 5; KeyValueList 6; bytes 7 }
 //! ArrayValue   { repeated AnyValue values = 1 }      KeyValueList { repeated KeyValue values = 1 }
@@ -16,7 +16,8 @@
 //! The message is the body; of a body that is a map, what `message_field` names. Other configured fields are looked for among the
 //! attributes of the record, those of its resource, and in a body that is a map, in this order, as one key with its dots
 //! (`service.name`) or going inside; `host` and `service` are also `host.name` and `service.name`. `level_field: severity_text` is the
-//! record's own severity. The time is `timeUnixNano`, or else `observedTimeUnixNano`.
+//! record's own severity as its source called it, `severity_number` by OpenTelemetry's ranges; where either is missing the other counts, and with
+//! no `level_field` the number does, then the text. A record without a body is known by its `eventName`. The time is `timeUnixNano`, or else `observedTimeUnixNano`.
 //!
 //! # What is written
 //! Attributes of the record: `anomaly.score`, `anomaly.is_anomaly` … (`target` and the field's name; `anomaly.detectors.rarity` of a map),
@@ -25,6 +26,7 @@
 
 mod cursor;
 mod json;
+mod part;
 mod protobuf;
 mod record;
 
@@ -32,6 +34,7 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 
 use self::cursor::Unexpected;
+pub(crate) use self::part::{Part, Scored, ScoredPart};
 use super::wire::Malformed;
 use crate::engine::Synthetic;
 use crate::plugin::Component;
@@ -76,6 +79,9 @@ pub(crate) enum OtlpError {
     /// It has too many records; nothing was learned.
     #[error("expected at most {limit} records (max_events), found {found}: send them in several requests")]
     TooMany { limit: usize, found: usize },
+    /// It is too large with our attributes.
+    #[error("expected at most {limit} bytes of scored records (max_scored_bytes): send them in several requests")]
+    TooLarge { limit: usize },
 }
 
 impl OtlpError {
@@ -83,7 +89,7 @@ impl OtlpError {
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
             Self::Protobuf(_) | Self::Json(_) => StatusCode::BAD_REQUEST,
-            Self::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooMany { .. } | Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         }
     }
 }
@@ -98,13 +104,10 @@ pub(crate) struct Payload {
 }
 
 impl Payload {
-    /// Scores every record. A request that is refused has taught nothing.
-    pub(crate) fn score(&self, max_records: usize, component: &mut Component) -> Result<Self, OtlpError> {
-        let (bytes, records) = match self.encoding {
-            Encoding::Protobuf => protobuf::enrich(&self.bytes, max_records, component)?,
-            Encoding::Json => json::enrich(&self.bytes, max_records, component)?,
-        };
-        Ok(Self { encoding: self.encoding, bytes: bytes.into(), records })
+    /// Its records as jobs of lanes, and what puts together what they make of them: at most so many records, and with our attributes at most
+    /// so many bytes. A request that is refused here has taught nothing.
+    pub(crate) fn parts(&self, max_records: usize, max_bytes: usize) -> Result<(Vec<Part>, Scored), OtlpError> {
+        part::split(self, max_records, max_bytes)
     }
 
     /// Events of oddline's own.

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::OtlpError;
-use super::record::{Attribute, Fate, Flat, LogRecord, MAX_DEPTH, Record, joined};
+use super::part::Plan;
+use super::record::{Attribute, Fate, Fates, Flat, Found, LogRecord, MAX_DEPTH, Record, Wanted};
 use crate::engine::Synthetic;
 use crate::plugin::component::synthetic_message;
 use crate::plugin::{Component, Event as _, Layout, Scalar, Written};
@@ -15,10 +15,12 @@ const SCOPE_LOGS: u64 = 2;
 const LOG_RECORDS: u64 = 2;
 const RESOURCE_ATTRIBUTES: u64 = 1;
 const TIME: u64 = 1;
+const SEVERITY_NUMBER: u64 = 2;
 const SEVERITY_TEXT: u64 = 3;
 const BODY: u64 = 5;
 const ATTRIBUTES: u64 = 6;
 const OBSERVED_TIME: u64 = 11;
+const EVENT_NAME: u64 = 12;
 const KEY: u64 = 1;
 const VALUE: u64 = 2;
 const STRING: u64 = 1;
@@ -31,50 +33,78 @@ const BYTES: u64 = 7;
 /// Items of an `ArrayValue` or a `KeyValueList`.
 const ITEMS: u64 = 1;
 
-/// What is done with each record: it, the attributes of its resource, and where it is written to.
-type Visit<'v> = dyn FnMut(&[u8], &Flat<'_>, &mut Vec<u8>) -> Result<(), Malformed> + 'v;
-
 /// What is done with each message of one number: it, and where it is written to.
 type Inner<'v> = dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), Malformed> + 'v;
 
-/// Scores every record of `request`; the request with our attributes, and how many records it has.
-pub(super) fn enrich(request: &[u8], limit: usize, component: &mut Component) -> Result<(Vec<u8>, usize), OtlpError> {
-    // Before anything is learned.
-    let mut found = 0;
-    walk(request, &mut |record, _, _| {
-        found += 1;
-        Record::parse(record).map(|_| ())
-    })?;
-    if found > limit {
-        return Err(OtlpError::TooMany { limit, found });
-    }
-    let layout = component.layout();
-    let (mut records, mut added) = (0, Vec::new());
-    let out = walk(request, &mut |bytes, resource, out| {
-        let record = Record::parse(bytes)?;
-        records += 1;
-        added.clear();
-        let mut event = LogRecord { record: &record, resource, layout: &layout, push, out: &mut added };
-        if component.process(&mut event).written != Written::Fields {
-            added.clear();
-        }
-        if added.is_empty() || !record.has_ours(&layout) {
-            out.extend_from_slice(bytes);
-        } else {
-            without_old(bytes, &record, &layout, out)?;
-        }
-        out.extend_from_slice(&added);
+/// Where the records of `request` are. All of it is read, so that nothing is refused once something was learned.
+pub(super) fn plan(request: &[u8], limit: usize) -> Result<Plan, Malformed> {
+    let (mut plan, wanted) = (Plan::new(limit), Wanted::default());
+    each(request, 0, RESOURCE_LOGS, &mut |resource_logs, at| {
+        resource(resource_logs, &mut Flat::new(&wanted))?;
+        each(resource_logs, at, SCOPE_LOGS, &mut |scope_logs, at| {
+            each(scope_logs, at, LOG_RECORDS, &mut |record, at| {
+                plan.record(at..at + record.len());
+                Record::parse(record, &wanted).map(drop)
+            })
+        })?;
+        plan.resource(at..at + resource_logs.len());
         Ok(())
     })?;
-    Ok((out, records))
+    Ok(plan)
 }
 
-fn walk(request: &[u8], visit: &mut Visit<'_>) -> Result<Vec<u8>, Malformed> {
-    let mut out = Vec::with_capacity(request.len() * 2);
+/// Calls `inner` for each message of `message` with that number, with where it stands when `message` stands at `base`.
+fn each(
+    message: &[u8],
+    base: usize,
+    number: u64,
+    inner: &mut dyn FnMut(&[u8], usize) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    for field in wire::fields(message) {
+        let field = field?;
+        if let (Wire::Bytes(bytes), true) = (field.value, field.number == number) {
+            inner(bytes, base + field.span.end - bytes.len())?;
+        }
+    }
+    Ok(())
+}
+
+/// Appends `bytes`, a record, with our attributes.
+pub(super) fn score(
+    bytes: &[u8],
+    resource: &Flat<'_, '_>,
+    layout: &Layout,
+    component: &mut Component,
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    let record = Record::parse(bytes, resource.wanted)?;
+    let mut added = Vec::new();
+    let mut event = LogRecord { record: &record, resource, layout, push, out: &mut added };
+    if component.process(&mut event).written != Written::Fields {
+        added.clear();
+    }
+    if added.is_empty() || !record.has_ours(layout) {
+        out.extend_from_slice(bytes);
+    } else {
+        without_old(bytes, &record, layout, out)?;
+    }
+    out.extend_from_slice(&added);
+    Ok(())
+}
+
+/// `request` with `records` in the place of its own.
+pub(super) fn with_records<'r>(
+    request: &[u8],
+    mut records: impl Iterator<Item = &'r [u8]>,
+    size: usize,
+) -> Result<Vec<u8>, Malformed> {
+    let mut out = Vec::with_capacity(size + size / 16);
     within(request, RESOURCE_LOGS, &mut out, &mut |resource_logs, out| {
-        let resource = resource(resource_logs)?;
         within(resource_logs, SCOPE_LOGS, out, &mut |scope_logs, out| {
-            within(scope_logs, LOG_RECORDS, out, &mut |record, out| visit(record, &resource, out))
+            within(scope_logs, LOG_RECORDS, out, &mut |record, out| {
+                out.extend_from_slice(records.next().unwrap_or(record));
+                Ok(())
+            })
         })
     })?;
     Ok(out)
@@ -96,19 +126,18 @@ fn within(message: &[u8], number: u64, out: &mut Vec<u8>, inner: &mut Inner<'_>)
     Ok(())
 }
 
-/// The attributes of the resource.
-fn resource(resource_logs: &[u8]) -> Result<Flat<'_>, Malformed> {
-    let mut flat = Flat::default();
+/// Adds the attributes of the resource of a `ResourceLogs`.
+pub(super) fn resource<'a>(resource_logs: &'a [u8], flat: &mut Flat<'_, 'a>) -> Result<(), Malformed> {
     for field in wire::fields(resource_logs) {
         if let (RESOURCE, Wire::Bytes(resource)) = numbered(field?) {
             for field in wire::fields(resource) {
                 if let (RESOURCE_ATTRIBUTES, Wire::Bytes(entry)) = numbered(field?) {
-                    entry_into(&mut flat, "", entry, 0)?;
+                    entry_into(flat, None, entry, 0)?;
                 }
             }
         }
     }
-    Ok(flat)
+    Ok(())
 }
 
 fn numbered(field: wire::Field<'_>) -> (u64, Wire<'_>) {
@@ -132,19 +161,29 @@ fn key_value(entry: &[u8]) -> Result<(Cow<'_, str>, &[u8]), Malformed> {
     Ok((text(key), value))
 }
 
-/// Adds a `KeyValue`; what lies too deep is left out.
-fn entry_into<'a>(flat: &mut Flat<'a>, prefix: &str, entry: &'a [u8], depth: usize) -> Result<(), Malformed> {
+/// Adds a `KeyValue` when it is wanted; what lies too deep is left out.
+fn entry_into<'w, 'a>(
+    flat: &mut Flat<'w, 'a>,
+    prefix: Option<&'w str>,
+    entry: &'a [u8],
+    depth: usize,
+) -> Result<(), Malformed> {
     let (key, value) = key_value(entry)?;
-    let key = joined(prefix, key);
+    let Found { scalar: place, inside } = flat.wanted.find(prefix, &key);
     match any(value)? {
-        Some(Any::Scalar(scalar)) => flat.push(key, scalar),
-        Some(Any::Map(map)) if depth < MAX_DEPTH => map_into(flat, &key, map, depth + 1)?,
+        Some(Any::Scalar(scalar)) => _ = place.map(|place| flat.put(place, scalar)),
+        Some(Any::Map(map)) if depth < MAX_DEPTH && inside.is_some() => map_into(flat, inside, map, depth + 1)?,
         _ => {}
     }
     Ok(())
 }
 
-fn map_into<'a>(flat: &mut Flat<'a>, prefix: &str, map: &'a [u8], depth: usize) -> Result<(), Malformed> {
+fn map_into<'w, 'a>(
+    flat: &mut Flat<'w, 'a>,
+    prefix: Option<&'w str>,
+    map: &'a [u8],
+    depth: usize,
+) -> Result<(), Malformed> {
     for field in wire::fields(map) {
         if let (ITEMS, Wire::Bytes(entry)) = numbered(field?) {
             entry_into(flat, prefix, entry, depth)?;
@@ -177,18 +216,20 @@ fn any(value: &[u8]) -> Result<Option<Any<'_>>, Malformed> {
     Ok(found)
 }
 
-impl<'a> Record<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut record = Self::default();
+impl<'w, 'a> Record<'w, 'a> {
+    fn parse(bytes: &'a [u8], wanted: &'w Wanted) -> Result<Self, Malformed> {
+        let mut record = Self::new(wanted);
         for field in wire::fields(bytes) {
             match numbered(field?) {
                 (TIME, Wire::Fixed64(nanos)) => record.time_unix_nano = nanos,
                 (OBSERVED_TIME, Wire::Fixed64(nanos)) => record.observed_time_unix_nano = nanos,
-                (SEVERITY_TEXT, Wire::Bytes(severity)) => record.severity = Some(text(severity)),
+                (SEVERITY_NUMBER, Wire::Varint(number)) => record.severity_number = number,
+                (SEVERITY_TEXT, Wire::Bytes(severity)) => record.severity_text = Some(text(severity)),
+                (EVENT_NAME, Wire::Bytes(name)) => record.event_name = Some(text(name)).filter(|name| !name.is_empty()),
                 (BODY, Wire::Bytes(body)) => record.body(body)?,
                 (ATTRIBUTES, Wire::Bytes(entry)) => {
-                    record.keys.push(key_value(entry)?.0);
-                    entry_into(&mut record.attributes, "", entry, 0)?;
+                    record.note(&key_value(entry)?.0);
+                    entry_into(&mut record.attributes, None, entry, 0)?;
                 }
                 _ => {}
             }
@@ -199,7 +240,7 @@ impl<'a> Record<'a> {
     fn body(&mut self, body: &'a [u8]) -> Result<(), Malformed> {
         match any(body)? {
             Some(Any::Scalar(scalar)) => self.body = Some(scalar),
-            Some(Any::Map(map)) => map_into(&mut self.fields, "", map, 1)?,
+            Some(Any::Map(map)) => map_into(&mut self.fields, None, map, 1)?,
             None => {}
         }
         Ok(())
@@ -207,11 +248,12 @@ impl<'a> Record<'a> {
 }
 
 /// Copies a record, but for the attributes that make room for ours.
-fn without_old(bytes: &[u8], record: &Record<'_>, layout: &Layout, out: &mut Vec<u8>) -> Result<(), Malformed> {
+fn without_old(bytes: &[u8], record: &Record<'_, '_>, layout: &Layout, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    let mut fates = Fates::of(record, layout);
     for field in wire::fields(bytes) {
         let field = field?;
         let fate = match (field.number, field.value) {
-            (ATTRIBUTES, Wire::Bytes(entry)) => record.fate(&key_value(entry)?.0, layout),
+            (ATTRIBUTES, Wire::Bytes(entry)) => fates.of_key(&key_value(entry)?.0),
             _ => Fate::Stays,
         };
         let whole = bytes.get(field.span.clone()).unwrap_or_default();
@@ -271,6 +313,7 @@ fn own_record(out: &mut Vec<u8>, synthetic: &Synthetic, component: &Component, l
         out.extend_from_slice(&nanos.to_le_bytes());
     }
     wire::message(out, BODY, |out| wire::bytes(out, STRING, synthetic_message(synthetic).as_bytes()));
-    let (record, resource) = (Record::default(), Flat::default());
+    let wanted = Wanted::default();
+    let (record, resource) = (Record::new(&wanted), Flat::new(&wanted));
     LogRecord { record: &record, resource: &resource, layout, push, out }.write(&component.describe(synthetic));
 }

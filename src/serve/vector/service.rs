@@ -21,7 +21,7 @@ use tower_service::Service;
 use super::batch::{self, BatchError, Enriched};
 use super::forward::Forward;
 use super::proto::{HEALTH_CHECK, HealthCheckResponse, PUSH_EVENTS, Raw, ServingStatus};
-use crate::serve::http::timed::Timed;
+use crate::serve::http::timed::{Pace, Timed};
 use crate::serve::lanes::{Lanes, Lost, scoring_ends};
 use crate::serve::options::VectorOptions;
 use crate::serve::stats::{Stats, add};
@@ -40,7 +40,7 @@ struct Shared {
     max_message_bytes: usize,
     max_events: usize,
     max_scored_bytes: usize,
-    receive_timeout: Duration,
+    pace: Pace,
     request_timeout: Duration,
     is_stopping: Arc<AtomicBool>,
     stats: Arc<Stats>,
@@ -57,11 +57,11 @@ impl VectorService {
         Self(Arc::new(Shared {
             lanes,
             forward,
-            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs)),
+            turns: Turns::new(options.concurrency, Duration::from_secs(options.receive_timeout_secs), &stats),
             max_message_bytes: options.max_message_bytes,
             max_events: options.max_events,
             max_scored_bytes: options.max_scored_bytes,
-            receive_timeout: Duration::from_secs(options.receive_timeout_secs),
+            pace: options.pace(),
             request_timeout: Duration::from_secs(options.request_timeout_secs),
             is_stopping,
             stats,
@@ -99,8 +99,8 @@ impl Shared {
             Err(busy) => return Status::unavailable(busy.to_string()).into_http(),
         };
         add(&self.stats.requests_total, 1);
-        let timeout = self.receive_timeout;
-        let request = request.map(|body| Body::new(Timed::new(body, timeout)));
+        let pace = self.pace;
+        let request = request.map(|body| Body::new(Timed::new(body, pace)));
         let limit = self.max_message_bytes;
         let mut grpc = Grpc::new(Raw)
             .accept_compressed(CompressionEncoding::Gzip)
@@ -148,7 +148,10 @@ impl Shared {
                     events += part.events;
                 }
                 Ok(Err(error)) => return Err(refused(&error)),
-                Err(lost @ (Lost::Ending | Lost::Late)) => return Err(Status::unavailable(lost.to_string())),
+                Err(lost @ (Lost::Ending | Lost::Late)) => {
+                    add(&self.stats.requests_turned_away_total, 1);
+                    return Err(Status::unavailable(lost.to_string()));
+                }
                 Err(Lost::Lane) => {
                     add(&self.stats.requests_unscored_total, 1);
                     return Ok(Enriched { request: request.clone(), events: 0 });

@@ -5,19 +5,28 @@ use serde_json::Value as Json;
 
 use super::*;
 
-/// The attributes of each resource, and all records: the naive twin of [`Request::read`].
-fn naive(text: &str) -> (Vec<Flat<'static>>, Vec<Record<'static>>) {
+/// Keys and scalars, of maps the keys inside, joined by dots.
+type Pairs = Vec<(String, Scalar<'static>)>;
+
+#[derive(Default)]
+struct Naive {
+    body: Option<Scalar<'static>>,
+    fields: Pairs,
+    attributes: Pairs,
+    texts: [Option<String>; 2],
+    numbers: [u64; 3],
+    keys: Vec<String>,
+}
+
+/// The attributes of each resource, and all records: the naive twin of what is read.
+fn naive(text: &str) -> (Vec<Pairs>, Vec<Naive>) {
     let request: Json = serde_json::from_str(text).unwrap();
     let (mut resources, mut records) = (Vec::new(), Vec::new());
     for resource_logs in items(request.get("resourceLogs")) {
-        let mut flat = Flat::default();
-        attributes_into(
-            &mut flat,
-            "",
-            resource_logs.get("resource").and_then(|resource| resource.get("attributes")),
-            0,
-        );
-        resources.push(flat);
+        let mut pairs = Pairs::new();
+        let list = resource_logs.get("resource").and_then(|resource| resource.get("attributes"));
+        attributes_into(&mut pairs, None, list, 0);
+        resources.push(pairs);
         let scopes = items(resource_logs.get("scopeLogs"));
         records.extend(scopes.flat_map(|scope| items(scope.get("logRecords"))).map(record));
     }
@@ -28,17 +37,17 @@ fn items(list: Option<&Json>) -> impl Iterator<Item = &Json> {
     list.and_then(Json::as_array).into_iter().flatten()
 }
 
-fn key(entry: &Json) -> Cow<'static, str> {
-    Cow::Owned(entry.get("key").and_then(Json::as_str).unwrap_or_default().to_owned())
+fn key(entry: &Json) -> String {
+    entry.get("key").and_then(Json::as_str).unwrap_or_default().to_owned()
 }
 
-fn attributes_into(flat: &mut Flat<'static>, prefix: &str, list: Option<&Json>, depth: usize) {
+fn attributes_into(pairs: &mut Pairs, prefix: Option<&str>, list: Option<&Json>, depth: usize) {
     for entry in items(list) {
-        let key = joined(prefix, key(entry));
+        let key = prefix.map_or_else(|| key(entry), |prefix| format!("{prefix}.{}", key(entry)));
         let value = entry.get("value").unwrap_or(&Json::Null);
         match (scalar(value), map(value)) {
-            (Some(scalar), _) => flat.push(key, scalar),
-            (None, Some(map)) if depth < MAX_DEPTH => attributes_into(flat, &key, Some(map), depth + 1),
+            (Some(scalar), _) => pairs.push((key, scalar)),
+            (None, Some(map)) if depth < MAX_DEPTH => attributes_into(pairs, Some(&key), Some(map), depth + 1),
             _ => {}
         }
     }
@@ -60,26 +69,47 @@ fn scalar(value: &Json) -> Option<Scalar<'static>> {
     }
 }
 
-fn record(json: &Json) -> Record<'static> {
-    let nanos = |name: &str| match json.get(name) {
+fn record(json: &Json) -> Naive {
+    let number = |name: &str| match json.get(name) {
         Some(Json::String(text)) => text.parse().unwrap_or(0),
         Some(Json::Number(number)) => number.as_u64().unwrap_or(0),
         _ => 0,
     };
-    let mut record = Record {
-        severity: json.get("severityText").and_then(Json::as_str).map(|text| Cow::Owned(text.to_owned())),
-        time_unix_nano: nanos("timeUnixNano"),
-        observed_time_unix_nano: nanos("observedTimeUnixNano"),
-        ..Record::default()
+    let text = |name: &str| json.get(name).and_then(Json::as_str).map(str::to_owned);
+    let mut naive = Naive {
+        texts: [text("severityText"), text("eventName").filter(|name| !name.is_empty())],
+        numbers: ["timeUnixNano", "observedTimeUnixNano", "severityNumber"].map(number),
+        ..Naive::default()
     };
     if let Some(body) = json.get("body") {
-        record.body = scalar(body);
-        attributes_into(&mut record.fields, "", map(body), 1);
+        naive.body = scalar(body);
+        attributes_into(&mut naive.fields, None, map(body), 1);
     }
     let attributes = json.get("attributes");
-    attributes_into(&mut record.attributes, "", attributes, 0);
-    record.keys = items(attributes).map(key).collect();
-    record
+    attributes_into(&mut naive.attributes, None, attributes, 0);
+    naive.keys = items(attributes).map(key).collect();
+    naive
+}
+
+/// Whether every key of `all` has in `flat` what `pairs` says last.
+fn same(flat: &Flat<'_, '_>, pairs: &Pairs, all: &[&str]) -> bool {
+    all.iter().all(|path| flat.get(path) == pairs.iter().rev().find(|(key, _)| key == path).map(|(_, value)| value))
+}
+
+fn is_read(read: &Record<'_, '_>, naive: &Naive, all: &[&str]) -> bool {
+    let texts = [&read.severity_text, &read.event_name].map(|text| text.as_deref().map(str::to_owned));
+    let numbers = [read.time_unix_nano, read.observed_time_unix_nano, read.severity_number];
+    read.body == naive.body
+        && same(&read.fields, &naive.fields, all)
+        && same(&read.attributes, &naive.attributes, all)
+        && (texts, numbers) == (naive.texts.clone(), naive.numbers)
+        && read.keys == naive.keys
+        && read.has_attributes != naive.keys.is_empty()
+}
+
+/// The texts of a request's records.
+fn texts_of(request: &str) -> Vec<&str> {
+    plan(request.as_bytes(), usize::MAX).unwrap().places().0.into_iter().map(|(at, _)| &request[at]).collect()
 }
 
 /// JSON texts of strings, some with escapes that need not be.
@@ -153,6 +183,8 @@ fn request() -> BoxedStrategy<String> {
         prop_oneof![any::<u64>().prop_map(|n| format!("\"{n}\"")), any::<u32>().prop_map(|n| n.to_string()), odd()];
     let record = object(vec![
         ("timeUnixNano", nanos.boxed()),
+        ("severityNumber", prop_oneof![(0..30_u32).prop_map(|n| n.to_string()).boxed(), odd().boxed()].boxed()),
+        ("eventName", prop_oneof![text().boxed(), odd().boxed()].boxed()),
         ("severityText", prop_oneof![text().boxed(), odd().boxed()].boxed()),
         ("body", any_values()),
         ("attributes", prop_oneof![9 => attributes(), 1 => Just("null".to_owned()).boxed()].boxed()),
@@ -166,15 +198,26 @@ fn request() -> BoxedStrategy<String> {
 
 proptest! {
     #[test]
-    fn one_pass_reads_what_the_whole_tree_says(text in request()) {
+    fn what_is_read_is_what_the_whole_tree_says(text in request()) {
         let (resources, records) = naive(&text);
-        let read = Request::read(&text, usize::MAX).unwrap();
-        prop_assert_eq!(&read.resources, &resources);
-        prop_assert_eq!(read.found.iter().map(|found| &found.record).collect::<Vec<_>>(), records.iter().collect::<Vec<_>>());
-        for found in &read.found {
-            let place: Json = serde_json::from_str(&text[found.place.clone()]).unwrap();
-            prop_assert_eq!(found.is_empty, place.as_object().unwrap().is_empty());
-            let attributes = found.attributes.clone().map(|place| serde_json::from_str::<Json>(&text[place]).unwrap());
+        let pairs = resources.iter().chain(records.iter().flat_map(|record| [&record.fields, &record.attributes]));
+        let all: Vec<&str> = pairs.flatten().map(|(key, _)| key.as_str()).collect();
+        let wanted = Wanted::these(&all);
+        let planned = plan(text.as_bytes(), usize::MAX).unwrap();
+        let (places, of_resources) = planned.places();
+        prop_assert_eq!((places.len(), of_resources.len()), (records.len(), resources.len()));
+        for (at, pairs) in of_resources.iter().zip(&resources) {
+            let mut flat = Flat::new(&wanted);
+            resource(text[at.clone()].as_bytes(), &mut flat).unwrap();
+            prop_assert!(same(&flat, pairs, &all), "{:?} {:?}", flat, pairs);
+        }
+        for ((at, _), naive) in places.into_iter().zip(&records) {
+            let text = &text[at];
+            let read = LogObject::read(text, &wanted).unwrap();
+            prop_assert!(is_read(&read.record, naive, &all), "{}: {:?}", text, read.record);
+            let place: Json = serde_json::from_str(text).unwrap();
+            prop_assert_eq!((read.is_empty, read.end), (place.as_object().unwrap().is_empty(), text.len()));
+            let attributes = read.attributes.map(|place| serde_json::from_str::<Json>(&text[place]).unwrap());
             prop_assert_eq!(attributes.as_ref(), place.get("attributes"));
         }
     }
@@ -183,7 +226,17 @@ proptest! {
     fn a_request_that_is_cut_is_refused(text in request(), part in 0.0..1.0_f64) {
         let kept = (text.chars().count() as f64 * part) as usize;
         let cut: String = text.chars().take(kept).collect();
-        prop_assert!(Request::read(&cut, usize::MAX).is_err(), "{}", cut);
+        prop_assert!(plan(cut.as_bytes(), usize::MAX).is_err(), "{}", cut);
+    }
+
+    #[test]
+    fn what_is_put_for_records_stands_in_their_places_and_the_rest_stays(text in request()) {
+        let places: Vec<_> = plan(text.as_bytes(), usize::MAX).unwrap().places().0.into_iter().map(|(at, _)| at).collect();
+        let same = with_records(text.as_bytes(), places.iter().map(|at| (at.clone(), text[at.clone()].as_bytes())), 0);
+        prop_assert_eq!(String::from_utf8(same).unwrap(), &text[..]);
+        let empty = with_records(text.as_bytes(), places.iter().map(|at| (at.clone(), &b"{}"[..])), 0);
+        let empty: Json = serde_json::from_slice(&empty).unwrap();
+        prop_assert_eq!(naive(&empty.to_string()).1.len(), places.len());
     }
 }
 
@@ -191,12 +244,13 @@ proptest! {
 fn of_a_member_that_is_there_twice_the_last_counts() {
     let record = |text: &str| format!(r#"{{"body":{{"stringValue":"{text}"}}}}"#);
     let logs = |text: &str| format!(r#"[{{"scopeLogs":[{{"logRecords":[{}]}}]}}]"#, record(text));
+    let wanted = Wanted::these(&["a", "b", "c"]);
     let bodies = |text: &str| -> Vec<String> {
-        let text_of = |found: Found<'_>| match found.record.body {
+        let text_of = |text| match LogObject::read(text, &wanted).unwrap().record.body {
             Some(Scalar::Text(text)) => String::from_utf8(text.into_owned()).unwrap(),
             other => panic!("{other:?}"),
         };
-        Request::read(text, usize::MAX).unwrap().found.into_iter().map(text_of).collect()
+        texts_of(text).into_iter().map(text_of).collect()
     };
     let (a, b) = (record("a"), record("b"));
     for twice in [
@@ -207,10 +261,10 @@ fn of_a_member_that_is_there_twice_the_last_counts() {
     ] {
         assert_eq!(bodies(&twice), ["b"], "{twice}");
     }
-    let twice = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"attributes":[{"key":"a"}],"attributes":[{"key":"b","key":"c"}]}]}]}]}"#;
-    let read = Request::read(twice, usize::MAX).unwrap();
-    assert_eq!(read.found[0].record.keys, ["c"]);
-    assert_eq!(&twice[read.found[0].attributes.clone().unwrap()], r#"[{"key":"b","key":"c"}]"#);
+    let twice = r#"{"attributes":[{"key":"a"}],"attributes":[{"key":"b","key":"c"}]}"#;
+    let read = LogObject::read(twice, &wanted).unwrap();
+    assert_eq!(read.record.keys, ["c"]);
+    assert_eq!(&twice[read.attributes.unwrap()], r#"[{"key":"b","key":"c"}]"#);
 }
 
 #[test]
@@ -219,13 +273,12 @@ fn maps_within_maps_are_looked_into_down_to_a_depth_and_passed_over_below() {
         let value = (0..depth).fold(r#"{"stringValue":"x"}"#.to_owned(), |inner, _| {
             format!(r#"{{"kvlistValue":{{"values":[{{"key":"k","value":{inner}}}]}}}}"#)
         });
-        format!(
-            r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"attributes":[{{"key":"a","value":{value}}}]}}]}}]}}]}}"#
-        )
+        format!(r#"{{"attributes":[{{"key":"a","value":{value}}}]}}"#)
     };
     for (depth, is_found) in [(0, true), (1, true), (MAX_DEPTH, true), (MAX_DEPTH + 1, false), (10_000, false)] {
-        let text = nested(depth);
-        let read = Request::read(&text, usize::MAX).unwrap();
-        assert_eq!(read.found[0].record.attributes != Flat::default(), is_found, "{depth}");
+        let (text, path) = (nested(depth), format!("a{}", ".k".repeat(depth)));
+        let wanted = Wanted::these(&[&path]);
+        let read = LogObject::read(&text, &wanted).unwrap();
+        assert_eq!(read.record.attributes.get(&path).is_some(), is_found, "{depth}");
     }
 }
