@@ -499,8 +499,8 @@ impl Lane {
         if learned.is_new
             && let Some(log) = &mut self.log
         {
-            let text = self.matcher.skeleton().text(observation.message);
-            if let Err(error) = log.encoder.define_template(learned.id, &text, observation.timestamp) {
+            self.matcher.skeleton().write_text(observation.message, &mut log.text);
+            if let Err(error) = log.encoder.define_template(learned.id, &log.text, observation.timestamp) {
                 tracing::warn!(%error, "a template is not logged");
             }
         }

@@ -118,7 +118,8 @@ impl LaneMatcher {
         if !published(self) {
             self.published = self.shared.published();
         }
-        if !published(self) || self.published.exact.contains_key(&self.skeleton.hash()) {
+        let may_be = published(self) && self.published.tree.has(tokens);
+        if !may_be || self.published.exact.contains_key(&self.skeleton.hash()) {
             return None;
         }
         self.tokens.set(&self.skeleton, message);

@@ -128,6 +128,13 @@ impl Skeleton {
     /// The skeleton's text: tokens joined by one blank, variables as [`WILDCARD`].
     pub fn text(&self, message: &[u8]) -> Vec<u8> {
         let mut text = Vec::with_capacity(message.len().min(512));
+        self.write_text(message, &mut text);
+        text
+    }
+
+    /// The same in place of what is in `text`.
+    pub fn write_text(&self, message: &[u8], text: &mut Vec<u8>) {
+        text.clear();
         for token in &self.tokens {
             if !text.is_empty() {
                 text.push(b' ');
@@ -139,7 +146,6 @@ impl Skeleton {
                 }
             }
         }
-        text
     }
 
     pub(super) fn pieces(&self, token: &Token) -> impl Iterator<Item = Piece> {

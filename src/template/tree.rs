@@ -66,6 +66,11 @@ impl Tree {
         self.len
     }
 
+    /// Whether any of them may have so many tokens.
+    pub(super) fn has(&self, tokens: usize) -> bool {
+        self.branches.contains_key(&tokens)
+    }
+
     pub(super) fn insert(&mut self, found: Match, tokens: &[u64]) {
         let constants = constants(tokens).count();
         let branches = self.branches.entry(tokens.len()).or_default();
