@@ -34,16 +34,16 @@ const KEYWORDS: [&str; 17] = [
     "out of memory",
 ];
 
-/// Of each letter, by its low five bits, a bit for each letter that comes after it at the beginning of a keyword. Nearly everywhere in a text that is all
-/// there is to look at.
-static BEGINNINGS: [u32; 32] = beginnings();
+/// Of each letter, by its low five bits, a bit for each letter that comes after it at the beginning of a keyword, and in the upper half one for each that
+/// comes then. Nearly everywhere in a text that is all there is to look at.
+static BEGINNINGS: [u64; 32] = beginnings();
 
-const fn beginnings() -> [u32; 32] {
+const fn beginnings() -> [u64; 32] {
     let mut of = [0; 32];
     let mut number = 0;
     while number < KEYWORDS.len() {
-        let [first, second, ..] = *KEYWORDS[number].as_bytes() else { panic!("a keyword of one letter") };
-        of[first as usize & 31] |= 1 << (second & 31);
+        let [first, second, third, ..] = *KEYWORDS[number].as_bytes() else { panic!("a keyword of two letters") };
+        of[first as usize & 31] |= 1 << (second & 31) | 1 << (32 + (third & 31));
         number += 1;
     }
     of
@@ -55,9 +55,13 @@ fn has_keyword(text: &[u8]) -> bool {
             |word: &&str| rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()));
         KEYWORDS.iter().any(|word| begins(&word))
     };
-    let may_begin = |pair: &[u8]| matches!(pair, [a, b] if BEGINNINGS[usize::from(a & 31)] >> (b & 31) & 1 == 1);
-    let mut pairs = text.windows(2).enumerate().filter(|(_, pair)| may_begin(pair));
-    pairs.any(|(at, _)| is_keyword(text.get(at..).unwrap_or_default()))
+    let may_begin = |letters: &[u8]| {
+        let [first, second, third] = letters else { return false };
+        let after = BEGINNINGS[usize::from(first & 31)];
+        after >> (second & 31) & after >> (32 + (third & 31)) & 1 == 1
+    };
+    let mut beginnings = text.windows(3).enumerate().filter(|(_, letters)| may_begin(letters));
+    beginnings.any(|(at, _)| is_keyword(text.get(at..).unwrap_or_default()))
 }
 
 /// How severe an event claims to be; one byte on disk.

@@ -189,7 +189,7 @@ impl LaneMatcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::template::Masking;
+    use crate::template::{Masking, Rule, RuleSet};
 
     struct Miner {
         store: TemplateStore,
@@ -301,6 +301,18 @@ mod tests {
         let found = miner.line("");
         assert_ne!(found.id, TemplateId::default());
         assert_eq!((miner.line(" \t "), miner.text(found)), (found, String::new()));
+    }
+
+    #[test]
+    fn a_first_word_becomes_a_wildcard_as_any_other_unless_the_rule_is_off() {
+        for (rules, expected) in
+            [(RuleSet::ALL, "<*> logged in"), (RuleSet::ALL.without(Rule::FirstToken), "joe logged in")]
+        {
+            let masking = Masking { rules, ..Masking::default() };
+            let mut miner = Miner::new(TemplateOptions { masking, ..TemplateOptions::default() });
+            let all = NAMES.map(|name| miner.line(&format!("{name} logged in")));
+            assert_eq!(miner.text(all[9]), expected);
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::keyed::{self, Tokens};
 use super::kind::Kind;
 use super::places::{self, Places};
 use super::queue::EvictionQueue;
+use super::rule::Rule;
 use super::shared::SharedSlots;
 use super::similar::{self, Family, SimilarTable};
 use super::tokenise::{self, Masking, Skeleton, WILDCARD};
@@ -459,9 +460,11 @@ impl TemplateStore {
         let is_name =
             |slot: &Slot, position| entry(*slot).and_then(|entry| entry.token(position)).is_some_and(similar::is_name);
         let TemplateOptions { merge_after, merge_names_after, .. } = *self.options;
+        let first = if self.options.masking.rules.contains(Rule::FirstToken) { 0 } else { 1 };
         let is_enough = |members: &[Slot], position| {
-            members.len() >= merge_after
-                || (members.len() >= merge_names_after && members.iter().all(|slot| is_name(slot, position)))
+            let are_names = || members.iter().all(|slot| is_name(slot, position));
+            let most = members.len();
+            position >= first && (most >= merge_after || (most >= merge_names_after && are_names()))
         };
         let is_member = |other, position| entry(other).is_some_and(|entry| differs_only_at(entry, position));
         let family = self.similar.enter(slot, &tokens, is_member, is_enough);
