@@ -87,7 +87,10 @@ impl Severity {
     /// Of a template's text.
     pub fn of_template(text: &[u8]) -> Self {
         let keyword = if has_keyword(text) { KEYWORD } else { 0 };
-        Self(level_of_text(text) as u8 | keyword)
+        let severity = Self(level_of_text(text) as u8 | keyword);
+        #[cfg(fuzzing)]
+        assert_eq!(severity, naive(text));
+        severity
     }
 
     /// With the level an event's own field names, when that is worse.
@@ -151,34 +154,34 @@ fn is_one_of(word: &[u8], names: &[&str]) -> bool {
     names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
 }
 
+/// The twin of [`Severity::of_template`]: in a text of small letters, word by word.
+#[cfg(any(test, fuzzing))]
+fn naive(text: &[u8]) -> Severity {
+    let lower = String::from_utf8_lossy(text).to_ascii_lowercase();
+    let level = |word: &str| match word {
+        "warn" | "warning" => 1,
+        "error" | "err" | "severe" => 2,
+        "fatal" | "critical" | "crit" | "panic" | "alert" | "emerg" | "emergency" => 3,
+        _ => 0,
+    };
+    let glog = [("w", 1), ("e", 2), ("f", 3)].into_iter().find(|(letter, _)| lower.split(' ').next() == Some(letter));
+    let mut found = glog.map_or(0, |(_, level)| level);
+    let mut after_key = false;
+    let words = lower.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+    for (number, word) in words.enumerate() {
+        if number < LEVEL_WORDS || after_key {
+            found = found.max(level(word));
+        }
+        after_key = matches!(word, "level" | "severity" | "lvl" | "loglevel");
+    }
+    Severity(found | if KEYWORDS.iter().any(|word| lower.contains(word)) { KEYWORD } else { 0 })
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// What [`Severity::of_template`] stands for: in a text of small letters, word by word.
-    fn naive(text: &[u8]) -> Severity {
-        let lower = String::from_utf8_lossy(text).to_ascii_lowercase();
-        let level = |word: &str| match word {
-            "warn" | "warning" => 1,
-            "error" | "err" | "severe" => 2,
-            "fatal" | "critical" | "crit" | "panic" | "alert" | "emerg" | "emergency" => 3,
-            _ => 0,
-        };
-        let glog =
-            [("w", 1), ("e", 2), ("f", 3)].into_iter().find(|(letter, _)| lower.split(' ').next() == Some(letter));
-        let mut found = glog.map_or(0, |(_, level)| level);
-        let mut after_key = false;
-        let words = lower.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
-        for (number, word) in words.enumerate() {
-            if number < LEVEL_WORDS || after_key {
-                found = found.max(level(word));
-            }
-            after_key = matches!(word, "level" | "severity" | "lvl" | "loglevel");
-        }
-        Severity(found | if KEYWORDS.iter().any(|word| lower.contains(word)) { KEYWORD } else { 0 })
-    }
 
     /// Words that mean something in some case, parts of them, and anything else.
     fn piece() -> impl Strategy<Value = Vec<u8>> {
