@@ -22,6 +22,10 @@
 //! assert_eq!(odd.reasons().next(), Some(Reason::NewTemplate));
 //! assert_eq!(lane.template_text(odd.template).as_deref(), Some("ERROR disk sda failed after <*> retries"));
 //! assert_eq!(lane.parameters(b"ERROR disk sda failed after 17 retries"), ["17"]);
+//! // Template and parts give any message back byte for byte, with every tab and blank.
+//! lane.observe(&Observation::new(b"request\t7  served in 17 ms ", now));
+//! let taken = lane.taken_apart(b"request\t7  served in 17 ms ");
+//! assert_eq!(taken.map(|taken| taken.message()).as_deref(), Some(&b"request\t7  served in 17 ms "[..]));
 //! lane.tick(now);
 //! lane.close()?;
 //! engine.close()?;

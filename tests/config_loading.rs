@@ -486,6 +486,7 @@ fn masks_name_their_fault() {
         ("  - name: a\n    regexp: a", "regexp", 3, "did you mean \"regex\"?"),
         ("  - text", "masks[0]", 2, "a map of name and regex"),
         ("  - name: a\n    regex: 'a{99999}{99999}'", "masks[0].regex", 3, "not a valid pattern"),
+        ("  - name: a\n    regex: 'id(?-u)[^;]'", "masks[0].regex", 3, "can match invalid UTF-8"),
     ] {
         let error = masks(text);
         assert_eq!((error.key(), error.line()), (Some(key), Some(line)), "{error}");
@@ -494,6 +495,11 @@ fn masks_name_their_fault() {
     let error = masks("  - name: order\n    regex: 'ORD-('\n").to_string();
     assert!(error.starts_with("oddline.yaml:3: masks[0].regex: not a valid pattern"), "{error}");
     assert!(error.contains('^'), "shows where: {error}");
+    let bytes = masks("  - {name: order, regex: 'ORD-(?-u:\\xff)'}\n").to_string();
+    let shown = "    ORD-(?-u:\\xff)\n             ^^^^\nerror: pattern can match invalid UTF-8";
+    assert!(bytes.contains(shown), "shows where and why: {bytes}");
+    let ascii = Config::from_str("masks: [{name: a, regex: '(?-u:[0-9a-f]+)'}]", Format::Yaml, "test");
+    assert!(ascii.is_ok(), "what matches whole characters only is taken: {ascii:?}");
 }
 
 #[test]

@@ -98,6 +98,10 @@ choice! {
         List = "list",
         /// Values in JSON.
         Json = "json",
+        /// Variables that are a part of a token.
+        Glued = "glued",
+        /// A line's first word as a variable.
+        FirstToken = "first_token",
     }
 }
 

@@ -402,16 +402,19 @@ settings! {
     /// Threads that run the model for `embedder: onnx`, each with the model in memory once more.
     embedders: u64 = 1, Kind::Integer { min: 1, max: 16 }, unit "threads";
     /// Patterns of your own whose matches are variables, each a `name` (lower-case letters, digits and `_`, unique) and a
-    /// `regex` (Rust `regex` syntax) that does not match the empty text. They come before the built-in ones, in this order.
+    /// `regex` (Rust `regex` syntax) that matches whole characters, and not the empty text: with `(?-u)` what could match a part of a character
+    /// is refused (`(?-u:\xff)`, `(?-u).`), since templates are text. They come before the built-in ones, in this order.
     /// They are looked for in the first 32 KiB of a message, and each has 512 matches there at the most.
     masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample vec![Mask { name: "order".to_owned(), regex: "ORD-[0-9]+".to_owned() }];
     /// Built-in masks that do not apply. There are: `path` (paths, URLs), `key_value` (values of `key=value`), `number` (words with a digit),
     /// `hex` (eight hex digits or more), `calendar_time`, `size` (a number and its unit), `protocol` (the version after a path),
     /// `empty_value` (nothing between brackets), `quoted_value`, `user_name` (the word after `user`), `list` (ids of one kind in
-    /// a row), `json` (values in JSON, but of keys like `level` and `msg`).
+    /// a row), `json` (values in JSON, but of keys like `level` and `msg`), `glued` (parts of a word: without it a word with a variable in it is a
+    /// variable as a whole) and `first_token` (a line's first word is a word like any other: without it that is no variable).
     disabled_masks: Vec<BuiltinMask> = Vec::new(), Kind::Choices(BuiltinMask::NAMES), unit "", sample vec![BuiltinMask::Path];
     /// Templates that must differ in one word before that word is a variable. Lower: fewer templates, but `GET` and `POST` may
-    /// become one; higher: names stay apart longer.
+    /// become one; higher: names stay apart longer. Lines of more than 64 words, and templates of which nothing but variables would be left
+    /// (`HOST <*>`), never merge, whatever this is (why: docs/templates.md); masks of your own can do it.
     merge_after: usize = 8, Kind::Integer { min: 2, max: 1_000 }, unit "templates";
     /// The same for words that look like the name of a file, a class or a host: with a dot, a slash or an `@` inside.
     merge_names_after: usize = 2, Kind::Integer { min: 2, max: 1_000 }, unit "templates";

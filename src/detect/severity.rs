@@ -34,6 +34,36 @@ const KEYWORDS: [&str; 17] = [
     "out of memory",
 ];
 
+/// Of each letter, by its low five bits, a bit for each letter that comes after it at the beginning of a keyword, and in the upper half one for each that
+/// comes then. Nearly everywhere in a text that is all there is to look at.
+static BEGINNINGS: [u64; 32] = beginnings();
+
+const fn beginnings() -> [u64; 32] {
+    let mut of = [0; 32];
+    let mut number = 0;
+    while number < KEYWORDS.len() {
+        let [first, second, third, ..] = *KEYWORDS[number].as_bytes() else { panic!("a keyword of two letters") };
+        of[first as usize & 31] |= 1 << (second & 31) | 1 << (32 + (third & 31));
+        number += 1;
+    }
+    of
+}
+
+fn has_keyword(text: &[u8]) -> bool {
+    let is_keyword = |rest: &[u8]| {
+        let begins =
+            |word: &&str| rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()));
+        KEYWORDS.iter().any(|word| begins(&word))
+    };
+    let may_begin = |letters: &[u8]| {
+        let [first, second, third] = letters else { return false };
+        let after = BEGINNINGS[usize::from(first & 31)];
+        after >> (second & 31) & after >> (32 + (third & 31)) & 1 == 1
+    };
+    let mut beginnings = text.windows(3).enumerate().filter(|(_, letters)| may_begin(letters));
+    beginnings.any(|(at, _)| is_keyword(text.get(at..).unwrap_or_default()))
+}
+
 /// How severe an event claims to be; one byte on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Severity(u8);
@@ -56,15 +86,17 @@ impl Severity {
 
     /// Of a template's text.
     pub fn of_template(text: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(text).to_ascii_lowercase();
-        let keyword = if KEYWORDS.iter().any(|word| text.contains(word)) { KEYWORD } else { 0 };
-        Self(level_of_text(&text) as u8 | keyword)
+        let keyword = if has_keyword(text) { KEYWORD } else { 0 };
+        let severity = Self(level_of_text(text) as u8 | keyword);
+        #[cfg(fuzzing)]
+        assert_eq!(severity, naive(text));
+        severity
     }
 
     /// With the level an event's own field names, when that is worse.
     #[must_use]
     pub fn with_level(self, level: &str) -> Self {
-        let named = level_of_word(&level.trim().to_ascii_lowercase());
+        let named = level_of_word(level.trim().as_bytes());
         Self((self.0 & KEYWORD) | (self.0 & 3).max(named as u8))
     }
 
@@ -85,36 +117,85 @@ impl Severity {
     }
 }
 
-fn level_of_text(lower: &str) -> Level {
-    let glog = match lower.split(' ').next() {
-        Some("f") => Level::Fatal,
-        Some("e") => Level::Error,
-        Some("w") => Level::Warning,
+fn level_of_text(text: &[u8]) -> Level {
+    let glog = match text {
+        [letter] | [letter, b' ', ..] => match letter.to_ascii_lowercase() {
+            b'f' => Level::Fatal,
+            b'e' => Level::Error,
+            b'w' => Level::Warning,
+            _ => Level::None,
+        },
         _ => Level::None,
     };
     let mut found = glog;
     let mut after_key = false;
-    for (number, word) in lower.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty()).enumerate() {
+    let words = text.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+    for (number, word) in words.enumerate() {
         if number < LEVEL_WORDS || after_key {
             found = found.max(level_of_word(word));
         }
-        after_key = matches!(word, "level" | "severity" | "lvl" | "loglevel");
+        after_key = is_one_of(word, &["level", "severity", "lvl", "loglevel"]);
     }
     found
 }
 
-fn level_of_word(lower: &str) -> Level {
-    match lower {
-        "warn" | "warning" => Level::Warning,
-        "error" | "err" | "severe" => Level::Error,
-        "fatal" | "critical" | "crit" | "panic" | "alert" | "emerg" | "emergency" => Level::Fatal,
-        _ => Level::None,
+fn level_of_word(word: &[u8]) -> Level {
+    let levels: [(Level, &[&str]); 3] = [
+        (Level::Warning, &["warn", "warning"]),
+        (Level::Error, &["error", "err", "severe"]),
+        (Level::Fatal, &["fatal", "critical", "crit", "panic", "alert", "emerg", "emergency"]),
+    ];
+    levels.into_iter().find(|(_, names)| is_one_of(word, names)).map_or(Level::None, |(level, _)| level)
+}
+
+/// Whether a word is one of some, in any case.
+#[inline]
+fn is_one_of(word: &[u8], names: &[&str]) -> bool {
+    names.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// The twin of [`Severity::of_template`]: in a text of small letters, word by word.
+#[cfg(any(test, fuzzing))]
+fn naive(text: &[u8]) -> Severity {
+    let lower = String::from_utf8_lossy(text).to_ascii_lowercase();
+    let level = |word: &str| match word {
+        "warn" | "warning" => 1,
+        "error" | "err" | "severe" => 2,
+        "fatal" | "critical" | "crit" | "panic" | "alert" | "emerg" | "emergency" => 3,
+        _ => 0,
+    };
+    let glog = [("w", 1), ("e", 2), ("f", 3)].into_iter().find(|(letter, _)| lower.split(' ').next() == Some(letter));
+    let mut found = glog.map_or(0, |(_, level)| level);
+    let mut after_key = false;
+    let words = lower.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+    for (number, word) in words.enumerate() {
+        if number < LEVEL_WORDS || after_key {
+            found = found.max(level(word));
+        }
+        after_key = matches!(word, "level" | "severity" | "lvl" | "loglevel");
     }
+    Severity(found | if KEYWORDS.iter().any(|word| lower.contains(word)) { KEYWORD } else { 0 })
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Words that mean something in some case, parts of them, and anything else.
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        let word = "(?i)(error|err|fail|fatal|timed out|timeout|out of memory|warn|crit|panic|level|lvl|severity|denie|d|e|f|w)";
+        prop_oneof![4 => word.prop_map(String::into_bytes), 3 => "[ =:\\[]".prop_map(String::into_bytes), 1 => proptest::collection::vec(any::<u8>(), 0..4)]
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_text_says_is_what_its_small_letters_say(pieces in proptest::collection::vec(piece(), 0..14)) {
+            let text = pieces.concat();
+            prop_assert_eq!(Severity::of_template(&text), naive(&text));
+        }
+    }
 
     #[test]
     fn finds_levels_and_keywords() {

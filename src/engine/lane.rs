@@ -34,7 +34,7 @@ use crate::storage::hour::Hour;
 use crate::storage::journal::MessagePart;
 use crate::storage::wal::{Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent};
 use crate::template::explain::Explanation;
-use crate::template::{LaneMatcher, Match, Slot};
+use crate::template::{LaneMatcher, Match, Slot, Taken};
 
 /// Events after which a lane folds without waiting for a tick. Folding copies the lane's model.
 pub const FOLD_EVENTS: u64 = 524_288;
@@ -523,8 +523,8 @@ impl Lane {
         if learned.is_new
             && let Some(log) = &mut self.log
         {
-            let text = self.matcher.skeleton().text(observation.message);
-            if let Err(error) = log.encoder.define_template(learned.id, &text, observation.timestamp) {
+            self.matcher.skeleton().write_text(observation.message, &mut log.text);
+            if let Err(error) = log.encoder.define_template(learned.id, &log.text, observation.timestamp) {
                 tracing::warn!(%error, "a template is not logged");
             }
         }
@@ -853,6 +853,13 @@ impl Lane {
     pub fn parameters<'m>(&mut self, message: &'m [u8]) -> Vec<Cow<'m, str>> {
         let Some(last) = self.last else { return Vec::new() };
         self.matcher.parameters(message, last.slot, &self.inner.core.store())
+    }
+
+    /// The last observed message, which must be given again, taken apart: [`Taken::message`] has it byte for byte, what is not UTF-8 and every blank
+    /// included. [`Self::template_text`] and [`Self::parameters`] are for people: they join words by one space, and show what is not UTF-8 as U+FFFD.
+    /// `None` before the first event.
+    pub fn taken_apart<'m>(&mut self, message: &'m [u8]) -> Option<Taken<'m>> {
+        Some(self.matcher.taken(message, &self.last?, &self.inner.core.store()))
     }
 
     /// Gives the lane back.

@@ -17,6 +17,8 @@ const SEGMENT_EVENTS: u64 = 8 << 20;
 #[derive(Debug)]
 pub(super) struct Log {
     pub(super) encoder: WalEncoder,
+    /// Text of a template that is logged; kept for its room.
+    pub(super) text: Vec<u8>,
     pub(super) segment_bytes: u64,
     /// Number of the segment's first event.
     segment_event: u64,
@@ -35,6 +37,7 @@ impl Log {
     pub(super) fn new(encoder: WalEncoder) -> Self {
         Self {
             encoder,
+            text: Vec::new(),
             segment_bytes: 0,
             segment_event: 0,
             broken: None,

@@ -118,7 +118,8 @@ impl LaneMatcher {
         if !published(self) {
             self.published = self.shared.published();
         }
-        if !published(self) || self.published.exact.contains_key(&self.skeleton.hash()) {
+        let may_be = published(self) && self.published.tree.has(tokens);
+        if !may_be || self.published.exact.contains_key(&self.skeleton.hash()) {
             return None;
         }
         self.tokens.set(&self.skeleton, message);
@@ -187,8 +188,10 @@ impl LaneMatcher {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::template::Masking;
+    use crate::template::{Masking, Rule, RuleSet};
 
     struct Miner {
         store: TemplateStore,
@@ -210,6 +213,33 @@ mod tests {
 
         fn text(&self, found: Match) -> String {
             String::from_utf8_lossy(&self.store.by_id(found.id).unwrap().text).into_owned()
+        }
+    }
+
+    proptest! {
+        /// Evictions, merges and a second lane all the while; what a lane knows by itself is what the store would say.
+        #[test]
+        fn what_a_lane_finds_alone_is_what_the_store_finds(
+            lines in proptest::collection::vec((any::<bool>(), "[ab] (k=)?[a-f] ([a-c]|[0-9])( end)?"), 1..200),
+            most in 2..40usize,
+        ) {
+            let mut store = TemplateStore::new(TemplateOptions { max_templates: most, merge_after: 3, ..TemplateOptions::default() });
+            let mut lanes = [LaneMatcher::new(&store), LaneMatcher::new(&store)];
+            for (lane, line) in lines {
+                let (lane, line) = (&mut lanes[usize::from(lane)], line.as_bytes());
+                let seen = store.changes_since(u64::MAX).1;
+                let alone = lane.find(line).or_else(|| lane.find_in_tree(line, seen));
+                let hash = lane.skeleton().hash();
+                let asked = store.find_skeleton(hash).or_else(|| store.find_generalised(lane.skeleton(), line));
+                match alone {
+                    Some(alone) => prop_assert_eq!(Some(alone), asked),
+                    None => {
+                        let learned = store.learn(lane.skeleton(), line);
+                        let found = lane.remember(learned);
+                        prop_assert_eq!(lane.find(line), Some(found));
+                    }
+                }
+            }
         }
     }
 
@@ -300,6 +330,18 @@ mod tests {
         let found = miner.line("");
         assert_ne!(found.id, TemplateId::default());
         assert_eq!((miner.line(" \t "), miner.text(found)), (found, String::new()));
+    }
+
+    #[test]
+    fn a_first_word_becomes_a_wildcard_as_any_other_unless_the_rule_is_off() {
+        for (rules, expected) in
+            [(RuleSet::ALL, "<*> logged in"), (RuleSet::ALL.without(Rule::FirstToken), "joe logged in")]
+        {
+            let masking = Masking { rules, ..Masking::default() };
+            let mut miner = Miner::new(TemplateOptions { masking, ..TemplateOptions::default() });
+            let all = NAMES.map(|name| miner.line(&format!("{name} logged in")));
+            assert_eq!(miner.text(all[9]), expected);
+        }
     }
 
     #[test]

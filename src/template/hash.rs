@@ -2,6 +2,8 @@
 //!
 //! Folded 64×64→128-bit multiplication over 8-byte little-endian words (the construction of wyhash and foldhash, with
 //! constants of its own). Not keyed: ids must agree between hosts.
+//!
+//! Words are read whole. Byte by byte is the naive twin, which tests compare it with, and fuzz targets at every call.
 
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 const MULTIPLIER: u64 = 0xd6e8_feb8_6659_fd93;
@@ -33,7 +35,30 @@ pub(super) fn bytes(data: &[u8]) -> u64 {
     if !rest.is_empty() {
         hash = fold(hash ^ tail(rest), MULTIPLIER ^ SEED);
     }
+    #[cfg(fuzzing)]
+    assert_eq!(hash, naive(data));
     hash
+}
+
+/// The twin of [`bytes`].
+#[cfg(any(test, fuzzing))]
+fn naive(data: &[u8]) -> u64 {
+    let little_endian = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+    let whole = data.len() / 8 * 8;
+    let mut hash = SEED ^ (data.len() as u64).wrapping_mul(MULTIPLIER);
+    for at in (0..whole).step_by(8) {
+        hash = fold(hash ^ little_endian(&data[at..at + 8]), MULTIPLIER);
+    }
+    let rest = &data[whole..];
+    match rest.len() {
+        0 => hash,
+        length @ 1..=3 => fold(hash ^ little_endian(&rest[..length]), MULTIPLIER ^ SEED),
+        // Of four to seven bytes the first four, and above them the last four.
+        length => {
+            let halves = little_endian(&rest[..4]) | little_endian(&rest[length - 4..]) << 32;
+            fold(hash ^ halves, MULTIPLIER ^ SEED)
+        }
+    }
 }
 
 #[inline(always)]
@@ -52,11 +77,32 @@ fn tail(rest: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn words_read_whole_hash_as_byte_by_byte(data in proptest::collection::vec(any::<u8>(), 0..70), from in 0..9usize) {
+            // Wherever the bytes lie.
+            let data = data.get(from..).unwrap_or_default();
+            prop_assert_eq!(bytes(data), naive(data));
+        }
+    }
 
     #[test]
     fn values_are_part_of_the_format_and_never_change() {
         assert_eq!(bytes(b""), 0x9e37_79b9_7f4a_7c15);
+        for (data, hash) in [
+            ("a", 0x7fe3_3022_3ee6_b48c),
+            ("abc", 0xaa7a_1e22_3566_368f),
+            ("abcd", 0x02d3_8c2b_6b20_b004),
+            ("abcdefg", 0xaa7a_9201_22ca_a10a),
+            ("abcdefgh", 0xb52d_a824_1f7a_1aed),
+            ("session opened", 0xb53f_59cc_2791_eb00),
+        ] {
+            assert_eq!(bytes(data.as_bytes()), hash, "{data}");
+        }
         let seen: std::collections::HashSet<u64> = (0..40).map(|n| bytes(&vec![b'a'; n])).collect();
         assert_eq!(seen.len(), 40, "length takes part");
         assert_ne!(combine(combine(0, 1), 2), combine(combine(0, 2), 1), "order takes part");

@@ -22,8 +22,12 @@ impl Tokens {
     pub(super) fn set(&mut self, skeleton: &Skeleton, message: &[u8]) {
         self.hashes.clear();
         self.keyed.clear();
+        self.hashes.extend(skeleton.token_hashes());
+        // Most lines have no key at all, and to look at each token for one takes longer.
+        if memchr::memchr(b'=', message).is_none() {
+            return;
+        }
         for (number, token) in skeleton.tokens.iter().enumerate() {
-            self.hashes.push(token.hash);
             if skeleton.variables_of(token).is_empty() {
                 let second = second_hash(slice(message, &(token.start..token.end)));
                 self.keyed.extend(second.map(|hash| (number, hash)));
@@ -52,10 +56,6 @@ impl Tokens {
 
     pub(super) fn hashes(&self) -> &[u64] {
         &self.hashes
-    }
-
-    pub(super) fn into_hashes(self) -> Box<[u64]> {
-        self.hashes.into()
     }
 
     /// The hashes by which the token with that number is found: one or two.

@@ -53,7 +53,7 @@ pub use cache::{LaneMatcher, Match};
 pub use image::ImageError;
 pub use kind::Kind;
 pub use mask::{MaskError, UserMasks};
-pub use parameters::{Blanks, Parts};
+pub use parameters::{Blanks, Parts, Taken};
 pub use rule::{Rule, RuleSet};
 pub use seed::Seeded;
 pub use store::{Change, Learned, StoredTemplate, TemplateOptions, TemplateStore};

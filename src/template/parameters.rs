@@ -2,9 +2,14 @@
 //!
 //! A template's text joins tokens with one blank. [`Parts`] keep what that leaves out: the parameters, and the blanks of
 //! those places where the message has something else than one space. Text and parts give the message back byte for
-//! byte, whatever the template generalised to.
+//! byte, whatever the template generalised to: [`Taken`] has both.
 
+use std::sync::Arc;
+
+use super::Match;
+use super::cache::LaneMatcher;
 use super::mask::class;
+use super::store::TemplateStore;
 use super::tokenise::{Skeleton, WILDCARD, slice};
 
 /// What a template's text lacks to be the message.
@@ -16,7 +21,24 @@ pub struct Parts<'m> {
     pub blanks: Vec<Blanks<'m>>,
 }
 
-/// Blanks before a token.
+/// A message and its template, as they were when it was taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken<'m> {
+    /// The template's text: tokens joined by one space, every variable as [`WILDCARD`], however wildcards are shown.
+    pub template: Arc<[u8]>,
+    /// The rest.
+    pub parts: Parts<'m>,
+}
+
+impl Taken<'_> {
+    /// The message, byte for byte.
+    pub fn message(&self) -> Vec<u8> {
+        // What was taken apart by this template has as many parameters as that has wildcards.
+        self.parts.rebuild(&self.template).unwrap_or_default()
+    }
+}
+
+/// Blanks before a token. Blanks are what ASCII calls white space; a no-break space, or any other beyond ASCII, is a part of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blanks<'m> {
     /// Number of the token after them, from 0; the number of tokens for those at the end.
@@ -37,6 +59,23 @@ impl Skeleton {
         parts.add_blanks(self.tokens.len(), message.get(at as usize..).unwrap_or_default(), true);
         parts.parameters.extend(self.values(message, template).map(|value| value.bytes));
         parts
+    }
+}
+
+impl LaneMatcher {
+    /// The last line taken apart, given what it was found to be, by its template as that is now; by the line's own skeleton when the template is gone
+    /// meanwhile.
+    pub fn taken<'m>(&self, message: &'m [u8], found: &Match, store: &TemplateStore) -> Taken<'m> {
+        let template = store.by_id(found.id);
+        let whole = template.map(|template| Taken {
+            template: Arc::clone(&template.text),
+            parts: self.parts(message, template.slot, store),
+        });
+        let gives_back = |taken: &Taken<'_>| taken.parts.rebuild(&taken.template).as_deref() == Some(message);
+        whole.filter(gives_back).unwrap_or_else(|| Taken {
+            template: self.skeleton().text(message).into(),
+            parts: self.skeleton().parts(message, &[]),
+        })
     }
 }
 

@@ -40,7 +40,7 @@ impl TemplateStore {
             id: id.0,
             text: text.to_vec(),
             aliases: aliases.iter().map(|alias| alias.0).collect(),
-            skeletons: entry.skeletons.clone(),
+            skeletons: entry.skeletons.to_vec(),
             kinds: kinds.iter().map(|kind| kind.to_byte()).collect(),
         }
     }
@@ -116,7 +116,7 @@ impl TemplateStore {
         let kinds = image.kinds.into_iter().map(Kind::from_byte).collect();
         let template = StoredTemplate { id, slot, text: image.text.into(), aliases, kinds };
         if let Some(place) = self.entries.get_mut(slot.index()) {
-            let skeletons = image.skeletons;
+            let skeletons = image.skeletons.into();
             let entry = Entry {
                 template,
                 tokens,

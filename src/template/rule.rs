@@ -31,6 +31,10 @@ pub enum Rule {
     List,
     /// A value in JSON.
     Json,
+    /// Parts of a token by themselves: without it a token with a variable in it is one as a whole. Gives no variable of its own.
+    Glued,
+    /// A line's first token like any other: without it that is no variable. Gives no variable of its own.
+    FirstToken,
     /// The text of a wildcard itself; cannot be turned off.
     Wildcard,
     /// A token too long to look into; cannot be turned off.
@@ -43,7 +47,7 @@ pub enum Rule {
 
 impl Rule {
     /// The rules that can be turned off, in the order of the documentation.
-    pub const OPTIONAL: [Self; 12] = [
+    pub const OPTIONAL: [Self; 14] = [
         Self::Path,
         Self::KeyValue,
         Self::Number,
@@ -56,6 +60,8 @@ impl Rule {
         Self::UserName,
         Self::List,
         Self::Json,
+        Self::Glued,
+        Self::FirstToken,
     ];
 
     /// The name in configuration and explanations.
@@ -73,6 +79,8 @@ impl Rule {
             Self::UserName => "user_name",
             Self::List => "list",
             Self::Json => "json",
+            Self::Glued => "glued",
+            Self::FirstToken => "first_token",
             Self::Wildcard => "wildcard",
             Self::LongToken => "long_token",
             Self::RestOfLine => "rest_of_line",
@@ -93,7 +101,7 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A set of rules.
+/// A set of the rules that can be turned off; every other is in each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RuleSet(u16);
 
@@ -101,16 +109,22 @@ impl RuleSet {
     /// Every rule.
     pub const ALL: Self = Self(u16::MAX);
 
-    /// The same without `rule`.
+    /// The same without `rule`, if that can be turned off.
     pub const fn without(self, rule: Rule) -> Self {
-        Self(self.0 & !(1 << rule as u16))
+        Self(self.0 & !bit(rule))
     }
 
     /// Whether `rule` is among them.
     #[inline(always)]
     pub const fn contains(self, rule: Rule) -> bool {
-        self.0 & 1 << rule as u16 != 0
+        bit(rule) == 0 || self.0 & bit(rule) != 0
     }
+}
+
+/// The bit of a rule that can be turned off; those come first.
+#[inline(always)]
+const fn bit(rule: Rule) -> u16 {
+    if (rule as usize) < Rule::OPTIONAL.len() { 1 << rule as u16 } else { 0 }
 }
 
 #[cfg(test)]
@@ -122,5 +136,10 @@ mod tests {
         let set = RuleSet::ALL.without(Rule::Hex).without(Rule::Path);
         assert!(!set.contains(Rule::Hex) && !set.contains(Rule::Path));
         assert!(set.contains(Rule::Number) && set.contains(Rule::UserMask));
+        let none = Rule::OPTIONAL.into_iter().fold(RuleSet::ALL, RuleSet::without);
+        assert!(Rule::OPTIONAL.into_iter().all(|rule| !none.contains(rule)));
+        for rule in [Rule::Wildcard, Rule::LongToken, Rule::RestOfLine, Rule::UserMask] {
+            assert!(none.without(rule).contains(rule), "{rule}");
+        }
     }
 }

@@ -28,6 +28,9 @@ const MOST_TEXT_BYTES: usize = 64 << 10;
 impl<'a> Scanner<'a> {
     pub(super) fn run(mut self) {
         let mut at = 0;
+        if !self.allows(Rule::FirstToken) {
+            at = self.first_token(self.skip_blanks(0));
+        }
         loop {
             at = self.skip_blanks(at);
             if at >= self.message.len() {
@@ -93,6 +96,19 @@ impl<'a> Scanner<'a> {
             return self.masked_token(start, end, seen);
         }
         self.plain_token(start, end, seen)
+    }
+
+    /// Takes a line's first token for constant, unless it is an object of JSON or a match of the user's.
+    #[cold]
+    fn first_token(&mut self, start: usize) -> usize {
+        let (end, seen) = self.token_end(start);
+        let is_json = seen & class::OTHER != 0 && self.is_json(start);
+        if start == end || is_json || self.is_matched(start..end) || end - start > self.masking.max_token_bytes {
+            return start;
+        }
+        self.after_user = is_user(self.message.get(start..end).unwrap_or_default());
+        self.finish_spelled(start..end, self.skeleton.variables.len());
+        end
     }
 
     /// A token in which nothing but its whole can be variable.
@@ -313,11 +329,23 @@ impl<'a> Scanner<'a> {
 
     /// Adds the token whose variables begin at number `first`.
     pub(super) fn finish_token(&mut self, token: Range<usize>, first: usize) {
+        if !self.allows(Rule::Glued) {
+            self.make_whole(token.clone(), first);
+        }
         let last = self.skeleton.variables.len();
         let (start, end) = (token.start as u32, token.end as u32);
         let variables = self.skeleton.variables.get(first..).unwrap_or_default();
         let hash = hash_pieces(self.message, start..end, variables);
         self.skeleton.tokens.push(Token { start, end, variables: (first as u32, last as u32), hash });
+    }
+
+    /// Makes one variable of a token that has any.
+    #[cold]
+    fn make_whole(&mut self, token: Range<usize>, first: usize) {
+        if let Some(variable) = self.skeleton.variables.get(first).copied() {
+            self.skeleton.variables.truncate(first);
+            self.skeleton.variables.push(Variable::new(token, variable.rule));
+        }
     }
 
     fn allows(&self, rule: Rule) -> bool {
@@ -358,7 +386,7 @@ impl<'a> Scanner<'a> {
     fn extend_variable(&mut self, variable_end: usize, end: usize, rule: Rule) {
         let Some(token) = self.skeleton.tokens.last_mut() else { return };
         if let Some(variable) = self.skeleton.variables.last_mut() {
-            variable.end = variable_end as u32;
+            variable.end = if self.masking.rules.contains(Rule::Glued) { variable_end } else { end } as u32;
             variable.rule = rule;
         }
         token.end = end as u32;

@@ -12,12 +12,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashMap;
+use smallvec::{SmallVec, smallvec};
 
 use super::hash;
 use super::keyed::{self, Tokens};
 use super::kind::Kind;
 use super::places::{self, Places};
 use super::queue::EvictionQueue;
+use super::rule::Rule;
 use super::shared::SharedSlots;
 use super::similar::{self, Family, SimilarTable};
 use super::tokenise::{self, Masking, Skeleton, WILDCARD};
@@ -92,12 +94,15 @@ pub struct StoredTemplate {
     pub kinds: Vec<Kind>,
 }
 
+/// One of most templates: no room of its own for that.
+pub(super) type Hashes = SmallVec<[u64; 2]>;
+
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) template: StoredTemplate,
     pub(super) tokens: Box<[u64]>,
     /// Hashes of skeletons that lead here.
-    pub(super) skeletons: Vec<u64>,
+    pub(super) skeletons: Hashes,
     /// Number of the entry into the table of similar templates: its age.
     pub(super) entered: u64,
     /// Came out of a merge: has a wildcard in place of a whole token.
@@ -192,6 +197,8 @@ pub struct TemplateStore {
     tree: Tree,
     /// Lines that were found in the tree here since it was published.
     asked: usize,
+    /// Of the line that is learned; kept for their room.
+    scratch: (Tokens, Vec<u8>),
 }
 
 impl TemplateStore {
@@ -218,6 +225,7 @@ impl TemplateStore {
             entry_bytes: 0,
             tree: Tree::default(),
             asked: 0,
+            scratch: Default::default(),
             options: Arc::new(options),
         }
     }
@@ -312,8 +320,14 @@ impl TemplateStore {
 
     /// The template of a skeleton, learned when it is not known.
     pub fn learn(&mut self, skeleton: &Skeleton, message: &[u8]) -> Learned {
-        let tokens = Tokens::of(skeleton, message);
-        let learned = self.learn_tokens(skeleton.hash(), tokens, || skeleton.text(message));
+        let (mut tokens, mut text) = std::mem::take(&mut self.scratch);
+        tokens.set(skeleton, message);
+        let write = || {
+            skeleton.write_text(message, &mut text);
+            text.as_slice().into()
+        };
+        let learned = self.learn_tokens(skeleton.hash(), &tokens, write);
+        self.scratch = (tokens, text);
         self.meet(learned.slot);
         learned
     }
@@ -321,7 +335,7 @@ impl TemplateStore {
     /// The same from a template's text, as a replay has it; its event comes after it ([`Self::meet`]).
     pub fn learn_text(&mut self, text: &[u8]) -> Learned {
         let tokens = Tokens::of_text(text);
-        self.learn_tokens(tokenise::skeleton_hash(tokens.hashes().iter().copied()), tokens, || text.to_vec())
+        self.learn_tokens(tokenise::skeleton_hash(tokens.hashes().iter().copied()), &tokens, || text.into())
     }
 
     /// As [`Self::learn`], of a seed: a wildcard in place of a whole token or after `key=` stands for any word.
@@ -335,17 +349,17 @@ impl TemplateStore {
         Learned { is_new: learned.is_new, ..self.learned(learned.slot) }
     }
 
-    fn learn_tokens(&mut self, hash: u64, tokens: Tokens, text: impl FnOnce() -> Vec<u8>) -> Learned {
+    fn learn_tokens(&mut self, hash: u64, tokens: &Tokens, text: impl FnOnce() -> Arc<[u8]>) -> Learned {
         if let Some(slot) = self.by_skeleton.get(&hash).copied() {
             return self.learned(slot);
         }
-        if let Some(found) = self.tree.find(&tokens) {
+        if let Some(found) = self.tree.find(tokens) {
             self.publish_when_due();
             let version = self.shared.tree_version(tokens.hashes().len());
             return Learned { by_tree: Some(version), ..self.learned(found.slot) };
         }
         let id = self.unused_id(hash);
-        let slot = self.insert(id, tokens.into_hashes(), text(), vec![hash], false);
+        let slot = self.insert(id, tokens.hashes().into(), text(), hash);
         let slot = self.generalise(slot);
         Learned { is_new: true, ..self.learned(slot) }
     }
@@ -373,16 +387,10 @@ impl TemplateStore {
         free_id(hash, |id| self.by_id.contains_key(&id))
     }
 
-    fn insert(
-        &mut self,
-        id: TemplateId,
-        tokens: Box<[u64]>,
-        text: Vec<u8>,
-        skeletons: Vec<u64>,
-        generalised: bool,
-    ) -> Slot {
-        let template = StoredTemplate { id, slot: Slot(0), text: text.into(), aliases: Vec::new(), kinds: Vec::new() };
-        let mut entry = Entry { template, tokens, skeletons, entered: 0, generalised, words: 0, founded: false };
+    fn insert(&mut self, id: TemplateId, tokens: Box<[u64]>, text: Arc<[u8]>, hash: u64) -> Slot {
+        let template = StoredTemplate { id, slot: Slot(0), text, aliases: Vec::new(), kinds: Vec::new() };
+        let skeletons = smallvec![hash];
+        let mut entry = Entry { template, tokens, skeletons, entered: 0, generalised: false, words: 0, founded: false };
         let bytes = entry.bytes();
         while self.entry_bytes + bytes > self.options.max_bytes
             && let Some(slot) = self.evict()
@@ -392,9 +400,7 @@ impl TemplateStore {
         let slot = self.free_slot();
         entry.template.slot = slot;
         self.shared.renew(slot);
-        for hash in &entry.skeletons {
-            self.by_skeleton.insert(*hash, slot);
-        }
+        self.by_skeleton.insert(hash, slot);
         self.by_id.insert(id, slot);
         self.entry_bytes += bytes;
         if let Some(place) = self.entries.get_mut(slot.index()) {
@@ -442,10 +448,10 @@ impl TemplateStore {
 
     pub(super) fn family_of(&mut self, slot: Slot) -> Option<Family> {
         self.entered_total += 1;
-        if let Some(Some(entry)) = self.entries.get_mut(slot.index()) {
-            entry.entered = self.entered_total;
-        }
-        let tokens = self.entry(slot)?.tokens.clone();
+        let own = self.entries.get_mut(slot.index())?.as_mut()?;
+        own.entered = self.entered_total;
+        // Nobody asks whether a template is like itself.
+        let tokens = std::mem::take(&mut own.tokens);
         let entry = |slot: Slot| self.entries.get(slot.index()).and_then(Option::as_ref);
         let differs_only_at = |entry: &Entry, position| {
             entry.tokens.len() == tokens.len()
@@ -454,12 +460,18 @@ impl TemplateStore {
         let is_name =
             |slot: &Slot, position| entry(*slot).and_then(|entry| entry.token(position)).is_some_and(similar::is_name);
         let TemplateOptions { merge_after, merge_names_after, .. } = *self.options;
+        let first = if self.options.masking.rules.contains(Rule::FirstToken) { 0 } else { 1 };
         let is_enough = |members: &[Slot], position| {
-            members.len() >= merge_after
-                || (members.len() >= merge_names_after && members.iter().all(|slot| is_name(slot, position)))
+            let are_names = || members.iter().all(|slot| is_name(slot, position));
+            let most = members.len();
+            position >= first && (most >= merge_after || (most >= merge_names_after && are_names()))
         };
         let is_member = |other, position| entry(other).is_some_and(|entry| differs_only_at(entry, position));
-        self.similar.enter(slot, &tokens, is_member, is_enough)
+        let family = self.similar.enter(slot, &tokens, is_member, is_enough);
+        if let Some(Some(own)) = self.entries.get_mut(slot.index()) {
+            own.tokens = tokens;
+        }
+        family
     }
 
     /// The oldest member goes on with a wildcard at the family's position; the others become aliases of it.

@@ -66,6 +66,11 @@ impl Tree {
         self.len
     }
 
+    /// Whether any of them may have so many tokens.
+    pub(super) fn has(&self, tokens: usize) -> bool {
+        self.branches.contains_key(&tokens)
+    }
+
     pub(super) fn insert(&mut self, found: Match, tokens: &[u64]) {
         let constants = constants(tokens).count();
         let branches = self.branches.entry(tokens.len()).or_default();
@@ -108,7 +113,20 @@ impl Tree {
                 }
             }
         }
-        best.map(|template| template.found)
+        let found = best.map(|template| template.found);
+        #[cfg(fuzzing)]
+        assert_eq!(found, self.naive_find(tokens));
+        found
+    }
+
+    /// The twin of [`Self::find`]: every template there is.
+    #[cfg(any(test, fuzzing))]
+    fn naive_find(&self, tokens: &Tokens) -> Option<Match> {
+        let branches = self.branches.values().flatten();
+        let all = branches.flat_map(|branch| branch.by_token.values().flatten());
+        let agreeing = all.filter(|own| own.tokens.len() == tokens.hashes().len() && tokens.agree_with(&own.tokens));
+        let best = agreeing.max_by_key(|own| (own.constants, std::cmp::Reverse(own.found.id)))?;
+        Some(best.found)
     }
 }
 
@@ -134,6 +152,8 @@ impl Generalised {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::event::TemplateId;
 
@@ -175,6 +195,32 @@ mod tests {
         (0..9_000).for_each(|n| tree.remove(Slot(n), &tokens(n)));
         assert_eq!((tree.len(), tree.find(&Tokens::of_hashes(&line(5), &[]))), (0, None));
         assert!(tree.branches[&5].iter().all(|branch| branch.by_token.is_empty()));
+    }
+
+    fn token() -> impl Strategy<Value = u64> {
+        prop_oneof![3 => 1..4u64, 1 => Just(WILD)]
+    }
+
+    proptest! {
+        #[test]
+        fn by_its_constants_a_line_finds_what_looking_at_all_templates_finds(
+            templates in proptest::collection::vec(proptest::collection::vec(token(), 1..5), 0..40),
+            gone in proptest::collection::vec(0..40usize, 0..10),
+            lines in proptest::collection::vec((proptest::collection::vec(1..5u64, 1..5), any::<bool>()), 1..20),
+        ) {
+            let mut tree = Tree::default();
+            (0..).zip(&templates).for_each(|(slot, tokens)| tree.insert(found(slot), tokens));
+            for slot in gone {
+                if let Some(tokens) = templates.get(slot) {
+                    tree.remove(Slot(slot as u32), tokens);
+                }
+            }
+            for (line, has_key) in lines {
+                let keyed = if has_key { vec![(0, 2)] } else { Vec::new() };
+                let tokens = Tokens::of_hashes(&line, &keyed);
+                prop_assert_eq!(tree.find(&tokens), tree.naive_find(&tokens));
+            }
+        }
     }
 
     #[test]
