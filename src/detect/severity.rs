@@ -34,34 +34,50 @@ const KEYWORDS: [&str; 17] = [
     "out of memory",
 ];
 
-/// Of each letter, by its low five bits, a bit for each letter that comes after it at the beginning of a keyword, and in the upper half one for each that
-/// comes then. Nearly everywhere in a text that is all there is to look at.
-static BEGINNINGS: [u64; 32] = beginnings();
+/// Words after which a level comes, wherever they stand.
+const LEVEL_KEYS: [&str; 4] = ["level", "severity", "lvl", "loglevel"];
 
-const fn beginnings() -> [u64; 32] {
-    let mut of = [0; 32];
+/// Of each letter, by its low five bits, a bit for each letter that comes after it at the beginning of a keyword or a key of a level, and in the upper half
+/// one for each that comes then. Nearly everywhere in a text that is all there is to look at.
+static BEGINNINGS: [u64; 32] = beginnings(&LEVEL_KEYS, beginnings(&KEYWORDS, [0; 32]));
+
+const fn beginnings(words: &[&str], mut of: [u64; 32]) -> [u64; 32] {
     let mut number = 0;
-    while number < KEYWORDS.len() {
-        let [first, second, third, ..] = *KEYWORDS[number].as_bytes() else { panic!("a keyword of two letters") };
+    while number < words.len() {
+        let [first, second, third, ..] = *words[number].as_bytes() else { panic!("a word of two letters") };
         of[first as usize & 31] |= 1 << (second & 31) | 1 << (32 + (third & 31));
         number += 1;
     }
     of
 }
 
-fn has_keyword(text: &[u8]) -> bool {
-    let is_keyword = |rest: &[u8]| {
-        let begins =
-            |word: &&str| rest.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()));
-        KEYWORDS.iter().any(|word| begins(&word))
-    };
+/// What of a text is looked for at each of its bytes.
+#[derive(Default)]
+struct Seen {
+    keyword: bool,
+    /// What begins as a key of a level does, be it a word by itself or not.
+    level_key: bool,
+}
+
+fn look_through(text: &[u8]) -> Seen {
     let may_begin = |letters: &[u8]| {
         let [first, second, third] = letters else { return false };
         let after = BEGINNINGS[usize::from(first & 31)];
         after >> (second & 31) & after >> (32 + (third & 31)) & 1 == 1
     };
-    let mut beginnings = text.windows(3).enumerate().filter(|(_, letters)| may_begin(letters));
-    beginnings.any(|(at, _)| is_keyword(text.get(at..).unwrap_or_default()))
+    let mut seen = Seen::default();
+    for (at, _) in text.windows(3).enumerate().filter(|(_, letters)| may_begin(letters)) {
+        let rest = text.get(at..).unwrap_or_default();
+        seen.keyword |= begins_with_one_of(rest, &KEYWORDS);
+        seen.level_key |= begins_with_one_of(rest, &LEVEL_KEYS);
+    }
+    seen
+}
+
+/// In any case.
+fn begins_with_one_of(text: &[u8], words: &[&str]) -> bool {
+    let begins = |word: &str| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word.as_bytes()));
+    words.iter().any(|word| begins(word))
 }
 
 /// How severe an event claims to be; one byte on disk.
@@ -86,8 +102,9 @@ impl Severity {
 
     /// Of a template's text.
     pub fn of_template(text: &[u8]) -> Self {
-        let keyword = if has_keyword(text) { KEYWORD } else { 0 };
-        let severity = Self(level_of_text(text) as u8 | keyword);
+        let seen = look_through(text);
+        let words = if seen.level_key { usize::MAX } else { LEVEL_WORDS };
+        let severity = Self(level_of_text(text, words) as u8 | if seen.keyword { KEYWORD } else { 0 });
         #[cfg(fuzzing)]
         assert_eq!(severity, naive(text));
         severity
@@ -117,7 +134,8 @@ impl Severity {
     }
 }
 
-fn level_of_text(text: &[u8]) -> Level {
+/// Of a text in which no key of a level comes behind the first `most` words.
+fn level_of_text(text: &[u8], most: usize) -> Level {
     let glog = match text {
         [letter] | [letter, b' ', ..] => match letter.to_ascii_lowercase() {
             b'f' => Level::Fatal,
@@ -130,11 +148,11 @@ fn level_of_text(text: &[u8]) -> Level {
     let mut found = glog;
     let mut after_key = false;
     let words = text.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| !word.is_empty());
-    for (number, word) in words.enumerate() {
+    for (number, word) in words.take(most).enumerate() {
         if number < LEVEL_WORDS || after_key {
             found = found.max(level_of_word(word));
         }
-        after_key = is_one_of(word, &["level", "severity", "lvl", "loglevel"]);
+        after_key = is_one_of(word, &LEVEL_KEYS);
     }
     found
 }

@@ -55,9 +55,19 @@ pub(super) struct StoreImage {
 impl StoreImage {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         put_u32(out, self.entries.len());
-        for entry in &self.entries {
-            entry.write(out);
-        }
+        self.entries.iter().for_each(|entry| entry.write(out));
+        self.write_rest(out);
+    }
+
+    /// As [`Self::write`], with entries that are made one after the other in place of the image's own: a store has no need of a second one of all its
+    /// texts.
+    pub(super) fn write_with(&self, entries: impl ExactSizeIterator<Item = EntryImage>, out: &mut Vec<u8>) {
+        put_u32(out, entries.len());
+        entries.for_each(|entry| entry.write(out));
+        self.write_rest(out);
+    }
+
+    fn write_rest(&self, out: &mut Vec<u8>) {
         for slots in [&self.free, &self.small, &self.main] {
             put_u32(out, slots.len());
             slots.iter().for_each(|slot| out.extend_from_slice(&slot.0.to_le_bytes()));

@@ -18,15 +18,15 @@ impl TemplateStore {
         let mut entries: Vec<&Entry> = self.entries.iter().flatten().collect();
         entries.sort_unstable_by_key(|entry| entry.entered);
         let [small, main] = self.queue.slots();
-        StoreImage {
-            entries: entries.into_iter().map(|entry| self.image_of(entry)).collect(),
+        let image = StoreImage {
+            entries: Vec::new(),
             free: self.free.clone(),
             small: small.collect(),
             main: main.collect(),
             merged: self.merged_total,
             evicted: self.evicted_total,
-        }
-        .write(out);
+        };
+        image.write_with(entries.into_iter().map(|entry| self.image_of(entry)), out);
     }
 
     pub(super) fn image_of(&self, entry: &Entry) -> EntryImage {
