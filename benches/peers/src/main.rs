@@ -16,6 +16,7 @@
 
 use std::collections::HashSet;
 use std::hint::black_box;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -97,8 +98,7 @@ fn memory_row(miner: &Miner) {
 
 fn drain3_rows(args: &Args, lines: &[&str], floor: f64, own: &Rates) {
     let config = drain3::Config::default();
-    let fits =
-        |line: &&&str| line.len() <= config.max_bytes && line.split_whitespace().count() <= config.max_tokens;
+    let fits = |line: &&&str| line.len() <= config.max_bytes && line.split_whitespace().count() <= config.max_tokens;
     let sample: Vec<String> = lines.iter().take(TRAINED_ON).filter(fits).map(|line| (*line).to_owned()).collect();
     match drain3::train(&sample, drain3::Config::default()) {
         Ok(matcher) => {
@@ -123,12 +123,22 @@ fn drain3_rows(args: &Args, lines: &[&str], floor: f64, own: &Rates) {
     println!("{:<28} {:>11.2}x", "oddline / drain3, learning", own.learning / learning);
 }
 
+/// A storm of long lines: what it costs goes by their length.
+fn long_storm_row(name: &str, count: usize, words: Range<u64>) {
+    let (mut miner, storm) = (Miner::new(), storm::lines(count, words));
+    let bytes: usize = storm.iter().map(String::len).sum();
+    let rate = rate(&storm, |line| miner.line(line));
+    let megabytes = rate * bytes as f64 / count as f64 / 1e6;
+    println!("{name:<28} {rate:>12.0} lines/s   {megabytes:>6.1} MB/s, {} templates", miner.templates());
+    memory_row(&miner);
+}
+
 fn storm_rows(lines: &[&str], floor: f64) {
     let known: Vec<&str> = lines.iter().take(20_000).copied().collect();
     let mut miner = Miner::new();
     known.iter().for_each(|line| miner.line(line));
     let quiet = best(5, || rate(&known, |line| miner.line(line)));
-    let storm = storm::lines(400_000);
+    let storm = storm::lines(400_000, storm::WORDS);
     row("storm", rate(&storm, |line| miner.line(line)), floor);
     println!("{:<28} {:>12}", "… templates, at their cap", miner.templates());
     memory_row(&miner);
@@ -146,6 +156,8 @@ fn storm_rows(lines: &[&str], floor: f64) {
     let beside = beside_a_storm(&miner.store, &known, &storm);
     row("known lines beside", beside, floor);
     println!("{:<28} {:>11.2}x", "… against none", beside / quiet);
+    long_storm_row("storm of 60 to 100 words", 60_000, 60..101);
+    long_storm_row("storm of 300 words", 20_000, 300..301);
 }
 
 /// Known lines on this thread while another one storms through the same store.

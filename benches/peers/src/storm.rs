@@ -1,7 +1,12 @@
 //! Lines that never repeat.
 
-/// `count` lines of four to eleven words of three to nine random letters; the same at each call.
-pub(crate) fn lines(count: usize) -> Vec<String> {
+use std::ops::Range;
+
+/// Words of a line.
+pub(crate) const WORDS: Range<u64> = 4..12;
+
+/// `count` lines of so many words of three to nine random letters; the same at each call.
+pub(crate) fn lines(count: usize, words: Range<u64>) -> Vec<String> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = move |below: u64| {
         state ^= state << 13;
@@ -10,7 +15,7 @@ pub(crate) fn lines(count: usize) -> Vec<String> {
         state % below
     };
     let mut line = || {
-        let words = 4 + next(8);
+        let words = words.start + next(words.end - words.start);
         let words: Vec<String> = (0..words)
             .map(|_| {
                 let letters = 3 + next(7);
