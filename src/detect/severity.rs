@@ -44,8 +44,9 @@ static BEGINNINGS: [u64; 32] = beginnings(&LEVEL_KEYS, beginnings(&KEYWORDS, [0;
 const fn beginnings(words: &[&str], mut of: [u64; 32]) -> [u64; 32] {
     let mut number = 0;
     while number < words.len() {
-        let [first, second, third, ..] = *words[number].as_bytes() else { panic!("a word of two letters") };
-        of[first as usize & 31] |= 1 << (second & 31) | 1 << (32 + (third & 31));
+        let word = words[number].as_bytes();
+        assert!(word.len() >= 3);
+        of[word[0] as usize & 31] |= 1 << (word[1] & 31) | 1 << (32 + (word[2] & 31));
         number += 1;
     }
     of
