@@ -2,14 +2,14 @@
 //!
 //! The table of counts is found by hashes, from which the templates cannot be read back, so that every template which can have been next to the one that goes is
 //! asked for: two looks for each, and for the triples three times the product of its neighbours, of which the [`MOST_NEIGHBOURS`] most frequent on each side count. That
-//! is a millisecond at the worst. What a template that was seen less than [`LEAST_CONTEXT`] times would bring is lost: it is no evidence
+//! is about a millisecond with ten thousand templates at the worst. What a template that was seen less than [`LEAST_CONTEXT`] times would bring is lost: it is no evidence
 //! yet, and a storm of new templates must cost no more than they do.
 
 use super::{LEAST_CONTEXT, NOBODY, PAIR, Sequence, TRIPLE};
 use crate::detect::table::hash;
 
 /// Templates before or after another whose triples are moved.
-const MOST_NEIGHBOURS: usize = 256;
+const MOST_NEIGHBOURS: usize = 128;
 
 /// The template that goes, and the one that takes it in.
 #[derive(Clone, Copy)]
