@@ -440,6 +440,53 @@ fn vectors_of_another_model_are_replaced_and_said_so() {
     assert!(search(&second, "the database is down").0[0]["template"].as_str().unwrap().contains("postgres"));
 }
 
+/// Templates, one more than `many`, each of words of its own.
+fn a_log_of_many(many: usize) -> String {
+    let line = |n: usize| format!("{} of {} failed\n", letters(n), letters(n * 7 + 1));
+    (0..many).map(line).chain(["could not reach postgres: connection refused\n".to_owned()]).collect()
+}
+
+#[test]
+fn a_data_dir_of_another_model_is_searched_by_words_says_so_and_reembed_converts_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = config(dir.path(), &onnx(&model!("int8")));
+    // More than a search makes vectors of.
+    ok(&run(&["score", "--config", &first], a_log_of_many(400)));
+    ok(&run(&["reembed", "--config", &first], ""));
+    let by_first = search(&first, "the database is down");
+    assert_eq!(by_first.1, "");
+    let second = config(dir.path(), &onnx(&model!("fp32")));
+    let (found, told) = search(&second, "postgres connections");
+    assert!(found[0]["template"].as_str().unwrap().contains("postgres"), "{found:?}");
+    let (was, is) = (open(&model!("int8")).model(), open(&model!("fp32")).model());
+    for named in ["searched by words alone", "have no vector of", &was, &is, "oddline reembed"] {
+        assert!(told.contains(named), "{named}: {told}");
+    }
+    let done = json(ok(&run(&["reembed", "--config", &second, "--format", "json"], "")));
+    assert!(done["embedded"].as_u64() > Some(300) && done["kept"] == 0 && done["replaced"] == was, "{done}");
+    let (found, told) = search(&second, "the database is down");
+    assert_eq!(told, "");
+    assert!(found[0]["template"].as_str().unwrap().contains("postgres"), "{found:?}");
+    // Words alone do not find it.
+    let plain = config(dir.path(), "");
+    let by_words = search(&plain, "the database is down").0;
+    assert!(by_words.first().is_none_or(|hit| !hit["template"].as_str().unwrap().contains("postgres")), "{by_words:?}");
+    assert!(ok(&run(&["doctor", "--config", &plain], "")).contains("not used, since no model is configured"));
+}
+
+#[test]
+fn a_template_that_is_new_while_all_others_have_vectors_gets_one_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (engine, mut lane) = engine(dir.path(), &model!("int8"), 5);
+    let all = |count: u64| move |stats: &EmbedderStats| stats.vectors == count && stats.waiting == 0;
+    let before = engine.stats().templates;
+    until(&engine, "all have a vector", all(before));
+    meet(&mut lane, "could not reach postgres: connection refused", 1_000_000);
+    until(&engine, "the new one has a vector", all(before + 1));
+    lane.close().unwrap();
+    engine.close().unwrap();
+}
+
 #[test]
 fn vectors_of_another_length_by_the_same_name_are_never_compared() {
     let dir = tempfile::tempdir().unwrap();
@@ -470,14 +517,25 @@ fn whatever_is_broken_of_a_model_events_are_scored_and_stats_and_doctor_say_what
     let dir = tempfile::tempdir().unwrap();
     let model = copy(&model!("int8"));
     write(&model, "libother.so", "no library");
-    let library = format!("{}embedder_runtime: {}\n", onnx(model.path()), model.path().join("libother.so").display());
+    let runtime =
+        |name: &str| format!("{}embedder_runtime: {}\n", onnx(model.path()), model.path().join(name).display());
+    let library = runtime("libother.so");
+    // The runtime itself, for another machine (IBM's z), and a model that no file of a model can be.
+    let mut other_machine = std::fs::read(find(None).unwrap().path).unwrap();
+    other_machine[18..20].copy_from_slice(&22u16.to_le_bytes());
+    write(&model, "libz.so", &other_machine);
+    let endless: Break = |model: &tempfile::TempDir| {
+        std::fs::File::create(model.path().join("model.onnx")).unwrap().set_len(4 << 30).unwrap();
+    };
     let break_tokenizer =
         |model: &tempfile::TempDir| std::fs::remove_file(model.path().join("tokenizer.json")).unwrap();
     let break_model: Break = |model: &tempfile::TempDir| write(model, "model.onnx", "no model");
     let other_inputs: Break =
         |model: &tempfile::TempDir| write(model, "model.onnx", identity("pixels", "classes", 1, 4));
-    let cases: [(String, Break, &str); 4] = [
+    let cases: [(String, Break, &str); 6] = [
         (library, |_| {}, "no ONNX Runtime for this machine"),
+        (runtime("libz.so"), |_| {}, "it is for s390x"),
+        (onnx(model.path()), endless, "4294967296 bytes"),
         (onnx(model.path()), other_inputs, "other inputs than a sentence model"),
         (onnx(model.path()), break_model, "model.onnx cannot be loaded"),
         (onnx(model.path()), break_tokenizer, "tokenizer.json"),

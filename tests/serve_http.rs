@@ -714,6 +714,17 @@ async fn the_history_is_searched_in_words_and_wrong_questions_are_refused() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{wrong}");
         assert!(answer.body.contains(said), "{wrong}: {}", answer.body);
     }
+    // Words of 60 KB and of other scripts are searched; what no request line may be is refused.
+    for words in
+        ["%E7%A3%81%E7%9B%98%E5%B7%B2%E6%BB%A1", "%D0%B4%D0%B8%D1%81%D0%BA", "%FF%FEx", &"exhausted%20".repeat(5_000)]
+    {
+        let answer = get(&sidecar, &format!("/v1/search?q={words}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    let endless =
+        format!("GET /v1/search?q={} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", "x".repeat(100 << 10));
+    let endless = raw(TcpStream::connect(sidecar.http.unwrap()).await.unwrap(), &endless).await;
+    assert!(endless.starts_with("HTTP/1.1 414"), "{endless}");
     let many = searches_at_once(&sidecar, 40).await;
     assert!(many.iter().all(|status| [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(status)), "{many:?}");
     assert!(many.contains(&StatusCode::OK));

@@ -103,7 +103,10 @@ pub(super) fn evidence(input: &Input, seen: f64) -> f32 {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Frozen {
     dimensions: usize,
-    centroids: Vec<f32>,
+    clusters: usize,
+    /// Of each dimension a number for each centroid: a text's vector is mostly zeros, of which nothing is read. All centroids one after the other would not leave room for
+    /// anything else in the first cache, each time a new template is looked at.
+    columns: Vec<f32>,
     templates: u32,
     median: f32,
     threshold: f32,
@@ -130,12 +133,13 @@ impl Frozen {
         let mut deviations: Vec<f32> = distances.iter().map(|distance| (distance - median).abs()).collect();
         let threshold = (median + FAR * DEVIATION * middle(&mut deviations)?).max(FLOOR);
         let templates = vectors.len() as u32;
-        Some(Self { dimensions, centroids: centroids.cells, templates, median, threshold })
+        let (clusters, columns) = (centroids.count(), centroids.columns());
+        Some(Self { dimensions, clusters, columns, templates, median, threshold })
     }
 
     /// Centroids there are.
     pub fn clusters(&self) -> usize {
-        self.centroids.len() / self.dimensions.max(1)
+        self.clusters
     }
 
     /// Vectors that were clustered.
@@ -155,7 +159,7 @@ impl Frozen {
 
     /// Bytes held.
     pub fn memory_bytes(&self) -> usize {
-        self.centroids.capacity() * size_of::<f32>()
+        self.columns.capacity() * size_of::<f32>()
     }
 
     /// One less the cosine to the nearest centroid, 0 to 2; `None` for a vector of another length or without one.
@@ -164,8 +168,19 @@ impl Frozen {
         if vector.len() != self.dimensions || !length.is_finite() || length <= 0.5 {
             return None;
         }
-        let all = self.centroids.chunks_exact(self.dimensions).map(|centroid| dot(centroid, vector));
-        all.reduce(f32::max).map(|cosine| (1.0 - cosine).clamp(0.0, 2.0))
+        let mut cosines = [0.0f32; MOST_CENTROIDS];
+        for (cell, column) in vector.iter().zip(self.columns.chunks_exact(self.clusters.max(1))) {
+            if *cell != 0.0 {
+                cosines.iter_mut().zip(column).for_each(|(cosine, other)| *cosine += cell * other);
+            }
+        }
+        let nearest = cosines.into_iter().take(self.clusters).reduce(f32::max);
+        nearest.map(|cosine| (1.0 - cosine).clamp(0.0, 2.0))
+    }
+
+    /// Centroids one after the other, as they are on disk.
+    fn rows(&self) -> impl Iterator<Item = &f32> {
+        (0..self.clusters).flat_map(|centroid| self.columns.iter().skip(centroid).step_by(self.clusters))
     }
 
     /// How odd a template of this vector is.
@@ -182,7 +197,7 @@ impl Frozen {
         for number in [self.dimensions as u32, self.clusters() as u32, self.templates] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        for number in [self.median, self.threshold].iter().chain(&self.centroids) {
+        for number in [self.median, self.threshold].iter().chain(self.rows()) {
             out.extend_from_slice(&number.to_le_bytes());
         }
     }
@@ -197,8 +212,9 @@ impl Frozen {
         let clusters = from.index(what, MOST_CENTROIDS + 1)?;
         let templates = from.u32(what)?;
         let (median, threshold) = (from.f32(what)?, from.f32(what)?);
-        let centroids = (0..clusters * dimensions).map(|_| from.finite(what)).collect::<Result<_, _>>()?;
-        Ok(Self { dimensions, centroids, templates, median, threshold })
+        let cells = (0..clusters * dimensions).map(|_| from.finite(what)).collect::<Result<_, _>>()?;
+        let columns = Centroids { dimensions, cells }.columns();
+        Ok(Self { dimensions, clusters, columns, templates, median, threshold })
     }
 }
 
@@ -208,6 +224,15 @@ struct Centroids {
 }
 
 impl Centroids {
+    fn count(&self) -> usize {
+        self.cells.len() / self.dimensions.max(1)
+    }
+
+    /// Turned over: of each dimension a number for each centroid.
+    fn columns(&self) -> Vec<f32> {
+        (0..self.dimensions).flat_map(|at| self.cells.iter().skip(at).step_by(self.dimensions).copied()).collect()
+    }
+
     /// By k-means++: the first anywhere, each other one of the vectors with a chance as the square of how far it is from those before it. Fewer where all are taken.
     fn spread(vectors: &[&[f32]], most: usize, dimensions: usize) -> Self {
         let mut chosen = Self { dimensions, cells: Vec::with_capacity(most * dimensions) };
@@ -372,6 +397,18 @@ mod tests {
         for bad in [vec![], vec![1.0; 2 * DIMENSIONS], vec![0.0; DIMENSIONS], vec![f32::NAN; DIMENSIONS]] {
             assert_eq!(frozen.distance(&bad), None);
             assert!(frozen.oddness(&bad).is_none());
+        }
+    }
+
+    #[test]
+    fn the_distance_is_that_to_the_nearest_of_all_centroids_taken_whole() {
+        let known = known(300, 17);
+        let frozen = Frozen::fit(&known).unwrap();
+        let rows: Vec<f32> = frozen.rows().copied().collect();
+        assert_eq!(rows.len(), frozen.clusters() * DIMENSIONS);
+        for vector in known.iter().chain([&elsewhere(), &unit(vec![0.5; DIMENSIONS])]) {
+            let nearest = rows.chunks_exact(DIMENSIONS).map(|row| dot(row, vector)).reduce(f32::max).unwrap();
+            assert!((frozen.distance(vector).unwrap() - (1.0 - nearest).clamp(0.0, 2.0)).abs() < 1e-5);
         }
     }
 

@@ -92,8 +92,9 @@ impl Meaning {
 
     /// How odd a template of this text is.
     pub(super) fn oddness(&self, text: &[u8]) -> Oddness {
-        let vector = self.embedder.vector(&String::from_utf8_lossy(text));
-        vector.map_or(Oddness::NONE, |vector| self.frozen.oddness(&vector))
+        let mut vector = [0.0; hashing::DIMENSIONS];
+        let made = self.embedder.embed(&String::from_utf8_lossy(text), &mut vector);
+        made.map_or(Oddness::NONE, |()| self.frozen.oddness(&vector))
     }
 
     fn figures(&self) -> Calibrated {

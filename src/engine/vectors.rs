@@ -274,7 +274,7 @@ mod tests {
             vectors.all.iter().map(|(text, _)| text.0).collect()
         };
         assert_eq!(left(15, &|_| true), (5..20).collect::<Vec<_>>());
-        let is_even = |text: TextKey| text.0 % 2 == 0;
+        let is_even = |text: TextKey| text.0.is_multiple_of(2);
         assert_eq!(left(15, &is_even), [0, 2, 4, 6, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
         assert_eq!(left(8, &is_even), [4, 6, 8, 10, 12, 14, 16, 18], "of what is left the oldest");
         assert_eq!(left(0, &is_even), [] as [u64; 0]);

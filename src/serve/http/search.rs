@@ -7,8 +7,8 @@
 //! | `stream` | of this one alone: values of `partition_by`, as `host=db1` | all |
 //! | `k` | templates at most, up to [`MOST`] | 10 |
 //!
-//! The answer is `{"templates": […], "templates_searched": N, "model": "…", "unlisted_events": N, "damaged": […]}`, the nearest first. [`AT_ONCE`] searches
-//! run at a time; one more is answered 503.
+//! The answer is `{"templates": […], "templates_searched": N, "model": "…", "fallback": null, "unlisted_events": N, "damaged": […]}`, the nearest first; `fallback` says why the
+//! model that is configured was not used. [`AT_ONCE`] searches run at a time; one more is answered 503. A request line of more than 64 KiB is answered 414.
 
 use std::sync::Arc;
 
