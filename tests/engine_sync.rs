@@ -234,3 +234,33 @@ fn what_a_lane_dropped_is_not_called_durable_because_another_lanes_checkpoint_en
     assert_eq!(bed.killed().open().stats().events_total, 400);
     assert_eq!(bed.powerless().open().stats().events_total, 400);
 }
+
+#[test]
+fn what_went_to_a_data_dir_that_vanished_is_not_called_durable_and_a_new_one_is_made() {
+    for durability in [Durability::Interval, Durability::Always] {
+        let mut bed = bed();
+        bed.config = Config { durability, ..bed.config };
+        let engine = bed.open();
+        let (mut left, mut right) = (engine.lane().unwrap(), engine.lane().unwrap());
+        for lane in [&mut left, &mut right] {
+            events(&bed, lane, 0);
+            lane.sync().unwrap();
+        }
+        bed.fs.remove_dir_all(bed.dir()).unwrap();
+        for lane in [&mut left, &mut right] {
+            events(&bed, lane, 100);
+            lane.sync().unwrap_err();
+        }
+        let mut state = State::Degraded;
+        for step in 2..7 {
+            bed.advance(6, &mut left);
+            bed.advance(6, &mut right);
+            state = events(&bed, &mut left, step * 100);
+            drop(engine.checkpoint());
+        }
+        assert_eq!(state, State::Ready, "{:?}", engine.stats());
+        left.sync().unwrap();
+        right.sync().unwrap();
+        assert_eq!(bed.powerless().open().stats().events_total, 900, "nothing learned meanwhile is missing");
+    }
+}

@@ -107,3 +107,17 @@ has_lines() {
 
 # in_order FILE COUNT: just these, each once, in order.
 in_order() { [ "$(line_numbers "$1" | paste -sd,)" = "$(seq 0 $(($2 - 1)) | paste -sd,)" ]; }
+
+# release DIR VERSION: what packaging/tarball would make, of the sidecar alone, in DIR/VERSION.tar.gz; its files in DIR/VERSION.
+release() {
+    local usr=$1/$2
+    mkdir -p "$usr"/{bin,lib/systemd/system,lib/sysusers.d,share/oddline/plugin-manifests,share/doc/oddline}
+    cp "$oddline" "$usr/bin/oddline"
+    cp packaging/oddline.service "$usr/lib/systemd/system/"
+    cp packaging/sysusers.conf "$usr/lib/sysusers.d/oddline.conf"
+    cp plugin-manifests/vector-sidecar.yaml "$usr/share/oddline/plugin-manifests/"
+    cp -r config-examples "$usr/share/doc/oddline/examples"
+    echo "# $2" >>"$usr/lib/systemd/system/oddline.service"
+    pack "$1" "$2"
+}
+pack() { tar -czf "$1/$2.tar.gz" -C "$1" --transform "s|^$2|oddline-$2|" "$2"; }

@@ -1,20 +1,6 @@
 # The Ansible role of config-examples/fleet, on scratch roots of this machine. Needs ansible-playbook: beside ODDLINE_PYTHON, or in PATH.
 . "$here/common.sh"
 
-# release DIR VERSION: what packaging/tarball would make, of the sidecar alone, in DIR/VERSION.tar.gz; its files in DIR/VERSION.
-release() {
-    local usr=$1/$2
-    mkdir -p "$usr"/{bin,lib/systemd/system,lib/sysusers.d,share/oddline/plugin-manifests,share/doc/oddline}
-    cp "$oddline" "$usr/bin/oddline"
-    cp packaging/oddline.service "$usr/lib/systemd/system/"
-    cp packaging/sysusers.conf "$usr/lib/sysusers.d/oddline.conf"
-    cp plugin-manifests/vector-sidecar.yaml "$usr/share/oddline/plugin-manifests/"
-    cp -r config-examples "$usr/share/doc/oddline/examples"
-    echo "# $2" >>"$usr/lib/systemd/system/oddline.service"
-    pack "$1" "$2"
-}
-pack() { tar -czf "$1/$2.tar.gz" -C "$1" --transform "s|^$2|oddline-$2|" "$2"; }
-
 # play BOOK LOG ARGUMENTS…
 play() {
     local book=$1 log=$2; shift 2

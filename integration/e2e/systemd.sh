@@ -13,7 +13,7 @@ boot() {
         boot "$group" "$here/boot-systemd" "$work/systemd" "$(realpath "$oddline")" >"$work/systemd.log" 2>&1 </dev/null &
     booted=$!
     started+=("$booted")
-    until_true 30 is_up || return 1
+    until_true 90 is_up || return 1
 }
 is_up() {
     init=$(cat "/proc/$booted/task/$booted/children" 2>/dev/null)
@@ -106,6 +106,33 @@ unit_journal() {
     inside runuser -u oddline -- oddline doctor --data-dir /var/lib/oddline && inside runuser -u oddline -- oddline doctor --data-dir /var/lib/oddline/journald
 }
 
+# The Puppet module of config-examples/fleet, of the release whose files are in $puppet_from.
+puppet_from=/opt/oddline-e2e
+unit_puppet() {
+    # Whatever stands there already is not the module's.
+    inside rm -f /usr/bin/oddline /usr/lib/systemd/system/oddline.service /usr/lib/sysusers.d/oddline.conf
+    mkdir -p "/proc/$init/root$puppet_from" && release "/proc/$init/root$puppet_from" 1.0.0 || return 1
+    # 2: something changed. 6: and something failed.
+    puppet_runs "{ 'alert_budget' => 0.01 }" 2 && is_unit oddline enabled active || return 1
+    # What runs and starts at boot is nothing, once the check refused what is there now.
+    puppet_runs "{ 'alert_bugdet' => 0.01 }" 6 && is_unit oddline disabled inactive || return 1
+    puppet_runs "{ 'alert_budget' => 0.02 }" 2 && is_unit oddline enabled active || return 1
+    inside systemctl disable --now oddline
+}
+# puppet_runs CONFIG CODE
+puppet_runs() {
+    local told
+    inside env HOME=/root puppet apply --detailed-exitcodes --color=false --confdir=/run/puppet --vardir=/run/puppet-var --modulepath="$root/config-examples/fleet/puppet" \
+        -e "class { 'oddline': version => '1.0.0', source => 'file://$puppet_from/1.0.0', config => $1, serve => { 'http' => { 'listen' => '$unit_http' } } }" >"$work/puppet.log" 2>&1
+    told=$?
+    [ $told = "$2" ] || { echo "told $told"; tail -20 "$work/puppet.log"; told oddline; }
+}
+is_unit() {
+    local enabled active
+    enabled=$(inside systemctl is-enabled "$1") active=$(inside systemctl is-active "$1")
+    [ "$enabled $active" = "$2 $3" ] || { echo "expected the unit to be $2 and $3, found $enabled and $active"; return 1; }
+}
+
 if [ "$(id -u)" != 0 ] || [ ! -x /lib/systemd/systemd ] || ! command -v unshare >/dev/null || ! command -v curl >/dev/null; then
     skip "systemd: it takes root, systemd, unshare and curl"
 elif [ -z "$(cgroups)" ] || ! mkdir "$(cgroups)/oddline-e2e-$$-try" 2>/dev/null || ! rmdir "$(cgroups)/oddline-e2e-$$-try"; then
@@ -121,6 +148,11 @@ else
         check "killed, it is started again" unit_survives KILL
         check "hung, the watchdog has it started again" unit_hangs
         check "oddline-journal.service reads the journal, and after a restart goes on where it was, beside the sidecar" unit_journal
+        if command -v puppet >/dev/null; then
+            check "the Puppet module: what its check refused neither runs nor starts at boot, until it is put right" unit_puppet
+        else
+            skip "the Puppet module under systemd: no puppet (the Debian package)"
+        fi
     else
         fail "systemd: it does not come up"; tail -20 "$work/systemd.log"
     fi

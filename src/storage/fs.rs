@@ -29,7 +29,8 @@ pub enum OpenMode {
 pub trait WriteFile: Send + Debug {
     /// Writes all of `bytes` at the end; after an error any prefix may have been written.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Returns once everything written is durable.
+    /// Returns once everything written is durable. A file that no name leads to any more cannot be made durable (`NotFound`): nobody would find it
+    /// again. (On Windows an open file keeps its name.)
     fn sync(&mut self) -> io::Result<()>;
     /// Cuts the file to `length` bytes.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
@@ -98,7 +99,8 @@ impl WriteFile for File {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
+        self.sync_data()?;
+        if has_name(self)? { Ok(()) } else { Err(removed()) }
     }
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
@@ -183,6 +185,23 @@ impl FileSystem for RealFs {
     }
 }
 
+/// Whether a directory has the file.
+#[cfg(unix)]
+fn has_name(file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    Ok(file.metadata()?.nlink() > 0)
+}
+
+#[cfg(not(unix))]
+fn has_name(_file: &File) -> io::Result<bool> {
+    Ok(true)
+}
+
+/// What [`WriteFile::sync`] says of a file that is gone.
+pub(super) fn removed() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "the file was removed while it was open")
+}
+
 /// Opens a file, or creates one that its user alone may read and write.
 pub(super) fn creating() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -228,6 +247,22 @@ fn describe(entry: fs::DirEntry) -> io::Result<Option<DirEntry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_that_was_removed_is_not_called_durable() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        let mut file = RealFs.open(&path, OpenMode::New).unwrap();
+        file.append(b"1").unwrap();
+        file.sync().unwrap();
+        let mut second = file.second().unwrap();
+        fs::remove_file(&path).unwrap();
+        file.append(b"2").unwrap();
+        for file in [&mut file, &mut second] {
+            assert_eq!(file.sync().unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+    }
 
     #[test]
     fn the_parent_of_each_new_directory_is_synced_and_again_after_a_failure() {

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::fs::{DirEntry, FileSystem, OpenMode, WriteFile};
+use super::fs::{DirEntry, FileSystem, OpenMode, WriteFile, removed};
 
 /// What goes wrong from now on; the default is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl MemFs {
         self.state().faults = faults;
     }
 
-    /// Forgets everything that was not durable; faults are lifted. Files still open write into the void.
+    /// Forgets everything that was not durable; faults are lifted. Files still open write into the void, and cannot be synced.
     pub fn crash(&self) {
         let mut state = self.state();
         state.faults = Faults::default();
@@ -314,6 +314,9 @@ impl WriteFile for MemFile {
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.fs.writable()?;
         fail_when(state.faults.sync, ErrorKind::Other)?;
+        if !state.live.values().any(|id| *id == self.id) {
+            return Err(removed());
+        }
         let inode = state.inode(self.id)?;
         inode.durable = inode.data.clone();
         inode.pending.clear();

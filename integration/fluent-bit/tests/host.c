@@ -1,10 +1,10 @@
 /* A host that behaves as Fluent Bit does to a plugin, as far as the plugin can tell: what it exports, what it hands over and on which stack.
  *
- *   host [--coroutine] [--threads N] [--reload EVERY] [--pause MILLISECONDS] [--output] PLUGIN [KEY=VALUE ...] < frames > answers
+ *   host [--coroutine] [--threads N | --stream] [--reload EVERY] [--pause MILLISECONDS] [--output] PLUGIN [KEY=VALUE ...] < frames > answers
  *
  * A frame is a chunk behind its length (32 bits, big endian). The answer to each is a letter and a chunk: `m` with what the filter made of it,
  * `n` with the chunk as it was; of the output `e`, `o` or `r` and an empty chunk. With --threads each of N instances, on a thread of its own and all at once, gets all frames; the
- * answers of the first are written. --pause waits before each frame but the first. --reload stops, unloads, loads and starts the plugin again after each EVERY frames, as a hot reload does.
+ * answers of the first are written. All frames are read before the first is handled; with --stream each is answered before the next is read. --pause waits before each frame but the first. --reload stops, unloads, loads and starts the plugin again after each EVERY frames, as a hot reload does.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -83,7 +83,7 @@ static struct api api = { .output_get_property = flb_filter_get_property, .log_p
 struct buffer { char *data; size_t len; };
 struct frame { struct buffer chunk, answer; char letter; };
 
-static int on_coroutine, reload_every, pause_ms, is_output, threads = 1;
+static int on_coroutine, reload_every, pause_ms, is_output, is_streaming, threads = 1;
 static const char *path;
 static char **keys;
 static int key_count;
@@ -185,49 +185,92 @@ static void call_on_coroutine(struct call *c)
     }
 }
 
+static void handle(struct runner *r, struct frame *frame)
+{
+    struct call c = { .r = r, .chunk = { malloc(frame->chunk.len + 1), frame->chunk.len } };
+    memcpy(c.chunk.data, frame->chunk.data, frame->chunk.len);
+    if (on_coroutine) call_on_coroutine(&c); else do_call(&c);
+    if (memcmp(c.chunk.data, frame->chunk.data, frame->chunk.len)) { fprintf(stderr, "the chunk was written to\n"); abort(); }
+    free(c.chunk.data);
+    if (is_output) {
+        if (c.result < 0 || c.result > 2) { fprintf(stderr, "answered %d\n", c.result); abort(); }
+        if (r->is_first) frame->letter = "eor"[c.result];
+    } else if (c.result == 1 && c.out && c.out_len) {
+        if (r->is_first) { frame->letter = 'm'; frame->answer = (struct buffer){ c.out, c.out_len }; } else free(c.out);
+    } else if (c.result == 2 && !c.out) {
+        if (r->is_first) { frame->letter = 'n'; frame->answer = frame->chunk; }
+    } else {
+        fprintf(stderr, "answered %d with %zu bytes\n", c.result, c.out_len);
+        abort();
+    }
+}
+
+/* What is done before the frame of that number; 0 when it may be handled. */
+static int prepare(struct runner *r, size_t number)
+{
+    if (reload_every && number && number % reload_every == 0) {
+        stop(r);
+        if (start(r) != 0) return -1;
+    }
+    if (pause_ms && number) usleep(pause_ms * 1000);
+    return 0;
+}
+
 static void *run(void *argument)
 {
     struct runner *r = argument;
     if (start(r) != 0) { r->failed = 1; return NULL; }
     for (size_t i = 0; i < frame_count; i++) {
-        struct frame *frame = &frames[i];
-        if (reload_every && i && i % reload_every == 0) {
-            stop(r);
-            if (start(r) != 0) { r->failed = 1; return NULL; }
-        }
-        if (pause_ms && i) usleep(pause_ms * 1000);
-        struct call c = { .r = r, .chunk = { malloc(frame->chunk.len + 1), frame->chunk.len } };
-        memcpy(c.chunk.data, frame->chunk.data, frame->chunk.len);
-        if (on_coroutine) call_on_coroutine(&c); else do_call(&c);
-        if (memcmp(c.chunk.data, frame->chunk.data, frame->chunk.len)) { fprintf(stderr, "the chunk was written to\n"); abort(); }
-        free(c.chunk.data);
-        if (is_output) {
-            if (c.result < 0 || c.result > 2) { fprintf(stderr, "answered %d\n", c.result); abort(); }
-            if (r->is_first) frame->letter = "eor"[c.result];
-        } else if (c.result == 1 && c.out && c.out_len) {
-            if (r->is_first) { frame->letter = 'm'; frame->answer = (struct buffer){ c.out, c.out_len }; } else free(c.out);
-        } else if (c.result == 2 && !c.out) {
-            if (r->is_first) { frame->letter = 'n'; frame->answer = frame->chunk; }
-        } else {
-            fprintf(stderr, "answered %d with %zu bytes\n", c.result, c.out_len);
-            abort();
-        }
+        if (prepare(r, i) != 0) { r->failed = 1; return NULL; }
+        handle(r, &frames[i]);
     }
     stop(r);
     return NULL;
 }
 
-static void read_frames(void)
+static int read_frame(struct frame *frame)
 {
     uint32_t len;
-    while (fread(&len, 4, 1, stdin) == 1) {
-        struct frame frame = { .letter = '?' };
-        frame.chunk.len = ntohl(len);
-        frame.chunk.data = malloc(frame.chunk.len + 1);
-        if (fread(frame.chunk.data, 1, frame.chunk.len, stdin) != frame.chunk.len) abort();
+    if (fread(&len, 4, 1, stdin) != 1) return 0;
+    *frame = (struct frame){ .letter = '?' };
+    frame->chunk.len = ntohl(len);
+    frame->chunk.data = malloc(frame->chunk.len + 1);
+    if (fread(frame->chunk.data, 1, frame->chunk.len, stdin) != frame->chunk.len) abort();
+    return 1;
+}
+
+static void read_frames(void)
+{
+    struct frame frame;
+    while (read_frame(&frame)) {
         frames = realloc(frames, (frame_count + 1) * sizeof *frames);
         frames[frame_count++] = frame;
     }
+}
+
+static void write_answer(const struct frame *frame)
+{
+    uint32_t len = htonl(frame->answer.len);
+    fputc(frame->letter, stdout);
+    fwrite(&len, 4, 1, stdout);
+    fwrite(frame->answer.data, 1, frame->answer.len, stdout);
+}
+
+static int stream(void)
+{
+    struct runner r = { .is_first = 1 };
+    struct frame frame;
+    if (start(&r) != 0) return 1;
+    for (size_t i = 0; read_frame(&frame); i++) {
+        if (prepare(&r, i) != 0) return 1;
+        handle(&r, &frame);
+        write_answer(&frame);
+        fflush(stdout);
+        if (frame.answer.data != frame.chunk.data) free(frame.answer.data);
+        free(frame.chunk.data);
+    }
+    stop(&r);
+    return 0;
 }
 
 int main(int argc, char **argv)
@@ -236,6 +279,7 @@ int main(int argc, char **argv)
     for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
         if (!strcmp(argv[at], "--coroutine")) on_coroutine = 1;
         else if (!strcmp(argv[at], "--output")) is_output = 1;
+        else if (!strcmp(argv[at], "--stream")) is_streaming = 1;
         else if (!strcmp(argv[at], "--threads")) threads = atoi(argv[++at]);
         else if (!strcmp(argv[at], "--pause")) pause_ms = atoi(argv[++at]);
         else if (!strcmp(argv[at], "--reload")) reload_every = atoi(argv[++at]);
@@ -245,6 +289,7 @@ int main(int argc, char **argv)
     path = argv[at++];
     keys = argv + at;
     key_count = argc - at;
+    if (is_streaming) return stream();
     read_frames();
 
     struct runner *runners = calloc(threads, sizeof *runners);
@@ -254,11 +299,6 @@ int main(int argc, char **argv)
     run(&runners[0]);
     for (int i = 1; i < threads; i++) pthread_join(ids[i], NULL);
     for (int i = 0; i < threads; i++) if (runners[i].failed) return 1;
-    for (size_t i = 0; i < frame_count; i++) {
-        uint32_t len = htonl(frames[i].answer.len);
-        fputc(frames[i].letter, stdout);
-        fwrite(&len, 4, 1, stdout);
-        fwrite(frames[i].answer.data, 1, frames[i].answer.len, stdout);
-    }
+    for (size_t i = 0; i < frame_count; i++) write_answer(&frames[i]);
     return 0;
 }

@@ -4,14 +4,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 #[path = "../../test-support/library.rs"]
 mod library;
 
+use oddline::engine::Environment;
+use oddline::plugin::Component;
 use oddline::plugin::conformance::{self, Adapter};
 use serde_json::{Value, json};
 
@@ -74,6 +77,11 @@ impl<'r> Run<'r> {
 
     /// The answers to `chunks` and what was logged, or only that when the host failed.
     fn run(&self, chunks: &[Vec<u8>]) -> Result<(Vec<Answer>, String), String> {
+        self.run_with(chunks, |_| ())
+    }
+
+    /// The same; `before` is called with the number of each chunk before it is sent.
+    fn run_with(&self, chunks: &[Vec<u8>], before: impl Fn(usize)) -> Result<(Vec<Answer>, String), String> {
         let own_dir = tempfile::tempdir().unwrap();
         let dir = self.data_dir.unwrap_or(own_dir.path());
         let mut host = Command::new(host().expect("the caller asked for the host"))
@@ -86,8 +94,14 @@ impl<'r> Run<'r> {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut stdin = host.stdin.take().unwrap();
-        for chunk in chunks {
+        let (mut stdin, mut stdout) = (host.stdin.take().unwrap(), host.stdout.take().unwrap());
+        // Read meanwhile: a host whose answers nobody takes reads no chunks.
+        let answered = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stdout.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        for (number, chunk) in chunks.iter().enumerate() {
+            before(number);
             // A host that refused its configuration reads on, too.
             stdin.write_all(&u32::try_from(chunk.len()).unwrap().to_be_bytes()).unwrap();
             stdin.write_all(chunk).unwrap();
@@ -95,7 +109,8 @@ impl<'r> Run<'r> {
         drop(stdin);
         let output = host.wait_with_output().unwrap();
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
-        if output.status.success() { Ok((answers(&output.stdout), log)) } else { Err(log) }
+        let answered = answered.join().unwrap().unwrap();
+        if output.status.success() { Ok((answers(&answered), log)) } else { Err(log) }
     }
 
     #[track_caller]
@@ -467,6 +482,79 @@ fn a_data_dir_that_cannot_be_opened_stops_no_record() {
     }
     let answers = Run::with(&["--output"]).in_dir(&file).passes(&chunks);
     assert_eq!(answers[0].0, 'r');
+}
+
+/// Whether a file of the log has something in it.
+fn has_logged(dir: &Path) -> bool {
+    let entries = std::fs::read_dir(dir.join("wal")).into_iter().flatten().flatten();
+    let mut files = entries.filter_map(|lane| std::fs::read_dir(lane.path()).ok()).flatten().flatten();
+    files.any(|file| file.metadata().is_ok_and(|metadata| metadata.len() > 1_000))
+}
+
+/// Removes the data dir `dir` once there is something in it, at one moment, whatever is made there meanwhile.
+fn vanish(dir: &Path) {
+    while !has_logged(dir) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let gone = dir.with_extension("gone");
+    std::fs::rename(dir, &gone).unwrap();
+    std::fs::remove_dir_all(&gone).unwrap();
+}
+
+/// Events that are in the data dir `dir`.
+fn kept(dir: &Path) -> u64 {
+    let config = oddline::config::Config { data_dir: Some(dir.to_owned()), ..Default::default() };
+    let mut component = Component::new(config, Environment::system()).unwrap();
+    component.open().unwrap();
+    component.stats().engine.unwrap().events_total
+}
+
+#[test]
+fn a_data_dir_that_vanishes_while_it_runs_stops_no_record() {
+    if host().is_none() {
+        return;
+    }
+    let chunks: Vec<_> = (0..40).map(|n| lines(n * 1_000, 1_000)).collect();
+    for options in [&["--stream"][..], &["--stream", "--coroutine"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let at_ten = |number| {
+            if number == 10 {
+                vanish(&data)
+            }
+        };
+        let (answers, log) = Run::with(options).in_dir(&data).run_with(&chunks, at_ten).unwrap();
+        assert_eq!(answers.len(), chunks.len(), "{log}");
+        for (number, (letter, found)) in answers.iter().enumerate() {
+            let found = bodies(found);
+            assert_eq!((*letter, found.len()), ('m', 1_000), "{number}: {log}");
+            assert!(found.iter().enumerate().all(|(n, body)| body["n"] == number * 1_000 + n), "{number}: {log}");
+            assert!(found.iter().all(|body| body["anomaly"]["score"].is_number()), "{number}: {log}");
+        }
+        assert_eq!(kept(&data), 40_000, "what was learned is in a new one: {log}");
+    }
+}
+
+#[test]
+fn the_output_sends_again_what_went_to_a_data_dir_that_vanished() {
+    if host().is_none() {
+        return;
+    }
+    let chunks: Vec<_> = (0..26).map(|n| lines(n * 100, 100)).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let at_four = |number| {
+        if number == 4 {
+            vanish(&data)
+        }
+    };
+    let run = Run::with(&["--stream", "--output", "--pause", "400"]).in_dir(&data);
+    let (answers, log) = run.run_with(&chunks, at_four).unwrap_or_else(|log| panic!("{log}"));
+    let letters: String = answers.iter().map(|(letter, _)| *letter).collect();
+    assert!(letters.starts_with('o') && letters.contains('r') && letters.ends_with('o'), "{letters}: {log}");
+    let taken = letters.chars().filter(|letter| *letter == 'o').count() as u64;
+    // That of the chunk in which it vanished, too.
+    assert_eq!(kept(&data), (taken + 1) * 100, "{letters}: {log}");
 }
 
 #[test]

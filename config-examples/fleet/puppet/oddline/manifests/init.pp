@@ -1,7 +1,7 @@
 # @summary oddline beside an agent: release in place, configuration, check, service.
 #
 # The canary is an environment or a node group of its own that gets the new `version` first; the others follow once its runs are green:
-# a run fails when `oddline doctor` does, and the service is not restarted onto what failed. The way back is the version before,
+# a run fails when `oddline doctor` does, and the service is neither restarted onto what failed nor started at boot. The way back is the version before,
 # whose files are still below `releases`.
 #
 # @param version   the release, a directory below `releases`
@@ -110,9 +110,9 @@ class oddline (
       content => "ODDLINE_SERVE=--config ${etc}/oddline.json --serve-config ${etc}/serve.json\n",
       before  => $check,
     }
-    # While it runs the data dir is its own.
+    # While it runs the data dir is its own. Nor is it started at the next boot with what was not checked: the service enables it again.
     exec { 'oddline stop':
-      command  => '/bin/systemctl daemon-reload; /bin/systemctl stop oddline',
+      command  => '/bin/systemctl daemon-reload; /bin/systemctl disable --now oddline',
       unless   => $is_checked,
       provider => shell,
       before   => Exec['oddline doctor'],
