@@ -174,6 +174,22 @@ fn log_files_of_container_runtimes_are_read_as_they_are() {
     );
 }
 
+/// `docker logs --timestamps`, and `kubectl logs --timestamps` with and without `--prefix`.
+#[test]
+fn times_and_names_that_tools_put_before_lines_are_no_part_of_what_is_learned() {
+    for before in ["", "[pod/web-6d4cf56db6-x2x9q/app] "] {
+        let line = |n: usize| {
+            format!("{before}2026-03-01T10:{:02}:{:02}.{:09}Z user {n} logged in\n", n / 60, n % 60, n * 7_919_993)
+        };
+        let events = json_lines(ok(&run(&["score"], (0..120).map(line).collect::<String>())));
+        let templates: std::collections::BTreeSet<_> =
+            events.iter().skip(20).map(|event| event["anomaly"]["template_id"].to_string()).collect();
+        assert_eq!((events.len(), templates.len()), (120, 1), "{:?}", events[119]);
+        let template = events[119]["anomaly"]["template"].as_str().unwrap();
+        assert!(template.ends_with("user <*> logged in") && !template.contains("10:01"), "{template}");
+    }
+}
+
 #[test]
 fn an_event_without_a_message_is_told_of_at_once_and_once_with_the_names_it_has() {
     let mut child = start(&["score"]);
@@ -192,17 +208,29 @@ fn an_event_without_a_message_is_told_of_at_once_and_once_with_the_names_it_has(
     assert!(child.wait().unwrap().success());
 }
 
+/// A stand-in that prints what the tool prints when it is asked as the script asks it: lines of the container's standard output, those of its
+/// standard error where the tool keeps them apart, and a line longer than the 16 KiB that runtimes keep in one piece, as one.
+fn stand_in(bin: &Path, tool: &str, asked: &str, prefix: &str, log: &Path) {
+    let long = log.with_extension("long");
+    std::fs::write(&long, format!("request body {}\n", "x".repeat(40 << 10))).unwrap();
+    let script = format!(
+        "#!/bin/sh\n[ \"$*\" = '{asked}' ] || exit 64\nsed 's|^|{prefix}|' {log} {long}\necho '{prefix}stderr of the container' >&2\n",
+        log = path(log),
+        long = path(&long)
+    );
+    std::fs::write(bin.join(tool), script).unwrap();
+    assert!(Command::new("chmod").args(["+x", path(&bin.join(tool))]).status().unwrap().success());
+}
+
 #[test]
 fn logs_of_containers_go_through_the_script() {
     let dir = tempfile::tempdir().unwrap();
-    let bin = dir.path().join("bin");
+    let (bin, log) = (dir.path().join("bin"), dir.path().join("log"));
     std::fs::create_dir(&bin).unwrap();
-    std::fs::write(dir.path().join("log"), a_log(16_000)).unwrap();
-    for tool in ["docker", "kubectl"] {
-        let script = format!("#!/bin/sh\nexec cat {}\n", path(&dir.path().join("log")));
-        std::fs::write(bin.join(tool), script).unwrap();
-        assert!(Command::new("chmod").args(["+x", path(&bin.join(tool))]).status().unwrap().success());
-    }
+    std::fs::write(&log, a_log(16_000)).unwrap();
+    stand_in(&bin, "docker", "logs -f --tail 0 web", "", &log);
+    let kubectl = "logs -f --tail 0 --prefix --max-log-requests 20 -l web";
+    stand_in(&bin, "kubectl", kubectl, "[pod/web-6d4cf56db6-x2x9q/app] ", &log);
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_oddline"), bin.join("oddline")).unwrap();
     let script = |what: &str| {
         let path_variable = format!("{}:{}", path(&bin), std::env::var("PATH").unwrap());
@@ -210,8 +238,15 @@ fn logs_of_containers_go_through_the_script() {
         command.args([what, "web"]).env("PATH", path_variable).env("ODDLINE_DATA", dir.path().join("data"));
         command.stdin(Stdio::null()).output().unwrap()
     };
-    for what in ["docker", "kubernetes"] {
-        assert!(ok(&script(what)).contains("kernel panic"), "{what}");
+    for (what, pod) in [("docker", ""), ("kubernetes", "[pod/web-6d4cf56db6-x2x9q/app] ")] {
+        let output = script(what);
+        let odd = json_lines(ok(&output));
+        let messages: Vec<_> = odd.iter().map(|event| event["message"].as_str().unwrap()).collect();
+        assert!(messages.iter().any(|message| message.contains("kernel panic")), "{what}: {messages:?}");
+        let long = messages.iter().find(|message| message.starts_with(&format!("{pod}request body xxx")));
+        assert_eq!(long.map(|message| message.len()), Some(pod.len() + 13 + (40 << 10)), "{what}");
+        let of_stderr = messages.iter().any(|message| message.ends_with("stderr of the container"));
+        assert_eq!(of_stderr, what == "docker", "kubectl brings both streams in one; its own words are no log");
     }
     failed(&script("podman"), 2);
 }

@@ -18,11 +18,12 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use oddline::config::{Config, EventRule, Format, RuleAction, RuleMatch};
+use oddline::config::{Config, Durability, EventRule, Format, RuleAction, RuleMatch};
 use oddline::plugin::conformance::{self, Adapter};
 use oddline::plugin::{Component, ComponentStats};
 use oddline::serve::Options;
 use oddline::serve::options::HttpOptions;
+use oddline::storage::mem_fs::{Faults, MemFs};
 use serde_json::{Value as Json, json};
 use serve_support::{Sidecar, http_options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -466,6 +467,43 @@ async fn who_gets_no_turn_in_time_is_told_to_come_again() {
     let answer = raw(TcpStream::connect(address).await.unwrap(), &head).await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("retry-after: 1\r\n"), "{answer}");
     assert!(answer.contains("concurrency"), "{answer}");
+    let metrics = get(&sidecar, "/metrics").await.body;
+    for figure in ["requests_turned_away_total 1", "requests_under_way 1", "requests_waiting 0", "stopping 0"] {
+        assert!(metrics.contains(&format!("\noddline_serve_{figure}\n")), "{figure}: {metrics}");
+    }
+    assert!(metrics.contains("# TYPE oddline_serve_connections gauge\noddline_serve_connections "), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_in_figures_and_in_events_and_everything_goes_on() {
+    let (dir, files) = (tempfile::tempdir().unwrap(), MemFs::new());
+    let config = Config { data_dir: Some(dir.path().to_owned()), durability: Durability::Always, ..Config::default() };
+    let environment = oddline::Environment { fs: Arc::new(files.clone()), ..oddline::Environment::system() };
+    let options = Options { http: Some(http_options()), ..Options::default() };
+    let sidecar = Sidecar::on(config, options, environment).await;
+    let state = async || -> (String, String) {
+        let scored = score(&sidecar, NDJSON, lines(3)).await;
+        assert_eq!(scored.status, StatusCode::OK);
+        for probe in ["/health", "/ready"] {
+            assert_eq!(get(&sidecar, probe).await.status, StatusCode::OK, "{probe}");
+        }
+        let state = parsed(&scored.body)[2]["anomaly"]["state"].as_str().unwrap().to_owned();
+        (state, get(&sidecar, "/metrics").await.body)
+    };
+    let (before, metrics) = state().await;
+    assert!(before == "learning" && metrics.contains("oddline_storage_errors_total 0\n"), "{before} {metrics}");
+    files.set_faults(Faults { capacity_bytes: Some(0), ..Faults::default() });
+    let metrics = loop {
+        let (state, metrics) = state().await;
+        if state == "degraded" && metrics.contains("oddline_state{state=\"degraded\"} 1\n") {
+            break metrics;
+        }
+    };
+    assert!(!metrics.contains("oddline_storage_errors_total 0\n"), "{metrics}");
+    files.set_faults(Faults::default());
+    while state().await.0 == "degraded" {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

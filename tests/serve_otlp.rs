@@ -8,22 +8,26 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::HeaderMap;
+use axum::response::IntoResponse as _;
 use axum::routing::post;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use oddline::config::{Config, Format, OnExisting};
+use oddline::config::{Config, Fields, Format, OnExisting};
 use oddline::serve::Options;
 use oddline::serve::options::HttpOptions;
 use prost::Message as _;
 use serde_json::{Value as Json, json};
-use serve_support::otlp::{Any, ExportRequest, LogRecord, Resource, ResourceLogs, ScopeLogs, attribute, text};
+use serve_support::otlp::{
+    Any, AnyValue, ExportRequest, KeyValue, LogRecord, Map, Resource, ResourceLogs, ScopeLogs, attribute, text,
+};
 use serve_support::{Sidecar, http_options};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
@@ -81,11 +85,17 @@ impl Hop {
         let take = |State(hop): State<Self>, headers: HeaderMap, body: Bytes| async move {
             hop.got.lock().unwrap().push((headers["content-type"].to_str().unwrap().to_owned(), body));
             let mut answers = hop.answers.lock().unwrap();
-            if answers.is_empty() { (StatusCode::OK, &b""[..]) } else { answers.remove(0) }
+            let (status, said) = if answers.is_empty() { (StatusCode::OK, &b""[..]) } else { answers.remove(0) };
+            let mut answer = (status, said).into_response();
+            if status == StatusCode::TOO_MANY_REQUESTS {
+                answer.headers_mut().insert("retry-after", 60.into());
+            }
+            answer
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}/v1/logs", listener.local_addr().unwrap());
-        let router = Router::new().route("/v1/logs", post(take)).with_state(hop.clone());
+        let router =
+            Router::new().route("/v1/logs", post(take)).layer(DefaultBodyLimit::disable()).with_state(hop.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         (hop, uri)
     }
@@ -100,19 +110,36 @@ impl Hop {
 }
 
 async fn sidecar(config: Config, forward: Option<String>) -> Sidecar {
-    let http = HttpOptions { otlp_forward: forward, request_timeout_secs: 1, ..http_options() };
+    with(config, HttpOptions { otlp_forward: forward, request_timeout_secs: 1, ..http_options() }).await
+}
+
+async fn with(config: Config, http: HttpOptions) -> Sidecar {
     Sidecar::start(config, Options { http: Some(http), ..Options::default() }).await
 }
 
 async fn send(sidecar: &Sidecar, headers: &[(&str, &str)], body: impl Into<Bytes>) -> (StatusCode, String, Bytes) {
+    let answer = ask(sidecar, headers, body).await;
+    let content_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
+    (answer.status(), content_type, answer.into_body())
+}
+
+async fn ask(sidecar: &Sidecar, headers: &[(&str, &str)], body: impl Into<Bytes>) -> http::Response<Bytes> {
     let mut request = Request::post(format!("http://{}/v1/logs", sidecar.http.unwrap()));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let answer = client.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
-    let (status, content_type) = (answer.status(), answer.headers()["content-type"].to_str().unwrap().to_owned());
-    (status, content_type, answer.into_body().collect().await.unwrap().to_bytes())
+    let (parts, body) = answer.into_parts();
+    http::Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
+}
+
+async fn figure(sidecar: &Sidecar, name: &str) -> u64 {
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let request = Request::get(format!("http://{}/metrics", sidecar.http.unwrap())).body(Full::default()).unwrap();
+    let text = client.request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()).expect(name)
 }
 
 async fn ok(sidecar: &Sidecar, content_type: &str, body: impl Into<Bytes>) -> Bytes {
@@ -343,8 +370,12 @@ async fn packed_requests_are_unpacked_and_packed_nonsense_is_refused() {
 async fn the_answer_is_the_next_hops_and_comes_after_it() {
     // partial_success { rejected_log_records: 1, error_message: "no" }
     let partial = b"\x0a\x06\x08\x01\x12\x02no";
-    let answers: [Said; 3] =
-        [(StatusCode::SERVICE_UNAVAILABLE, b""), (StatusCode::OK, partial), (StatusCode::BAD_REQUEST, b"")];
+    let answers: [Said; 4] = [
+        (StatusCode::SERVICE_UNAVAILABLE, b""),
+        (StatusCode::OK, partial),
+        (StatusCode::BAD_REQUEST, b""),
+        (StatusCode::OK, b"OK\n"),
+    ];
     let (hop, uri) = Hop::start(&answers).await;
     let first = sidecar(Config::default(), Some(uri)).await;
     let body = export(vec![record(1)]).encode_to_vec();
@@ -352,6 +383,8 @@ async fn the_answer_is_the_next_hops_and_comes_after_it() {
     assert_eq!(hop.count(), 2, "what was refused for now was tried again");
     assert_eq!(send(&first, &[("content-type", PROTOBUF)], body.clone()).await.0, StatusCode::BAD_REQUEST);
     assert_eq!(hop.count(), 3, "what is refused for good is not tried again");
+    assert_eq!(ok(&first, PROTOBUF, body.clone()).await, Bytes::new(), "no protobuf is passed for one");
+    assert_eq!(figure(&first, "oddline_serve_events_rejected_total").await, 1);
     // Nobody is there: the sender is told to come again.
     let nobody = sidecar(Config::default(), Some("http://127.0.0.1:1/v1/logs".to_owned())).await;
     let (status, _, said) = send(&nobody, &[("content-type", JSON)], r#"{"resourceLogs":[]}"#).await;
@@ -363,4 +396,222 @@ async fn the_answer_is_the_next_hops_and_comes_after_it() {
     let wrong = HttpOptions { otlp_forward: Some("127.0.0.1:4318".to_owned()), ..http_options() };
     let refused = Sidecar::refused(Config::default(), Options { http: Some(wrong), ..Options::default() }).await;
     assert!(refused.contains("http.otlp_forward: expected http://host:port/path"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_grow_too_large_are_refused_with_the_limit_and_go_nowhere() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let limit = HttpOptions { otlp_forward: Some(uri), max_scored_bytes: 600_000, ..http_options() };
+    let sidecar = with(Config::default(), limit).await;
+    let json = |records: usize| {
+        let records = vec![json!({"body": {"stringValue": "a b"}}); records];
+        json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}).to_string()
+    };
+    let protobuf = |n| Bytes::from(export((0..n).map(record).collect()).encode_to_vec());
+    for (content_type, body) in [(PROTOBUF, protobuf(2_500)), (JSON, json(4_000).into())] {
+        assert!(body.len() < 600_000);
+        let (status, answered, said) = send(&sidecar, &[("content-type", content_type)], body).await;
+        assert_eq!((status, answered.as_str()), (StatusCode::PAYLOAD_TOO_LARGE, content_type));
+        assert!(String::from_utf8_lossy(&said).contains("max_scored_bytes"), "{said:?}");
+    }
+    assert_eq!((hop.count(), figure(&sidecar, "oddline_serve_requests_refused_total").await), (0, 2));
+    ok(&sidecar, PROTOBUF, protobuf(700)).await;
+    assert!(hop.last().len() <= 600_000);
+    ok(&sidecar, JSON, json(500)).await;
+    assert!(hop.last().len() <= 600_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_several_parts_and_resources_come_back_in_their_places() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let http = HttpOptions { otlp_forward: Some(uri), ..http_options() };
+    let sidecar = with(Config { partition_by: vec!["service".to_owned()], ..Config::default() }, http).await;
+    let logs = |service: usize| {
+        let mut logs = export((service * 700..(service + 1) * 700).map(record).collect()).resource_logs.remove(0);
+        logs.resource = Some(Resource { attributes: vec![attribute("service.name", &format!("s{service}"))] });
+        logs
+    };
+    let sent = ExportRequest { resource_logs: (0..5).map(logs).collect(), future: "kept".to_owned() };
+    ok(&sidecar, PROTOBUF, sent.encode_to_vec()).await;
+    let mut got = ExportRequest::decode(hop.last()).unwrap();
+    assert!(records(&got).iter().all(|record| value(record, "anomaly.score").is_some()));
+    for scope in got.resource_logs.iter_mut().flat_map(|logs| &mut logs.scope_logs) {
+        scope.log_records.iter_mut().for_each(|record| record.attributes.truncate(1));
+    }
+    assert_eq!(got, sent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_request_of_records_does_not_wait_for_all_of_a_large_one() {
+    let (_hop, uri) = Hop::start(&[]).await;
+    let sidecar = with(Config::default(), HttpOptions { otlp_forward: Some(uri), ..http_options() }).await;
+    let large = export((0..60_000).map(record).collect()).encode_to_vec();
+    let (one, address) = (export(vec![record(1)]).encode_to_vec(), sidecar.http.unwrap());
+    let large = tokio::spawn(async move {
+        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let request = Request::post(format!("http://{address}/v1/logs")).header("content-type", PROTOBUF);
+        client.request(request.body(Full::new(large.into())).unwrap()).await.unwrap().status()
+    });
+    while figure(&sidecar, "oddline_serve_requests_total").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    let (begun, mut longest) = (std::time::Instant::now(), std::time::Duration::ZERO);
+    while !large.is_finished() {
+        let asked = std::time::Instant::now();
+        ok(&sidecar, PROTOBUF, one.clone()).await;
+        longest = longest.max(asked.elapsed());
+    }
+    let all = begun.elapsed();
+    assert!(longest * 3 < all, "a small one waited {longest:?} of the {all:?} of a large one");
+    assert_eq!(large.await.unwrap(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn severity_is_the_number_or_else_the_text_and_a_field_where_one_is_named() {
+    let severe = |scored: &LogRecord| matches!(value(scored, "anomaly.detectors.severity"), Some(Any::Double(nats)) if *nats > 0.0);
+    for (level_field, cases) in [
+        (None, [(21, "INFO", true), (9, "FATAL", false), (0, "FATAL", true), (13, "", true)]),
+        (Some("severity_text"), [(21, "INFO", false), (9, "FATAL", true), (21, " ", true), (0, "", false)]),
+        (Some("severity_number"), [(21, "INFO", true), (9, "FATAL", false), (99, "ERROR", true), (0, "", false)]),
+    ] {
+        let (hop, uri) = Hop::start(&[]).await;
+        let config = Config { level_field: level_field.map(str::to_owned), fields: Fields::Full, ..Config::default() };
+        let sidecar = sidecar(config, Some(uri)).await;
+        for (number, text_of, expected) in cases {
+            let body = text("quite a plain line");
+            let one = LogRecord { severity_number: number, severity_text: text_of.to_owned(), body, ..record(1) };
+            ok(&sidecar, PROTOBUF, export(vec![one]).encode_to_vec()).await;
+            let got = ExportRequest::decode(hop.last()).unwrap();
+            assert_eq!(severe(records(&got)[0]), expected, "{level_field:?} {number} {text_of:?}: {got:?}");
+            let json = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [
+                {"severityNumber": number, "severityText": text_of, "body": {"stringValue": "quite a plain line"}}]}]}]});
+            ok(&sidecar, JSON, json.to_string()).await;
+            let got = String::from_utf8(hop.last().to_vec()).unwrap();
+            let is_severe = got.contains(r#""anomaly.detectors.severity","value":{"doubleValue":"#)
+                && !got.contains(r#""anomaly.detectors.severity","value":{"doubleValue":0.0}"#);
+            assert_eq!(is_severe, expected, "{level_field:?} {number} {text_of:?}: {got}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_without_a_body_is_known_by_its_event_name() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let sidecar = sidecar(Config::default(), Some(uri)).await;
+    let body =
+        r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"eventName":"checkout.abandoned"},{"eventName":""}]}]}]}"#;
+    ok(&sidecar, JSON, body).await;
+    let got: Json = serde_json::from_slice(&hop.last()).unwrap();
+    let records = got["resourceLogs"][0]["scopeLogs"][0]["logRecords"].as_array().unwrap();
+    let templates: Vec<_> = records
+        .iter()
+        .map(|record| {
+            record["attributes"].as_array().unwrap().iter().find(|entry| entry["key"] == "log.record.template")
+        })
+        .collect();
+    assert_eq!(templates[0].unwrap()["value"]["stringValue"], "checkout.abandoned");
+    assert!(templates[1].is_none(), "{templates:?}");
+    let one = [&[0x62, 18][..], b"checkout.abandoned"].concat();
+    ok(&sidecar, PROTOBUF, nested(&[1, 2, 2], &one)).await;
+    assert!(contains(&hop.last(), b"log.record.template"));
+}
+
+/// `bytes` as a message within messages of these numbers, the outermost first.
+fn nested(numbers: &[u8], bytes: &[u8]) -> Vec<u8> {
+    numbers.iter().rev().fold(bytes.to_vec(), |inner, number| {
+        let mut out = vec![number << 3 | 2];
+        prost::encode_length_delimiter(inner.len(), &mut out).unwrap();
+        [out, inner].concat()
+    })
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_byte_of_a_record_stays_in_its_order_also_of_what_nobody_knows() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let sidecar = sidecar(Config::default(), Some(uri)).await;
+    let mut one = record(1).encode_to_vec();
+    // A span id, a number that is written longer than need be, a group, and text that is no UTF-8 in an attribute.
+    one.extend([0x52, 8, 1, 2, 3, 4, 5, 6, 7, 8]);
+    one.extend([0x10, 0x91, 0x80, 0x00]);
+    one.extend([0x9b, 0x06, 0x08, 0x01, 0x9c, 0x06]);
+    one.extend(nested(&[6], &[0x0a, 1, b'k', 0x12, 3, 0x0a, 1, 0xff]));
+    ok(&sidecar, PROTOBUF, nested(&[1, 2, 2], &one)).await;
+    assert!(contains(&hop.last(), &one), "{:?}", hop.last());
+    assert!(contains(&hop.last(), b"anomaly.score"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_requests_go_on_and_are_a_success() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let sidecar = sidecar(Config::default(), Some(uri)).await;
+    for (content_type, body, answer) in
+        [(PROTOBUF, "", ""), (PROTOBUF, "\n\0", ""), (JSON, "{}", "{}"), (JSON, r#"{"resourceLogs":[{}]}"#, "{}")]
+    {
+        assert_eq!(ok(&sidecar, content_type, body).await, answer);
+        assert_eq!(hop.last(), body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_key_above_many_and_maps_nested_deep_cost_neither_memory_nor_stack() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let http = HttpOptions { otlp_forward: Some(uri), ..http_options() };
+    let sidecar = with(Config::default(), http).await;
+    let map = |values| Some(AnyValue { value: Some(Any::Map(Map { values })) });
+    let leaf = || KeyValue { key: "k".to_owned(), value: text("v") };
+    let wide = LogRecord {
+        body: map(vec![KeyValue { key: "k".repeat(1 << 20), value: map((0..100_000).map(|_| leaf()).collect()) }]),
+        attributes: vec![KeyValue { key: "k".repeat(1 << 20), value: map((0..100_000).map(|_| leaf()).collect()) }],
+        ..record(1)
+    };
+    ok(&sidecar, PROTOBUF, export(vec![wide]).encode_to_vec()).await;
+    assert!(contains(&hop.last(), b"anomaly.score"));
+    let leaves = vec![r#"{"key":"k","value":{"stringValue":"v"}}"#; 100_000].join(",");
+    let map = format!(
+        r#"{{"kvlistValue":{{"values":[{{"key":"{}","value":{{"kvlistValue":{{"values":[{leaves}]}}}}}}]}}}}"#,
+        "k".repeat(1 << 20)
+    );
+    let wide = format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{map}}}]}}]}}]}}"#);
+    ok(&sidecar, JSON, wide).await;
+    // What goes inside under names that are looked for, as deep as it may be.
+    let deep = (0..5_000).fold(vec![0x0a, 1, b'v'], |inner, _| {
+        nested(&[6, 1], &[&[0x0a, 7][..], b"message", &nested(&[2], &inner)].concat())
+    });
+    ok(&sidecar, PROTOBUF, nested(&[1, 2, 2, 5], &deep)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_to_come_again_is_told_when_the_next_hop_wants_it() {
+    let (hop, uri) = Hop::start(&[(StatusCode::TOO_MANY_REQUESTS, b"")]).await;
+    let first = sidecar(Config::default(), Some(uri)).await;
+    let answer = ask(&first, &[("content-type", PROTOBUF)], "").await;
+    assert_eq!(
+        (answer.status(), answer.headers()["retry-after"].to_str().unwrap()),
+        (StatusCode::SERVICE_UNAVAILABLE, "60")
+    );
+    assert_eq!(hop.count(), 1, "it was asked sooner than it wants");
+    let nobody = sidecar(Config::default(), Some("http://127.0.0.1:1/v1/logs".to_owned())).await;
+    let answer = ask(&nobody, &[("content-type", PROTOBUF)], "").await;
+    assert_eq!(
+        (answer.status(), answer.headers()["retry-after"].to_str().unwrap()),
+        (StatusCode::SERVICE_UNAVAILABLE, "1")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_too_slow_may_send_it_again() {
+    let (_hop, uri) = Hop::start(&[]).await;
+    let http = HttpOptions { otlp_forward: Some(uri), receive_timeout_secs: 1, ..http_options() };
+    let sidecar = with(Config::default(), http).await;
+    let mut slow = TcpStream::connect(sidecar.http.unwrap()).await.unwrap();
+    let head =
+        format!("POST /v1/logs HTTP/1.1\r\nhost: localhost\r\ncontent-type: {PROTOBUF}\r\ncontent-length: 9\r\n\r\n");
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).await.unwrap();
+    assert_eq!(std::str::from_utf8(&answer).unwrap(), "HTTP/1.1 503");
 }

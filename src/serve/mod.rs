@@ -19,7 +19,7 @@
 //!    come again (503, `UNAVAILABLE`).
 //! 2. The body, at most `max_message_bytes` (before and after decompression), all of it within `receive_timeout_secs`, and on average
 //!    `min_receive_bytes_per_sec` of it in a second, but for the first 5.
-//! 3. Scoring on lane threads, through a bounded queue: at most `max_events`, in jobs of about 1,000 events (OTLP: one job), so that requests
+//! 3. Scoring on lane threads, through a bounded queue: at most `max_events`, in jobs of about 1,000 events, so that requests
 //!    take turns. With `durability: always` what was learned is on disk before the next step. What is not begun in time, which is half of
 //!    `request_timeout_secs` when it goes on to a next hop, is answered 503 (`UNAVAILABLE`) and not learned.
 //! 4. The push to the next hop, tried again with backoff until `request_timeout_secs` have passed since step 2.
@@ -35,8 +35,7 @@
 //!   event with those fields alone, and whoever decodes it merges both. Metrics, traces, metadata and fields of
 //!   versions we do not know pass untouched.
 //! - **Bounded memory**: permits × (`max_message_bytes` before and after decompression + `max_scored_bytes` + 64 bytes for each of
-//!   `max_events`), and the windows of open streams. OTLP's records are in memory as they are read, a few times as large as they came, and are
-//!   bounded by `max_events` alone. A request whose events grow beyond `max_scored_bytes` is refused when they do; what was scored of it by
+//!   `max_events`; of OTLP the scored bytes twice while they are put together), and the windows of open streams. A request whose events grow beyond `max_scored_bytes` is refused when they do; what was scored of it by
 //!   then is learned.
 //! - **Scoring fails no request.** If a lane is lost in mid-request, the events go on as they came.
 //! - **A clean end**: on a stop no connection is accepted, those without a request are closed, requests under way are finished for at most

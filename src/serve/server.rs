@@ -290,8 +290,8 @@ async fn push_own(mut reports: mpsc::Receiver<Enriched>, forward: Forward, stats
 async fn post_own(mut reports: mpsc::Receiver<Body>, forward: HttpForward, stats: Arc<Stats>) {
     while let Some(report) = reports.recv().await {
         let deadline = Instant::now() + OWN_TIMEOUT;
-        if let Err((_, error)) = forward.post(report.content_type(), &report.bytes, deadline, &stats).await {
-            tracing::warn!(error, events = report.events, "reports of silence were dropped");
+        if let Err(error) = forward.post(report.content_type(), &report.bytes, deadline, &stats).await {
+            tracing::warn!(error = error.text, events = report.events, "reports of silence were dropped");
         }
     }
 }
@@ -299,8 +299,8 @@ async fn post_own(mut reports: mpsc::Receiver<Body>, forward: HttpForward, stats
 async fn export_own(mut reports: mpsc::Receiver<Payload>, forward: HttpForward, stats: Arc<Stats>) {
     while let Some(report) = reports.recv().await {
         let deadline = Instant::now() + OWN_TIMEOUT;
-        if let Err((_, error)) = forward.post(report.encoding.content_type(), &report.bytes, deadline, &stats).await {
-            tracing::warn!(error, events = report.records, "reports of silence were dropped");
+        if let Err(error) = forward.post(report.encoding.content_type(), &report.bytes, deadline, &stats).await {
+            tracing::warn!(error = error.text, events = report.records, "reports of silence were dropped");
         }
     }
 }

@@ -7,9 +7,10 @@
 //!          | 8 bytes, little end  type 1
 //!          | varint(n) n bytes    type 2: text, bytes, messages, entries of maps
 //!          | 4 bytes, little end  type 5
+//!          | field* tag           type 3: a group, up to the tag of its number and type 4
 //! ```
 //!
-//! Groups (types 3 and 4) do not occur in proto3 and are refused. Two encodings of one message, one after the other,
+//! Groups do not occur in proto3 but may be fields nobody here knows; they are passed over, down to [`MAX_GROUPS`] within each other. Two encodings of one message, one after the other,
 //! are one message: later scalars win, messages within merge, maps and lists grow. Adding fields rests on that.
 
 use std::ops::Range;
@@ -31,7 +32,11 @@ pub(super) enum Wire<'a> {
     Fixed64(u64),
     Bytes(&'a [u8]),
     Fixed32,
+    Group,
 }
+
+/// Groups within groups; what other readers of protobuf take, too.
+const MAX_GROUPS: usize = 100;
 
 /// One field: its number, its value and where all of it stands in the message.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,8 +84,26 @@ impl<'a> Fields<'a> {
 
     fn field(&mut self) -> Result<Field<'a>, Malformed> {
         let start = self.at;
-        let tag = self.varint()?;
+        let tag = self.tag()?;
         let value = match tag & 7 {
+            3 => self.group(tag >> 3).map(|()| Wire::Group)?,
+            _ => self.value(tag, start)?,
+        };
+        Ok(Field { number: tag >> 3, value, span: start..self.at })
+    }
+
+    fn tag(&mut self) -> Result<u64, Malformed> {
+        let start = self.at;
+        let tag = self.varint()?;
+        if tag >> 3 == 0 {
+            return Err(Malformed { expected: "a field number above 0", at: start });
+        }
+        Ok(tag)
+    }
+
+    /// The value of a field that is no group.
+    fn value(&mut self, tag: u64, start: usize) -> Result<Wire<'a>, Malformed> {
+        Ok(match tag & 7 {
             0 => Wire::Varint(self.varint()?),
             1 => Wire::Fixed64(self.take(8)?.try_into().map_or(0, u64::from_le_bytes)),
             2 => {
@@ -88,12 +111,23 @@ impl<'a> Fields<'a> {
                 Wire::Bytes(self.take(len)?)
             }
             5 => self.take(4).map(|_| Wire::Fixed32)?,
-            _ => return Err(Malformed { expected: "a field of type 0, 1, 2 or 5", at: start }),
-        };
-        if tag >> 3 == 0 {
-            return Err(Malformed { expected: "a field number above 0", at: start });
+            _ => return Err(Malformed { expected: "a field of type 0, 1, 2, 3 or 5", at: start }),
+        })
+    }
+
+    /// Passes over the rest of a group.
+    fn group(&mut self, number: u64) -> Result<(), Malformed> {
+        let mut open = vec![number];
+        while let Some(inner) = open.last().copied() {
+            let start = self.at;
+            let tag = self.tag()?;
+            match tag & 7 {
+                3 if open.len() < MAX_GROUPS => open.push(tag >> 3),
+                4 if tag >> 3 == inner => _ = open.pop(),
+                _ => _ = self.value(tag, start)?,
+            }
         }
-        Ok(Field { number: tag >> 3, value, span: start..self.at })
+        Ok(())
     }
 }
 
@@ -179,6 +213,15 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_one_field_up_to_its_own_end() {
+        // 1: { 2: { 3: 300 }, 4: "ab" }, 5: 7
+        let grouped = [0x0b, 0x13, 0x18, 0xac, 0x02, 0x14, 0x22, 2, b'a', b'b', 0x0c, 0x28, 7];
+        let read: Vec<_> = fields(&grouped).map(Result::unwrap).collect();
+        assert_eq!(read[0], Field { number: 1, value: Wire::Group, span: 0..11 });
+        assert_eq!((read[1].value, read.len()), (Wire::Varint(7), 2));
+    }
+
+    #[test]
     fn every_cut_and_every_wrong_byte_is_an_error_or_a_message_and_never_a_panic() {
         let mut good = Vec::new();
         message(&mut good, 1, |out| bytes(out, 2, b"abc"));
@@ -194,7 +237,9 @@ mod tests {
                 assert!(fields(&bad).count() <= bad.len());
             }
         }
-        assert!(fields(&[0x0b]).next().unwrap().is_err(), "a group");
+        assert!(fields(&[0x0b]).next().unwrap().is_err(), "a group without an end");
+        assert!(fields(&[0x0b, 0x14]).next().unwrap().is_err(), "a group with the end of another");
+        assert!(fields(&[0x0b; 1_000_000]).next().unwrap().is_err(), "groups within groups");
         assert!(fields(&[0xff; 11]).next().unwrap().is_err(), "a number without an end");
         assert!(fields(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]).next().unwrap().is_err());
     }

@@ -223,7 +223,11 @@ pub(crate) struct Sidecar {
 
 impl Sidecar {
     pub(crate) async fn start(config: Config, options: Options) -> Self {
-        let server = Server::bind(config, &options, Environment::system()).await.unwrap();
+        Self::on(config, options, Environment::system()).await
+    }
+
+    pub(crate) async fn on(config: Config, options: Options, environment: Environment) -> Self {
+        let server = Server::bind(config, &options, environment).await.unwrap();
         let (stop, stopped) = oneshot::channel();
         Self {
             vector: server.vector_address(),

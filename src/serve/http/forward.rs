@@ -1,6 +1,8 @@
 //! Posting scored events to the next hop.
 
-use axum::http::StatusCode;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt as _, Collected, Full, Limited};
@@ -10,6 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::receive::Refused;
 use crate::serve::backoff::Backoff;
 use crate::serve::error::ServeError;
 use crate::serve::options::Tls;
@@ -48,46 +51,65 @@ impl HttpForward {
             .map_err(|error| error.to_string())?;
         let answer = self.client.request(request).await.map_err(|error| error.to_string())?;
         let status = answer.status();
+        let retry_after_secs = retry_after(answer.headers());
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
         // What was said with a status that counts is worth less than the status.
-        Ok(Answer { status, body: body.map_or_else(|_| Bytes::new(), Collected::to_bytes) })
+        Ok(Answer { status, retry_after_secs, body: body.map_or_else(|_| Bytes::new(), Collected::to_bytes) })
     }
 
-    /// Returns when the next hop has the events, with what it said; tries again what may succeed, until `deadline`.
+    /// Returns when the next hop has the events, with what it said; tries again what may succeed, no sooner than the next hop asks for, until
+    /// `deadline`.
     ///
     /// # Errors
-    /// The next hop's own status when it refuses for good; else 503, which tells the sender to come again.
+    /// The next hop's own status when it refuses for good; else 503, which tells the sender to come again, and when the next hop wants it.
     pub(crate) async fn post(
         &self,
         content_type: &'static str,
         bytes: &Bytes,
         deadline: Instant,
         stats: &Stats,
-    ) -> Result<Bytes, (StatusCode, String)> {
+    ) -> Result<Bytes, Refused> {
         let mut last = "no answer in time".to_owned();
+        let mut retry_after_secs = None;
         for pause in Backoff::default() {
+            retry_after_secs = None;
             match timeout_at(deadline, self.attempt(content_type, bytes)).await {
                 Ok(Ok(answer)) if answer.status.is_success() => return Ok(answer.body),
                 Ok(Ok(Answer { status, .. })) if is_final(status) => {
-                    return Err((status, format!("next hop {}: {status}", self.uri)));
+                    return Err(self.refused(status, &status.to_string()));
                 }
-                Ok(Ok(Answer { status, .. })) => last = status.to_string(),
+                Ok(Ok(answer)) => (last, retry_after_secs) = (answer.status.to_string(), answer.retry_after_secs),
                 Ok(Err(error)) => last = error,
                 Err(_) => break,
             }
+            let pause = pause.max(Duration::from_secs(retry_after_secs.unwrap_or(0)));
             if Instant::now() + pause >= deadline {
                 break;
             }
             add(&stats.forward_retries_total, 1);
             sleep(pause).await;
         }
-        Err((StatusCode::SERVICE_UNAVAILABLE, format!("next hop {}: {last}", self.uri)))
+        Err(Refused { retry_after_secs, ..self.refused(StatusCode::SERVICE_UNAVAILABLE, &last) })
     }
+
+    fn refused(&self, status: StatusCode, why: &str) -> Refused {
+        Refused::new(status, format!("next hop {}: {why}", self.uri))
+    }
+}
+
+/// The longest that is waited for because a next hop says so.
+const MAX_RETRY_AFTER_SECS: u64 = 3_600;
+
+/// Seconds of a `Retry-After`; one that is a date is left out.
+fn retry_after(headers: &HeaderMap) -> Option<u64> {
+    let secs: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(secs.min(MAX_RETRY_AFTER_SECS))
 }
 
 /// What the next hop said.
 struct Answer {
     status: StatusCode,
+    retry_after_secs: Option<u64>,
     body: Bytes,
 }
 

@@ -124,23 +124,24 @@ pub(super) fn router(shared: Shared) -> Router {
 
 fn failure(status: StatusCode, text: &str) -> Response {
     let body = json!({"error": text}).to_string();
-    again((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+    again((status, [(header::CONTENT_TYPE, "application/json")], body).into_response(), None)
 }
 
-/// When another one may come.
-const RETRY_AFTER_SECS: &str = "1";
+/// When another one may come, unless somebody says so.
+const RETRY_AFTER_SECS: u64 = 1;
 
 /// With `Retry-After`, when it is a 503.
-fn again(mut response: Response) -> Response {
+fn again(mut response: Response, retry_after_secs: Option<u64>) -> Response {
     if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+        let secs = retry_after_secs.unwrap_or(RETRY_AFTER_SECS);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
     }
     response
 }
 
 /// 503; whoever gets it comes again.
 fn busy(busy: Busy) -> receive::Refused {
-    (StatusCode::SERVICE_UNAVAILABLE, busy.to_string())
+    receive::Refused::new(StatusCode::SERVICE_UNAVAILABLE, busy.to_string())
 }
 
 /// Compares all of it whatever differs: how long it takes tells nothing about where.
@@ -191,7 +192,7 @@ async fn score(State(shared): State<Arc<Shared>>, request: Request) -> Response 
             ([(header::CONTENT_TYPE, body.content_type())], pieces).into_response()
         }
         Ok(None) => StatusCode::NO_CONTENT.into_response(),
-        Err((status, text)) => failure(status, &text),
+        Err(refused) => again(failure(refused.status, &refused.text), refused.retry_after_secs),
     }
 }
 
@@ -212,9 +213,9 @@ impl Shared {
             add(&self.stats.events_sent_total, scored.events);
             return Ok(Some((scored, turn)));
         };
-        forward.post(scored.content_type(), &scored.bytes, deadline, &self.stats).await.inspect_err(|(_, error)| {
+        forward.post(scored.content_type(), &scored.bytes, deadline, &self.stats).await.inspect_err(|error| {
             add(&self.stats.forward_failures_total, 1);
-            tracing::warn!(error, "a request could not be passed on");
+            tracing::warn!(error = error.text, "a request could not be passed on");
         })?;
         add(&self.stats.events_sent_total, scored.events);
         Ok(None)
@@ -224,7 +225,7 @@ impl Shared {
     async fn scored(&self, body: &Body, until: Instant) -> Result<Body, receive::Refused> {
         let refused = |error: BodyError| {
             add(&self.stats.requests_refused_total, 1);
-            (error.status(), error.to_string())
+            receive::Refused::new(error.status(), error.to_string())
         };
         let mut scored = Scored::new(body, self.max_scored_bytes);
         for part in body.parts(self.max_events).map_err(refused)? {
@@ -233,7 +234,7 @@ impl Shared {
                 Ok(bytes) => scored.add(&bytes, events).map_err(refused)?,
                 Err(lost @ (Lost::Ending | Lost::Late)) => {
                     add(&self.stats.requests_turned_away_total, 1);
-                    return Err((StatusCode::SERVICE_UNAVAILABLE, lost.to_string()));
+                    return Err(receive::Refused::new(StatusCode::SERVICE_UNAVAILABLE, lost.to_string()));
                 }
                 Err(Lost::Lane) => {
                     add(&self.stats.requests_unscored_total, 1);

@@ -8,12 +8,24 @@ use http_body_util::BodyExt as _;
 
 use super::timed::{Pace, Timed};
 
-/// Why a body was not taken, as status and text.
-pub(super) type Refused = (StatusCode, String);
+/// Why a request was not taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
+    /// Seconds after which it may come again, when somebody said so.
+    pub(crate) retry_after_secs: Option<u64>,
+}
+
+impl Refused {
+    pub(crate) const fn new(status: StatusCode, text: String) -> Self {
+        Self { status, text, retry_after_secs: None }
+    }
+}
 
 fn too_large(limit: usize) -> Refused {
     let text = format!("expected a request of at most {limit} bytes, as sent and unpacked (max_message_bytes)");
-    (StatusCode::PAYLOAD_TOO_LARGE, text)
+    Refused::new(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
 /// All of `body`, unpacked as `encoding` says.
@@ -26,7 +38,7 @@ pub(super) async fn receive(
     let mut body = Timed::new(body, pace);
     let mut taken = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| (StatusCode::REQUEST_TIMEOUT, error.to_string()))?;
+        let frame = frame.map_err(|error| Refused::new(StatusCode::REQUEST_TIMEOUT, error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue };
         if taken.len() + data.len() > limit {
             return Err(too_large(limit));
@@ -39,7 +51,7 @@ pub(super) async fn receive(
         None | Some("" | "identity") => Ok(taken),
         Some("gzip") => unpack(flate2::read::MultiGzDecoder::new(&*taken), limit),
         Some("zstd") => unpack(zstd::Decoder::new(&*taken).map_err(|error| broken(&error))?, limit),
-        Some(other) => Err((
+        Some(other) => Err(Refused::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             format!("Content-Encoding: expected gzip or zstd, found {other:?}"),
         )),
@@ -47,7 +59,7 @@ pub(super) async fn receive(
 }
 
 fn broken(error: &io::Error) -> Refused {
-    (StatusCode::BAD_REQUEST, format!("cannot unpack the request: {error}"))
+    Refused::new(StatusCode::BAD_REQUEST, format!("cannot unpack the request: {error}"))
 }
 
 fn unpack(packed: impl Read, limit: usize) -> Result<Bytes, Refused> {

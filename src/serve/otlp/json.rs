@@ -163,8 +163,9 @@ impl<'a> Record<'_, 'a> {
         }
         cursor.items(|cursor| {
             let Entry { key, value, .. } = Entry::read(cursor)?;
-            self.note(&key);
-            value_into(cursor, &mut self.attributes, None, &key, value, 0)
+            value_into(cursor, &mut self.attributes, None, &key, value, 0)?;
+            self.note(key);
+            Ok(())
         })
     }
 }

@@ -24,6 +24,7 @@
 //! and the template as `log.record.template`. Everything else keeps every byte it has: in protobuf our attributes stand
 //! behind the record, in JSON at the end of its list. An attribute that has our name already is treated as `on_existing` says.
 
+mod answer;
 mod cursor;
 mod json;
 mod part;
@@ -33,6 +34,7 @@ mod record;
 use axum::http::StatusCode;
 use bytes::Bytes;
 
+pub(crate) use self::answer::rejected;
 use self::cursor::Unexpected;
 pub(crate) use self::part::{Part, Scored, ScoredPart};
 use super::wire::Malformed;

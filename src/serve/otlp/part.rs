@@ -69,8 +69,13 @@ impl Plan {
     }
 
     #[cfg(test)]
-    pub(super) fn places(&self) -> (Vec<(Range<usize>, usize)>, &[Range<usize>]) {
-        (self.records.iter().map(|place| (place.at.clone(), place.resource)).collect(), &self.resources)
+    pub(super) fn places(&self) -> Vec<Range<usize>> {
+        self.records.iter().map(|place| place.at.clone()).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn resources(&self) -> &[Range<usize>] {
+        &self.resources
     }
 }
 

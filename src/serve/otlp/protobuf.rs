@@ -36,6 +36,9 @@ const ITEMS: u64 = 1;
 /// What is done with each message of one number: it, and where it is written to.
 type Inner<'v> = dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), Malformed> + 'v;
 
+/// What is done with each message of one number: it, and where it stands.
+type Placed<'v> = dyn FnMut(&[u8], usize) -> Result<(), Malformed> + 'v;
+
 /// Where the records of `request` are. All of it is read, so that nothing is refused once something was learned.
 pub(super) fn plan(request: &[u8], limit: usize) -> Result<Plan, Malformed> {
     let (mut plan, wanted) = (Plan::new(limit), Wanted::default());
@@ -54,12 +57,7 @@ pub(super) fn plan(request: &[u8], limit: usize) -> Result<Plan, Malformed> {
 }
 
 /// Calls `inner` for each message of `message` with that number, with where it stands when `message` stands at `base`.
-fn each(
-    message: &[u8],
-    base: usize,
-    number: u64,
-    inner: &mut dyn FnMut(&[u8], usize) -> Result<(), Malformed>,
-) -> Result<(), Malformed> {
+fn each(message: &[u8], base: usize, number: u64, inner: &mut Placed<'_>) -> Result<(), Malformed> {
     for field in wire::fields(message) {
         let field = field?;
         if let (Wire::Bytes(bytes), true) = (field.value, field.number == number) {
@@ -228,7 +226,7 @@ impl<'w, 'a> Record<'w, 'a> {
                 (EVENT_NAME, Wire::Bytes(name)) => record.event_name = Some(text(name)).filter(|name| !name.is_empty()),
                 (BODY, Wire::Bytes(body)) => record.body(body)?,
                 (ATTRIBUTES, Wire::Bytes(entry)) => {
-                    record.note(&key_value(entry)?.0);
+                    record.note(key_value(entry)?.0);
                     entry_into(&mut record.attributes, None, entry, 0)?;
                 }
                 _ => {}

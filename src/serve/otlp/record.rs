@@ -156,10 +156,10 @@ impl<'w, 'a> Record<'w, 'a> {
     }
 
     /// Notes the key of an attribute.
-    pub(super) fn note(&mut self, key: &Cow<'a, str>) {
+    pub(super) fn note(&mut self, key: Cow<'a, str>) {
         self.has_attributes = true;
-        if self.attributes.wanted.may_be_ours(key) {
-            self.keys.push(key.clone());
+        if self.attributes.wanted.may_be_ours(&key) {
+            self.keys.push(key);
         }
     }
 

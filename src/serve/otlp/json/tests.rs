@@ -109,7 +109,7 @@ fn is_read(read: &Record<'_, '_>, naive: &Naive, all: &[&str]) -> bool {
 
 /// The texts of a request's records.
 fn texts_of(request: &str) -> Vec<&str> {
-    plan(request.as_bytes(), usize::MAX).unwrap().places().0.into_iter().map(|(at, _)| &request[at]).collect()
+    plan(request.as_bytes(), usize::MAX).unwrap().places().into_iter().map(|at| &request[at]).collect()
 }
 
 /// JSON texts of strings, some with escapes that need not be.
@@ -204,14 +204,14 @@ proptest! {
         let all: Vec<&str> = pairs.flatten().map(|(key, _)| key.as_str()).collect();
         let wanted = Wanted::these(&all);
         let planned = plan(text.as_bytes(), usize::MAX).unwrap();
-        let (places, of_resources) = planned.places();
+        let (places, of_resources) = (planned.places(), planned.resources());
         prop_assert_eq!((places.len(), of_resources.len()), (records.len(), resources.len()));
         for (at, pairs) in of_resources.iter().zip(&resources) {
             let mut flat = Flat::new(&wanted);
             resource(text[at.clone()].as_bytes(), &mut flat).unwrap();
             prop_assert!(same(&flat, pairs, &all), "{:?} {:?}", flat, pairs);
         }
-        for ((at, _), naive) in places.into_iter().zip(&records) {
+        for (at, naive) in places.into_iter().zip(&records) {
             let text = &text[at];
             let read = LogObject::read(text, &wanted).unwrap();
             prop_assert!(is_read(&read.record, naive, &all), "{}: {:?}", text, read.record);
@@ -231,7 +231,7 @@ proptest! {
 
     #[test]
     fn what_is_put_for_records_stands_in_their_places_and_the_rest_stays(text in request()) {
-        let places: Vec<_> = plan(text.as_bytes(), usize::MAX).unwrap().places().0.into_iter().map(|(at, _)| at).collect();
+        let places: Vec<_> = plan(text.as_bytes(), usize::MAX).unwrap().places();
         let same = with_records(text.as_bytes(), places.iter().map(|at| (at.clone(), text[at.clone()].as_bytes())), 0);
         prop_assert_eq!(String::from_utf8(same).unwrap(), &text[..]);
         let empty = with_records(text.as_bytes(), places.iter().map(|at| (at.clone(), &b"{}"[..])), 0);
