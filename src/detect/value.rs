@@ -318,7 +318,7 @@ mod tests {
         }
         let zeros = "0".repeat(400);
         assert_eq!((number(&format!("{zeros}17")), number(&format!("1.{zeros}1"))), (17.0, 1.0));
-        assert_eq!(number("0.1234567890123456789"), 0.123456789012345678);
+        assert_eq!(number("0.1234567890123456789"), 0.123_456_789_012_345_68);
         // More than a double holds.
         let huge = "9".repeat(400);
         assert_eq!((number(&huge), number(&format!("-{huge}TiB"))), (f64::MAX, -f64::MAX));
