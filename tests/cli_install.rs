@@ -215,12 +215,34 @@ fn what_a_package_has_by_now_stays_also_when_it_is_the_same() {
 }
 
 #[test]
-fn a_list_of_a_package_that_cannot_be_read_removes_nothing() {
+fn a_newer_release_does_not_replace_what_a_package_has_by_now() {
+    let place = Place::new();
+    ok(&place.install("vector", &[]));
+    write(&place.root().join("var/lib/dpkg/info/oddline.list"), &format!("/usr/bin/oddline\n/{LUA}\n"));
+    let again = place.install("vector", &["--format", "json"]);
+    assert_eq!(json(ok(&again))["changed"], false, "what is the same is in nobody's way");
+    write(&place.release().join("bin/oddline"), "oddline 2");
+    let before = place.contents();
+    for more in [&["--dry-run"][..], &[]] {
+        let refused = place.install("vector", more);
+        let said = failed(&refused, 1);
+        assert!(said.contains("usr/bin/oddline (a package of the system has it"), "{said}");
+        assert!(!said.contains("oddline.lua"), "only what would be replaced: {said}");
+    }
+    assert_eq!(place.contents(), before);
+    fs::remove_file(place.root().join("var/lib/dpkg/info/oddline.list")).unwrap();
+    assert!(ok(&place.install("vector", &[])).contains("replaced: /usr/bin/oddline\n"), "ours again");
+}
+
+#[test]
+fn a_list_of_a_package_that_cannot_be_read_changes_nothing() {
     let place = Place::new();
     ok(&place.install("vector", &[]));
     fs::create_dir_all(place.root().join("var/lib/dpkg/info/odd.list")).unwrap();
+    write(&place.release().join("bin/oddline"), "oddline 2");
     let before = place.contents();
     assert!(failed(&place.uninstall("vector", &[]), 1).contains("odd.list"));
+    assert!(failed(&place.install("vector", &[]), 1).contains("odd.list"));
     assert_eq!(place.contents(), before);
 }
 

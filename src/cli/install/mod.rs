@@ -9,7 +9,7 @@
 //!
 //! # Order
 //! 1. The manifests of the agent, and that every file they name is there with the checksum they give.
-//! 2. What stands at each place: nothing, the same, ours from before, or somebody else's, which ends it. Nothing was
+//! 2. What stands at each place: nothing, the same, ours from before, or somebody else's (also what was ours and a package has by now), which ends it. Nothing was
 //!    written until here.
 //! 3. The receipt, with what was there of ours and what will be; the files, each under a name of its own and then renamed; the
 //!    receipt with what is there now. Whatever is cut off, the next run or `uninstall` knows which files are ours.
@@ -121,8 +121,8 @@ pub(crate) struct UninstallArgs {
 
 const EXAMPLES: &str = "\
 Files go below ROOT/usr: libraries to lib/oddline, programs to bin, units to lib/systemd/system, examples to share/doc/oddline/examples. \
-No configuration is edited and nothing is started: what to add to the agent's configuration is printed. What is there already and is not ours ends \
-it before anything is written. Running it again changes nothing; a newer release replaces what an older one put there.
+No configuration is edited and nothing is started: what to add to the agent's configuration is printed. What is there already and is not ours, \
+or belongs to a package of the system by now, ends it before anything is written. Running it again changes nothing; a newer release replaces what an older one put there.
 
 Examples:
   oddline install --agent vector --dry-run

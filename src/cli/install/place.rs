@@ -1,5 +1,6 @@
 //! What stands at each place, and putting files there.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::error::{InstallError, failed};
+use super::packages;
 use super::receipt::{self, RECEIPT, Receipt, sha256};
 use super::release::Item;
 
@@ -112,9 +114,10 @@ impl<'r> Placing<'r> {
     /// All places that are taken by what is not ours.
     pub(super) fn plan(root: &'r Path, items: Vec<Item>, receipt: &Receipt) -> Result<Self, InstallError> {
         let (mut planned, mut occupied) = (Vec::new(), Vec::new());
+        let packaged = packages::paths(root)?;
         for item in items {
             stays_within(root, &item.target)?;
-            match action(root, &item, receipt)? {
+            match action(root, &item, receipt, &packaged)? {
                 Ok(action) => planned.push((item, action)),
                 Err(reason) => occupied.push(format!("{} ({reason})", root.join(&item.target).display())),
             }
@@ -187,15 +190,22 @@ fn twin(root: &Path, item: &Item, receipt: &Receipt) -> Result<Option<PathBuf>, 
     Ok(None)
 }
 
-/// What to do with `item`, or what is in its way.
-fn action(root: &Path, item: &Item, receipt: &Receipt) -> Result<Result<Action, &'static str>, InstallError> {
-    let ours = receipt.files.get(&item.target);
+/// What to do with `item`, or what is in its way. What a package has by now is the package's, also when it was ours.
+fn action(
+    root: &Path,
+    item: &Item,
+    receipt: &Receipt,
+    packaged: &BTreeSet<PathBuf>,
+) -> Result<Result<Action, &'static str>, InstallError> {
+    let is_packaged = packaged.contains(&item.target);
+    let ours = receipt.files.get(&item.target).filter(|_| !is_packaged);
     Ok(match (look(&root.join(&item.target))?, ours) {
         (Found::Nothing, _) => Ok(Action::Put),
         (Found::Other, _) => Err("no file"),
         (Found::File(sum), None) if sum == item.sha256 => Ok(Action::Foreign),
         (Found::File(sum), Some(_)) if sum == item.sha256 => Ok(Action::Same),
         (Found::File(sum), Some(entry)) if entry.sha256.contains(&sum) => Ok(Action::Replace),
+        (Found::File(_), _) if is_packaged => Err("a package of the system has it: upgrade or remove that package"),
         (Found::File(_), Some(_)) => Err("changed since it was installed"),
         (Found::File(_), None) => Err("another file"),
     })
