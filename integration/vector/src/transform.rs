@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use async_stream::stream;
 use futures::{Stream, StreamExt};
+use oddline::config::Config;
 use oddline::engine::{Environment, Synthetic};
 use oddline::plugin::component::synthetic_message;
-use oddline::plugin::{Component, Event as _, guard};
+use oddline::plugin::{Component, ComponentError, Event as _, guard};
 use tokio::time::MissedTickBehavior;
 use vector::config::{DataType, GenerateConfig, Input, OutputId, TransformConfig, TransformContext, TransformOutput};
 use vector::schema::Definition;
@@ -81,8 +82,9 @@ impl TransformConfig for ScoreAnomaliesConfig {
 
 /// The running transform.
 struct ScoreAnomalies {
-    /// Nothing while it is being opened, or after the end.
+    /// Nothing while it is being opened, after the end, or when a thread was lost while it held the component; the next events get a new one.
     component: Option<Component>,
+    config: Config,
     map: Map,
     namespace: LogNamespace,
     is_opened: bool,
@@ -90,23 +92,46 @@ struct ScoreAnomalies {
 
 impl ScoreAnomalies {
     fn new(component: Component, namespace: LogNamespace) -> Self {
-        let map = Map::new(component.config(), component.layout());
-        Self { component: Some(component), map, namespace, is_opened: false }
+        let config = component.config().clone();
+        let map = Map::new(&config, component.layout());
+        Self { component: Some(component), config, map, namespace, is_opened: false }
+    }
+
+    fn ensure_component(&mut self) {
+        if self.component.is_some() {
+            return;
+        }
+        self.is_opened = false;
+        match Component::new(self.config.clone(), Environment::system()) {
+            Ok(component) => self.component = Some(component),
+            Err(error) => tracing::warn!(message = "Events pass without scores for now.", %error),
+        }
     }
 
     /// Opens the engine, once, where waiting for a disk holds nobody up. Failures are counted and tried again by the component.
     async fn open(&mut self) {
+        self.open_with(Component::open).await;
+    }
+
+    /// The same by `open`, which may panic, and then takes the component with it.
+    async fn open_with(&mut self, open: fn(&mut Component) -> Result<(), ComponentError>) {
+        self.ensure_component();
         if std::mem::replace(&mut self.is_opened, true) {
             return;
         }
         let Some(mut component) = self.component.take() else { return };
         let opening = tokio::task::spawn_blocking(move || {
-            if let Err(error) = component.open() {
+            if let Err(error) = open(&mut component) {
                 tracing::warn!(message = "Events pass without scores for now.", %error);
             }
             component
         });
-        self.component = opening.await.ok();
+        match opening.await {
+            Ok(component) => self.component = Some(component),
+            Err(error) => {
+                tracing::error!(message = "Events pass without scores, and the next are opened for anew.", %error)
+            }
+        }
     }
 
     async fn score(&mut self, events: &mut EventArray) {
@@ -187,5 +212,37 @@ impl TaskTransform<EventArray> for ScoreAnomalies {
             }
             self.end().await;
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transform() -> ScoreAnomalies {
+        ScoreAnomalies::new(Component::new(Config::default(), Environment::system()).unwrap(), LogNamespace::Vector)
+    }
+
+    fn events() -> EventArray {
+        let log = LogEvent::try_from(serde_json::json!({"message": "user 17 logged in"})).unwrap();
+        EventArray::Logs(vec![log])
+    }
+
+    fn is_scored(events: &EventArray) -> bool {
+        let EventArray::Logs(logs) = events else { return false };
+        logs.iter().all(|log| log.get("anomaly.score").is_some())
+    }
+
+    #[tokio::test]
+    async fn events_after_a_lost_thread_are_scored() {
+        let mut transform = transform();
+        transform.open_with(|_| panic!("the thread is lost")).await;
+        assert!(transform.component.is_none());
+        for _ in 0..2 {
+            let mut events = events();
+            transform.score(&mut events).await;
+            assert!(is_scored(&events));
+        }
+        assert_eq!(transform.component.unwrap().counts().events_total, 2, "one component, made once");
     }
 }
