@@ -442,7 +442,7 @@ fn vectors_of_another_model_are_replaced_and_said_so() {
 
 /// Templates, one more than `many`, each of words of its own.
 fn a_log_of_many(many: usize) -> String {
-    let line = |n: usize| format!("{} of {} failed\n", letters(n), letters(n * 7 + 1));
+    let line = |n: usize| format!("{} of {} bloomed\n", letters(n), letters(n * 7 + 1));
     (0..many).map(line).chain(["could not reach postgres: connection refused\n".to_owned()]).collect()
 }
 
