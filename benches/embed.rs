@@ -1,7 +1,7 @@
 //! What a vector costs: the goal is 15 µs a template at most.
 //!
 //! `cargo bench --bench embed`. Templates are made here, so that the bench runs anywhere. With `--features onnx`, and `ODDLINE_ONNX_MODELS` and `ORT_DYLIB_PATH` as in
-//! `tests/embed_onnx.rs`, sentence models are measured first, each in a process of its own: the goal is that nobody waits for them.
+//! `tests/embed_onnx.rs`, sentence models are measured first (with `onnx-tract`, by tract, too), each in a process of its own: the goal is that nobody waits for them.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -63,11 +63,11 @@ fn learning_weights(bencher: Bencher) {
 /// What a model costs: each in a process of its own, so that its memory is its own.
 #[cfg(feature = "onnx")]
 mod onnx {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::time::{Duration, Instant};
 
-    use oddline::embed::onnx::OnnxEmbedder;
+    use oddline::embed::onnx::{OnnxEmbedder, TRACT};
 
     use super::*;
 
@@ -81,7 +81,8 @@ mod onnx {
         let Some(models) = std::env::var_os("ODDLINE_ONNX_MODELS").map(PathBuf::from) else {
             return eprintln!("SKIPPED: ODDLINE_ONNX_MODELS names no models");
         };
-        for name in ["fp32", "int8"] {
+        let tract = cfg!(feature = "onnx-tract").then_some(TRACT);
+        for name in ["fp32", "int8"].into_iter().chain(tract) {
             let itself = std::env::current_exe().unwrap();
             let done = Command::new(itself).env(ONE, name).env("ODDLINE_ONNX_MODELS", &models).status().unwrap();
             assert!(done.success(), "{name}");
@@ -93,8 +94,9 @@ mod onnx {
         let (Ok(name), Some(models)) = (std::env::var(ONE), std::env::var_os("ODDLINE_ONNX_MODELS")) else {
             return false;
         };
+        let (dir, runtime) = if name == TRACT { ("fp32", Some(Path::new(TRACT))) } else { (&*name, None) };
         let start = Instant::now();
-        let embedder = OnnxEmbedder::open(&PathBuf::from(models).join(&name), None).unwrap();
+        let embedder = OnnxEmbedder::open(&PathBuf::from(models).join(dir), runtime).unwrap();
         let load = start.elapsed();
         let templates = &templates()[..FEW];
         let mut vector = vec![0.0; embedder.dimensions()];

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "onnx-tract")]
+use cli_support::oddline;
 use cli_support::{json, json_lines, ok, path, run, stderr};
 use oddline::config::{Config, EmbedderKind};
-use oddline::embed::onnx::{LEAST_MINOR, OnnxEmbedder, find};
+use oddline::embed::onnx::{LEAST_MINOR, OnnxEmbedder, TRACT, find};
 use oddline::embed::{Embedder, conformance};
 use oddline::engine::search::{Found, Search};
 use oddline::engine::{EmbedderStats, Engine, Environment, Lane};
@@ -146,16 +148,20 @@ fn a_directory_that_lacks_something_or_is_damaged_is_refused() {
 #[test]
 fn a_tokenizer_of_another_vocabulary_is_refused() {
     let dir = copy(&model!("int8"));
-    let words: serde_json::Map<String, Value> = (0..40_000).map(|id| (format!("w{id}"), value!(id))).collect();
-    let model = value!({"type": "WordLevel", "vocab": words, "unk_token": "w0"});
-    let tokenizer = value!({"version": "1.0", "model": model, "pre_tokenizer": {"type": "Whitespace"}});
-    write(&dir, "tokenizer.json", tokenizer.to_string());
+    write(&dir, "tokenizer.json", a_tokenizer_of_other_words());
     let told = refusal(dir.path());
     assert!(told.contains("40000 tokens") && told.contains("30522"), "{told}");
     // Where the model does not say how many it knows, it is tried.
     std::fs::remove_file(dir.path().join("config.json")).unwrap();
     let told = refusal(dir.path());
     assert!(told.contains("token 39999") && told.contains("belong together"), "{told}");
+}
+
+/// 40,000 of them.
+fn a_tokenizer_of_other_words() -> String {
+    let words: serde_json::Map<String, Value> = (0..40_000).map(|id| (format!("w{id}"), value!(id))).collect();
+    let model = value!({"type": "WordLevel", "vocab": words, "unk_token": "w0"});
+    value!({"version": "1.0", "model": model, "pre_tokenizer": {"type": "Whitespace"}}).to_string()
 }
 
 /// A protobuf field of bytes, of a message, or of a number.
@@ -169,15 +175,27 @@ fn number(number: u8, value: u8) -> Vec<u8> {
     vec![number << 3, value]
 }
 
-/// A model that hands its one input on (ONNX, `onnx.proto`): names, the element type (1 float, 7 int64) and the rank of both.
-fn identity(input: &str, output: &str, element: u8, rank: usize) -> Vec<u8> {
-    let dimension = field(1, &field(2, b"n"));
-    let shape = field(2, &dimension.repeat(rank));
-    let kind = field(2, &field(1, &[number(1, element), shape].concat()));
-    let value = |name: &str| [field(1, name.as_bytes()), kind.clone()].concat();
-    let node = [field(1, input.as_bytes()), field(2, output.as_bytes()), field(4, b"Identity")].concat();
-    let graph = [field(1, &node), field(2, b"g"), field(11, &value(input)), field(12, &value(output))].concat();
+/// What goes in and what comes out: a name, the element type (1 float, 7 int64) and the rank.
+type Ends<'a> = [(&'a str, u8, usize); 2];
+
+/// A model that hands `from` on as its output (ONNX, `onnx.proto`), and has these weights.
+fn hands_on(from: &str, ends: Ends, weights: &[Vec<u8>]) -> Vec<u8> {
+    let value = |(name, element, rank): (&str, u8, usize)| {
+        let dimension = field(1, &field(2, b"n"));
+        let shape = field(2, &dimension.repeat(rank));
+        let kind = field(2, &field(1, &[number(1, element), shape].concat()));
+        [field(1, name.as_bytes()), kind].concat()
+    };
+    let node = [field(1, from.as_bytes()), field(2, ends[1].0.as_bytes()), field(4, b"Identity")].concat();
+    let weights: Vec<u8> = weights.iter().flat_map(|weight| field(5, weight)).collect();
+    let ends = [field(11, &value(ends[0])), field(12, &value(ends[1]))].concat();
+    let graph = [field(1, &node), field(2, b"g"), weights, ends].concat();
     [number(1, 8), field(7, &graph), field(8, &number(2, 17))].concat()
+}
+
+/// A model that hands its one input on, both of one element type and rank.
+fn identity(input: &str, output: &str, element: u8, rank: usize) -> Vec<u8> {
+    hands_on(input, [(input, element, rank), (output, element, rank)], &[])
 }
 
 #[test]
@@ -233,6 +251,108 @@ fn one_process_runs_one_runtime() {
     assert!(told.contains("already") && told.contains(other.to_str().unwrap()), "{told}");
 }
 
+#[cfg(not(feature = "onnx-tract"))]
+#[test]
+fn tract_is_refused_by_name_where_it_is_not_built_in() {
+    let told = OnnxEmbedder::open(&model!("fp32"), Some(Path::new(TRACT))).unwrap_err().to_string();
+    assert!(told.contains("feature `onnx-tract`"), "{told}");
+}
+
+#[cfg(feature = "onnx-tract")]
+mod by_tract {
+    use super::*;
+
+    fn tract(dir: &Path) -> OnnxEmbedder {
+        OnnxEmbedder::open(dir, Some(Path::new(TRACT))).unwrap()
+    }
+
+    fn told(dir: &Path) -> String {
+        OnnxEmbedder::open(dir, Some(Path::new(TRACT))).map(|opened| opened.model()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn tract_does_what_every_embedder_must_and_its_vectors_are_those_of_sentence_transformers() {
+        let dir = model!("fp32");
+        conformance::check(&|| Box::new(tract(&dir))).unwrap();
+        let embedder = tract(&dir);
+        let (worst, text) = worst(&embedder);
+        assert!(worst >= 0.999, "{worst} {text:?}");
+        assert_eq!(embedder.model(), open(&dir).model(), "whoever runs it, it is one model");
+    }
+
+    #[test]
+    fn tract_refuses_a_quantised_model_with_advice_and_others_as_the_library_does() {
+        let dir = copy(&model!("int8"));
+        assert!(told(dir.path()).contains("take the model in fp32"), "{}", told(dir.path()));
+        for (model, named) in [
+            (identity("pixels", "classes", 1, 4), "pixels (Float32 of rank 4)"),
+            (identity("input_ids", "last_hidden_state", 7, 1), "input_ids (Int64 of rank 1)"),
+            (identity("input_ids", "logits", 7, 2), "other outputs than a sentence model"),
+            (identity("input_ids", "last_hidden_state", 7, 2), "last_hidden_state (Int64 of rank 2)"),
+        ] {
+            write(&dir, "model.onnx", model);
+            assert!(told(dir.path()).contains(named), "{named}: {}", told(dir.path()));
+        }
+    }
+
+    #[test]
+    fn tract_refuses_a_model_that_is_cut_or_contradicts_itself() {
+        let dir = copy(&model!("fp32"));
+        let whole = std::fs::read(dir.path().join("model.onnx")).unwrap();
+        let ends = [("input_ids", 7, 2), ("last_hidden_state", 1, 3)];
+        // `TensorProto`: sizes, float, a name, and the numbers or the file that has them.
+        let weight = |sizes: &[u8], numbers: Vec<u8>| vec![[sizes, &number(2, 1), &field(8, b"w"), &numbers].concat()];
+        let (two_to_62, minus_one) = ([8, 128, 128, 128, 128, 128, 128, 128, 128, 64], [&[8][..], &[255; 9], &[1]]);
+        let elsewhere = [field(13, &[field(1, b"location"), field(2, b"weights")].concat()), number(14, 1)].concat();
+        let cases = [
+            (vec![], "expected input_ids"),
+            (whole[..whole.len() / 2].to_vec(), "cannot be loaded"),
+            (b"this is no model".to_vec(), "cannot be loaded"),
+            (vec![0x3a, 0xff, 0xff, 0xff, 0x7f], "cannot be loaded"),
+            (hands_on("nowhere", ends, &[]), "nowhere"),
+            (hands_on("input_ids", ends, &[]), "fails on token"),
+            (hands_on("w", ends, &weight(&[&two_to_62[..], &[8, 4]].concat(), field(9, &[0; 4]))), "more numbers than"),
+            (hands_on("w", ends, &weight(&minus_one.concat(), field(9, &[0; 4]))), "more numbers than"),
+            (hands_on("w", ends, &weight(&[8, 3], field(9, &[0; 4]))), "cannot be loaded"),
+            (hands_on("w", ends, &weight(&[8, 1], elsewhere)), "external data"),
+        ];
+        for (case, (bytes, named)) in cases.into_iter().enumerate() {
+            write(&dir, "model.onnx", bytes);
+            let told = told(dir.path());
+            assert!(told.contains(named), "case {case}, {named}: {told}");
+        }
+    }
+
+    #[test]
+    fn tract_refuses_a_model_whose_tokenizer_has_tokens_it_does_not_know() {
+        let dir = copy(&model!("fp32"));
+        write(&dir, "tokenizer.json", a_tokenizer_of_other_words());
+        std::fs::remove_file(dir.path().join("config.json")).unwrap();
+        let told = told(dir.path());
+        assert!(told.contains("token 39999") && told.contains("belong together"), "{told}");
+    }
+
+    #[test]
+    fn with_tract_no_library_is_needed_a_search_finds_by_meaning_and_all_say_what_runs_the_model() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), &format!("{}embedder_runtime: tract\n", onnx(&model!("fp32"))));
+        let without_library = |args: &[&str]| {
+            let done = oddline(args).env("ORT_DYLIB_PATH", dir.path().join("none")).output().unwrap();
+            ok(&done).to_owned()
+        };
+        ok(&run(&["score", "--config", &config], a_log()));
+        let found =
+            json_lines(&without_library(&["search", "the database is down", "--config", &config, "--format", "json"]));
+        assert!(found[0]["template"].as_str().unwrap().contains("postgres"), "{found:?}");
+        let stats = json(&without_library(&["stats", "--config", &config, "--format", "json"]));
+        assert_eq!((&stats["embedder"]["state"], &stats["embedder"]["runner"]), (&value!("ready"), &value!("tract")));
+        for command in [&["doctor", "--config"][..], &["config", "check"]] {
+            let told = without_library(&[command, &[&config]].concat());
+            assert!(told.contains("384 dimensions, tract"), "{told}");
+        }
+    }
+}
+
 fn fake_runtime(version: &str) -> String {
     format!(
         "static const char *version(void) {{ return \"{version}\"; }}\n\
@@ -274,7 +394,11 @@ fn search(config: &str, words: &str) -> (Vec<Value>, String) {
 fn search_finds_by_meaning_what_has_no_word_in_common() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path(), &onnx(&model!("fp32")));
-    ok(&run(&["config", "check", &config], ""));
+    let runner = format!("ONNX Runtime {}", find(None).unwrap().version);
+    for command in [&["config", "check"][..], &["doctor", "--config"]] {
+        let told = run(&[command, &[&config]].concat(), "");
+        assert!(ok(&told).contains(&format!("384 dimensions, {runner}")), "{told:?}");
+    }
     ok(&run(&["score", "--config", &config], a_log()));
     let (found, told) = search(&config, "the database is down");
     assert!(found[0]["template"].as_str().unwrap().contains("postgres"), "{found:?}");
@@ -285,6 +409,7 @@ fn search_finds_by_meaning_what_has_no_word_in_common() {
     let stats = json(ok(&run(&["stats", "--config", &config, "--format", "json"], "")));
     assert_eq!(stats["embedder"]["state"], "ready");
     assert_eq!(stats["embedder"]["vectors"], 6);
+    assert!(stats["embedder"]["runner"].as_str().unwrap().starts_with(&runner), "{stats}");
     assert_eq!(search(&config, "the database is down").0, found, "kept vectors are those made anew");
 }
 

@@ -23,10 +23,11 @@ const MAY_USE: [(&str, &[&str]); 13] = [
 ];
 
 /// What only some files may name.
-const ONLY_IN: [(&str, &[&str]); 11] = [
+const ONLY_IN: [(&str, &[&str]); 12] = [
     ("turbovec::", &["index/turbo.rs"]),
     ("use ort::", &["embed/onnx/model.rs"]),
     ("ort::init", &["embed/onnx/runtime.rs"]),
+    ("tract_onnx::", &["embed/onnx/tract.rs"]),
     ("tokenizers::", &["embed/onnx/tokens.rs"]),
     ("libloading::", &["embed/onnx/library.rs"]),
     ("allow(unsafe_code)", &["embed/onnx/library.rs"]),

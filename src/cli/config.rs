@@ -84,12 +84,17 @@ struct Checked<'a> {
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     config: Option<Config>,
+    /// The model that was loaded, and what runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
 }
 
 impl<'a> Checked<'a> {
     fn new(file: &'a Path, loaded: Result<Config, ConfigError>) -> Self {
         match loaded {
-            Ok(config) => Self { file, ok: true, error: None, line: None, key: None, config: Some(config) },
+            Ok(config) => {
+                Self { file, ok: true, error: None, line: None, key: None, config: Some(config), model: None }
+            }
             Err(error) => Self {
                 file,
                 ok: false,
@@ -97,6 +102,7 @@ impl<'a> Checked<'a> {
                 key: error.key().map(str::to_owned),
                 error: Some(error.to_string()),
                 config: None,
+                model: None,
             },
         }
     }
@@ -105,9 +111,20 @@ impl<'a> Checked<'a> {
 impl Checked<'_> {
     /// Whether what it names outside of itself can be used: the model.
     fn usable(self) -> Self {
-        let Some(Err(error)) = self.config.as_ref().map(embedding::check) else { return self };
-        let error = format!("{}: {error}", self.file.display());
-        Self { ok: false, error: Some(error), key: Some("embedder".to_owned()), ..self }
+        let Some(checked) = self.config.as_ref().map(embedding::check) else { return self };
+        match checked {
+            Ok(checked) => Self { model: checked.model.is_some().then_some(checked.text), ..self },
+            Err(error) => {
+                let error = format!("{}: {error}", self.file.display());
+                Self { ok: false, error: Some(error), key: Some("embedder".to_owned()), ..self }
+            }
+        }
+    }
+
+    /// For a file that is right.
+    fn told(&self) -> String {
+        let model = self.model.iter().map(|model| format!(", {model}")).collect::<String>();
+        format!("{}: ok{model}", self.file.display())
     }
 }
 
@@ -127,7 +144,7 @@ fn check(args: &CheckArgs) -> Result<(), CliError> {
         OutputFormat::Text => {
             for result in &checked {
                 match &result.error {
-                    None => output::print(&format!("{}: ok", result.file.display()))?,
+                    None => output::print(&result.told())?,
                     Some(error) => output::error(error),
                 }
             }

@@ -48,6 +48,11 @@ pub trait Embedder: std::fmt::Debug + Send + Sync {
     /// Names everything a vector depends on besides the text: two embedders of one name give one text the same vector.
     fn model(&self) -> String;
 
+    /// What runs the model, for who reads it: `ONNX Runtime 1.31.1 (/usr/lib/libonnxruntime.so.1)`, `tract`. None where this library needs nothing else for it.
+    fn runner(&self) -> Option<String> {
+        None
+    }
+
     /// Length of a vector.
     fn dimensions(&self) -> usize;
 

@@ -62,6 +62,8 @@ pub struct EmbedderStats {
     pub state: &'static str,
     /// The model's name; none for `hashing`, and until it is loaded.
     pub model: Option<String>,
+    /// What runs it: an ONNX Runtime and where it is, or `tract`; none where there is no name.
+    pub runner: Option<String>,
     /// Templates that have a vector of it.
     pub vectors: u64,
     /// Templates found without one, of which the first wait in the queue.
@@ -93,6 +95,7 @@ impl EmbedderStats {
                 let kept = kept.and_then(Result::ok).flatten().filter(|kept| kept.are_of(&*model));
                 stats.state = "ready";
                 stats.model = Some(model.model());
+                stats.runner = model.runner();
                 stats.vectors = kept.map_or(0, |kept| kept.all.len() as u64);
             }
             Err(error) => stats.fail(error.to_string()),
@@ -325,6 +328,7 @@ impl Shared {
         }
         work.stats.state = "ready";
         work.stats.model = Some(name);
+        work.stats.runner = model.runner();
     }
 
     /// # Errors

@@ -3,7 +3,7 @@
 use crate::config::{Config, EmbedderKind};
 use crate::embed::Embedder;
 #[cfg(feature = "onnx")]
-use crate::embed::onnx::{self, OnnxEmbedder, OnnxError};
+use crate::embed::onnx::{OnnxEmbedder, OnnxError};
 
 /// The embedder that is configured cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -72,17 +72,7 @@ pub fn check(config: &Config) -> Result<Checked, EmbedderError> {
         return Ok(Checked { text: "hashed words: no model".to_owned(), model: None });
     };
     let (name, dimensions) = (model.model(), model.dimensions());
-    let text = format!("model {name} of {dimensions} dimensions{}", runtime(config));
+    let runner = model.runner().map_or_else(String::new, |runner| format!(", {runner}"));
+    let text = format!("model {name} of {dimensions} dimensions{runner}");
     Ok(Checked { text, model: Some((name, dimensions)) })
-}
-
-#[cfg(feature = "onnx")]
-fn runtime(config: &Config) -> String {
-    let found = onnx::find(config.embedder_runtime.as_deref());
-    found.map_or_else(|_| String::new(), |found| format!(", ONNX Runtime {} ({})", found.version, found.path.display()))
-}
-
-#[cfg(not(feature = "onnx"))]
-fn runtime(_: &Config) -> String {
-    String::new()
 }

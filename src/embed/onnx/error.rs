@@ -65,6 +65,18 @@ pub enum OnnxError {
         /// Files and directories.
         looked_for: Vec<String>,
     },
+    /// tract is named and not there.
+    #[error("embedder_runtime: tract needs an oddline built with the feature `onnx-tract`, which this one is not")]
+    NoTract,
+    /// tract is named for a model it is no use for.
+    #[error(
+        "{} is quantised, and tract runs such models many times slower or not at all: take the model in fp32, or an ONNX Runtime (embedder_runtime)",
+        path.display()
+    )]
+    Quantised {
+        /// The model.
+        path: PathBuf,
+    },
     /// What should be a runtime is none for this machine.
     #[error("{} is no ONNX Runtime for this machine: {reason}", path.display())]
     NotARuntime {

@@ -112,6 +112,12 @@ fn checksum(path: &Path) -> io::Result<u32> {
     }
 }
 
+/// The bytes of a model, for who reads them in one go.
+#[cfg(feature = "onnx-tract")]
+pub(super) fn model(path: &Path) -> io::Result<impl io::Read> {
+    Ok(File::open(path)?.take(MOST_MODEL_BYTES))
+}
+
 /// The first `most` bytes of a file, or all of a shorter one, and how long it is.
 pub(super) fn head(path: &Path, most: u64) -> io::Result<(Vec<u8>, u64)> {
     let mut bytes = Vec::new();

@@ -6,10 +6,12 @@
 //! | why one cannot be had | `error` |
 //! | the directory: what is in it, and what it says of itself | `files` |
 //! | text to tokens | `tokens` |
-//! | the runtime: where it is, whether it will do | `runtime` |
+//! | what runs a model: a library, or tract | `runner` |
+//! | the library: where it is, whether it will do | `runtime` |
 //! | whether a file is a library for this machine, and whole | `elf` |
 //! | its version, asked of itself: the only unsafe code | `library` |
-//! | tokens to numbers | `model` |
+//! | what a model takes and gives, whatever runs it | `ports` |
+//! | tokens to numbers | `model`; with the feature `onnx-tract`, `tract` |
 //! | numbers to one vector | `pooling` |
 //!
 //! A directory has `model.onnx` and `tokenizer.json`, and beside them what sentence-transformers publishes: `1_Pooling/config.json` (how the vectors of tokens become
@@ -24,18 +26,23 @@ mod files;
 mod library;
 mod model;
 mod pooling;
+mod ports;
+mod runner;
 mod runtime;
 mod tokens;
+#[cfg(feature = "onnx-tract")]
+mod tract;
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 pub use error::OnnxError;
 pub use files::MOST_MODEL_BYTES;
+pub use runner::TRACT;
 pub use runtime::{LEAST_MINOR, Runtime, find};
 
 use self::files::Settings;
-use self::model::Model;
+use self::runner::{Runner, Running};
 use self::tokens::Tokens;
 use super::{EmbedError, Embedder, normalise};
 
@@ -46,16 +53,17 @@ const VERSION: u32 = 1;
 #[derive(Debug)]
 pub struct OnnxEmbedder {
     name: String,
+    runner: Runner,
     dimensions: usize,
     settings: Settings,
     tokens: Tokens,
     /// A session runs one text at a time.
-    model: Mutex<Model>,
+    model: Mutex<Box<dyn Running>>,
 }
 
 impl OnnxEmbedder {
-    /// The model in `dir`, run by the ONNX Runtime at `runtime` (a library, or a directory that has it), or by the one [`find`] finds. Takes a
-    /// tenth of a second to a second, and memory for the weights.
+    /// The model in `dir`, run by the ONNX Runtime at `runtime` (a library, or a directory that has it), or by the one [`find`] finds, or, where
+    /// `runtime` is [`TRACT`], by that. Takes a tenth of a second to a second, and memory for the weights.
     ///
     /// # Errors
     /// When the directory lacks something, the model is none that makes vectors of texts, does not fit its tokenizer, or there is no runtime
@@ -63,11 +71,10 @@ impl OnnxEmbedder {
     pub fn open(dir: &Path, runtime: Option<&Path>) -> Result<Self, OnnxError> {
         let found = files::look(dir)?;
         let tokens = Tokens::open(&found)?;
-        runtime::find(runtime)?.start()?;
-        let model = Model::open(&found.model)?;
+        let runner = Runner::named(runtime)?;
+        let model = Mutex::new(runner.open(&found.model)?);
         let name = format!("onnx-{VERSION}-{}", found.name());
-        let opened = Self { name, dimensions: 0, settings: found.settings, tokens, model: Mutex::new(model) };
-        opened.tried(dir)
+        Self { name, runner, dimensions: 0, settings: found.settings, tokens, model }.tried(dir)
     }
 
     /// Runs it once, over the last token of the vocabulary: a model of a smaller one does not know it.
@@ -95,6 +102,10 @@ impl Embedder for OnnxEmbedder {
     /// Of the model's and the tokenizer's bytes and how they are used. Another runtime, or another processor, may differ in the last bits of a vector.
     fn model(&self) -> String {
         self.name.clone()
+    }
+
+    fn runner(&self) -> Option<String> {
+        Some(self.runner.to_string())
     }
 
     fn dimensions(&self) -> usize {
