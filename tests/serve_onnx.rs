@@ -22,8 +22,8 @@ fn model() -> Option<PathBuf> {
     let here = model.filter(|model| model.join("model.onnx").exists() && find(None).is_ok());
     if here.is_none() {
         assert!(std::env::var_os("CI").is_none(), "CI builds the models: see .ci/run");
-        writeln!(std::io::stderr(), "SKIPPED: ODDLINE_ONNX_MODELS and ORT_DYLIB_PATH name no model and no runtime")
-            .unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: ODDLINE_ONNX_MODELS and ORT_DYLIB_PATH name no model and no runtime").unwrap();
     }
     here
 }

@@ -10,7 +10,7 @@
 //!   they have gone on by [`NEAR_SECS`], and no further than two of them say. When the followed clock tells something before that, it was another
 //!   clock, and for [`DOUBTED_SECS`] what is ahead counts as now, and is followed as what is behind.
 //!
-//! While others' events have gone on for [`LOST_AFTER_SECS`] and none is followed yet, what time it is is not known ([`Clock::is_lost`]): counts by time say nothing.
+//! While others' events have gone on for [`LOST_AFTER_SECS`] and none is followed yet, what time it is is not known: counts by time say nothing.
 //!
 //! The clock of arrival is one and needs no such caution: the lane's jumps when it jumps ahead, and goes on from where it was when it is set back.
 //!

@@ -13,7 +13,7 @@
 //! A vector is found by the text, so that it is never older than that, whatever became of the template. One file has the vectors of one model: what another
 //! model wrote is not read, and goes when this one writes.
 //!
-//! Limit: as many vectors as [`most`] says. Beyond it those go that no template is called any more, then the oldest: whoever writes reads all of the file and holds it twice.
+//! Limit: as many vectors as `most` says. Beyond it those go that no template is called any more, then the oldest: whoever writes reads all of the file and holds it twice.
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;

@@ -230,7 +230,8 @@ mod tests {
 
     fn is_scored(events: &EventArray) -> bool {
         let EventArray::Logs(logs) = events else { return false };
-        logs.iter().all(|log| log.get("anomaly.score").is_some())
+        let score = |log: &LogEvent| log.as_map()?.get("anomaly")?.as_object()?.get("score").cloned();
+        logs.iter().all(|log| score(log).is_some())
     }
 
     #[tokio::test]
