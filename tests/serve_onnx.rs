@@ -108,8 +108,10 @@ async fn a_sidecar_searches_by_its_model_what_came_before_and_after_it_was_quiet
     score(&sidecar, 250, "replication of mysql is broken").await;
     let are_more = |stats: &Json| stats["component"]["engine"]["templates"].as_u64() > Some(400);
     until(&sidecar, "/v1/stats", |stats| are_more(stats) && all_have_vectors(&stats["component"]["engine"])).await;
-    let found =
-        until(&sidecar, "/v1/search?q=the%20database%20does%20not%20replicate%20to%20mysql", |answer| is_found(answer, "mysql")).await;
+    let found = until(&sidecar, "/v1/search?q=the%20database%20does%20not%20replicate%20to%20mysql", |answer| {
+        is_found(answer, "mysql")
+    })
+    .await;
     assert_eq!(found["fallback"], Json::Null);
     for words in
         ["%E7%A3%81%E7%9B%98%E5%B7%B2%E6%BB%A1", "%D0%B4%D0%B8%D1%81%D0%BA", "%F0%9F%94%A5%20x", &"x%20".repeat(15_000)]
