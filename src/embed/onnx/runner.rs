@@ -54,7 +54,6 @@ impl Runner {
 }
 
 #[cfg(feature = "onnx-tract")]
-#[expect(clippy::unnecessary_wraps, reason = "the other build has none")]
 const fn tract() -> Result<Runner, OnnxError> {
     Ok(Runner::Tract)
 }
