@@ -73,7 +73,14 @@ pub(super) fn look(dir: &Path) -> Result<Found, OnnxError> {
     let config = Config::read(dir, "config.json")?;
     let settings = settings(dir, &config)?;
     let vocabulary = config.number("vocab_size");
-    let model_checksum = checksum(&model).map_err(|source| OnnxError::File { path: model.clone(), source })?;
+    let (mut model_size, mut model_checksum) = (model_size, 0);
+    for path in [model.clone()].into_iter().chain(weights(dir)) {
+        let file = |source| OnnxError::File { path: path.clone(), source };
+        if path != model {
+            model_size = model_size.saturating_add(size(&path, u64::MAX)?);
+        }
+        model_checksum = checksum(&path, model_checksum).map_err(file)?;
+    }
     let dir = dir.to_owned();
     Ok(Found { dir, model, tokenizer, tokenizer_bytes, settings, vocabulary, model_size, model_checksum })
 }
@@ -100,10 +107,19 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, OnnxError> {
     read().map_err(|source| OnnxError::File { path: path.to_owned(), source })
 }
 
-fn checksum(path: &Path) -> io::Result<u32> {
+/// Files beside a model that its weights are in, as exporters name them: `model.onnx_data`, `model.onnx.data`.
+fn weights(dir: &Path) -> Vec<PathBuf> {
+    let mut names = names(dir);
+    names.retain(|name| name.starts_with("model.onnx") && name.ends_with("data"));
+    names.sort_unstable();
+    names.iter().map(|name| dir.join(name)).collect()
+}
+
+/// CRC32C of a file after that of what comes before it.
+fn checksum(path: &Path, before: u32) -> io::Result<u32> {
     let mut file = File::open(path)?;
     let mut block = vec![0; 1 << 20];
-    let mut sum = 0;
+    let mut sum = before;
     loop {
         match file.read(&mut block)? {
             0 => return Ok(sum),
@@ -253,6 +269,20 @@ mod tests {
             ("config.json", r#"{"max_position_embeddings": 100}"#),
         ];
         assert_eq!(of(&both), Ok(Settings { most_tokens: 100, lower_case: true, ..usual }));
+    }
+
+    #[test]
+    fn a_model_is_named_by_its_weights_wherever_they_are() {
+        let name = |files: &[(&str, &str)]| look(directory(files).path()).unwrap().name();
+        let names = [
+            name(&[]),
+            name(&[("model.onnx_data", "1")]),
+            name(&[("model.onnx_data", "2")]),
+            name(&[("model.onnx_data", "1"), ("model.onnx.data", "1")]),
+        ];
+        let different: std::collections::HashSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+        assert_eq!(names[0], name(&[("notes", "of no weight"), ("model.onnx.md", "data")]));
     }
 
     #[test]
