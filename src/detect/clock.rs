@@ -121,14 +121,12 @@ impl Clock {
         Timestamp(self.see_odd(told.0, at))
     }
 
-    /// What the clock of another lane tells: where it is late, that lane has not been asked for a while.
+    /// When it is that the clock of another lane tells this. Of arrival all lanes have the same clock, and what another one tells moves none: it may be
+    /// long ago.
     pub(super) fn see_elsewhere(&mut self, told: Timestamp) -> Timestamp {
         match self.source {
             Source::Event => self.see(told),
-            Source::Arrival => {
-                self.now = self.now.max(self.at(told).0);
-                self.now()
-            }
+            Source::Arrival => self.now().max(self.at(told)),
         }
     }
 
