@@ -68,9 +68,10 @@ fn chunk_files(bed: &Bed) -> Vec<(PathBuf, Vec<u8>)> {
     for hour in chunk_dir::hours(&bed.fs, &chunks).unwrap() {
         let dir = chunks.join(hour.to_string());
         let files = bed.fs.list(&dir).unwrap();
-        found.extend(
-            files.into_iter().map(|file| dir.join(file.name)).map(|path| (path.clone(), bed.fs.read(&path).unwrap())),
-        );
+        // What was being written at a kill is no file of the history.
+        let whole =
+            files.into_iter().map(|file| dir.join(file.name)).filter(|path| path.extension() != Some("tmp".as_ref()));
+        found.extend(whole.map(|path| (path.clone(), bed.fs.read(&path).unwrap())));
     }
     found
 }
