@@ -389,3 +389,25 @@ fn streams_are_told_apart_from_the_second_on_with_what_the_first_had_taught() {
     });
     assert_eq!(told.expect("the first is silent").0.stream, Some(StreamKey(1)));
 }
+
+#[test]
+fn a_timestamp_from_ahead_does_not_hide_the_silence_that_comes_later() {
+    for ahead_secs in [45, 300, 3_600, 86_400 * 365] {
+        let mut model = Model::new(ModelOptions { learning_events: 1_000, ..OPTIONS });
+        let mut told = Vec::new();
+        for second in 0..6_000i64 {
+            let time = Timestamp(at(0).0 + second * 1_000_000);
+            let wrong = if second == 3_000 { ahead_secs * 1_000_000 } else { 0 };
+            if second % 5 == 0 && second < 4_500 {
+                model.observe(&Input { slot: 1, timestamp: Timestamp(time.0 + wrong), ..Input::default() });
+            }
+            model.observe(&Input { slot: 2 + (second % 3) as usize, timestamp: time, ..Input::default() });
+            let now = model.now();
+            if model.is_look_due(now) {
+                told.extend(model.tick(now).map(|(silent, _)| (second, silent.slot)));
+            }
+        }
+        let [(second, 1)] = told[..] else { panic!("{ahead_secs}: {told:?}") };
+        assert!((4_500..4_700).contains(&second), "{ahead_secs}: after {second}");
+    }
+}

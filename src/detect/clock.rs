@@ -7,7 +7,7 @@
 //! - **Behind.** When only earlier events come, and these go on by [`FOLLOWED_AFTER_SECS`] of their own time beyond what clocks have been seen to differ
 //!   by, the followed clock is gone or was set back: theirs is followed from there on, and the lane's time goes on from where it was.
 //! - **Ahead.** Events further ahead may mean that nothing came for a while. They count as of their own time at once; the lane's clock jumps when
-//!   they have gone on by [`NEAR_SECS`], and no further than two of them say. When the followed clock tells something before that, it was another
+//!   they have gone on by [`AGREED_AFTER_SECS`], and no further than two of them say. When the followed clock tells something before that, it was another
 //!   clock, and for [`DOUBTED_SECS`] what is ahead counts as now, and is followed as what is behind.
 //!
 //! While others' events have gone on for [`LOST_AFTER_SECS`] and none is followed yet, what time it is is not known: counts by time say nothing.
@@ -20,7 +20,10 @@ use super::{StateError, StateReader};
 use crate::event::Timestamp;
 
 /// Events no further from each other than this are of one clock, seconds.
-pub const NEAR_SECS: i64 = 60;
+pub const NEAR_SECS: i64 = 10;
+
+/// What is further ahead is so once it has gone on by so much and nothing contradicted it, seconds.
+pub const AGREED_AFTER_SECS: i64 = 60;
 
 /// Other clocks are followed once they have gone on by so much while the followed one told nothing, seconds.
 pub const FOLLOWED_AFTER_SECS: i64 = 10;
@@ -32,6 +35,9 @@ pub const LOST_AFTER_SECS: i64 = 1;
 pub const DOUBTED_SECS: i64 = 6 * 3_600;
 
 const NEAR: i64 = NEAR_SECS * 1_000_000;
+/// The clock of arrival was set back when it tells this much less than before: less is another thread's that waited.
+const SET_BACK: i64 = 60 * 1_000_000;
+const AGREED_AFTER: i64 = AGREED_AFTER_SECS * 1_000_000;
 const FOLLOWED_AFTER: i64 = FOLLOWED_AFTER_SECS * 1_000_000;
 const LOST_AFTER: i64 = LOST_AFTER_SECS * 1_000_000;
 const DOUBTED: i64 = DOUBTED_SECS * 1_000_000;
@@ -58,7 +64,7 @@ struct Others {
     /// [`NEVER`]: nothing.
     last: i64,
     latest: i64,
-    /// How far they have gone on, a gap for [`NEAR_SECS`] at most; what one of them is behind another comes off.
+    /// How far they have gone on, a gap for [`AGREED_AFTER_SECS`] at most; what one of them is behind another comes off.
     gone_on: i64,
 }
 
@@ -70,7 +76,7 @@ impl Others {
     }
 
     fn go_on(&mut self, at: i64) {
-        let step = if self.is_none() { 0 } else { at.saturating_sub(self.last).min(NEAR) };
+        let step = if self.is_none() { 0 } else { at.saturating_sub(self.last).min(AGREED_AFTER) };
         self.gone_on = self.gone_on.saturating_add(step).max(0);
         self.last = at;
         self.latest = self.latest.max(at);
@@ -166,7 +172,7 @@ impl Clock {
         } else if (0..=NEAR).contains(&ahead) {
             self.move_to(at);
         } else if self.source == Source::Arrival {
-            if ahead < -NEAR {
+            if ahead < -SET_BACK {
                 self.follow(told);
             }
             self.now = self.now.max(at);
@@ -206,7 +212,7 @@ impl Clock {
             self.follow_others(told, self.ahead.gone_on);
             return self.now;
         }
-        if self.ahead.gone_on >= NEAR {
+        if self.ahead.gone_on >= AGREED_AFTER {
             self.now = self.now.max(agreed);
             self.leave_others();
             if at.saturating_sub(self.now) <= NEAR {

@@ -152,6 +152,8 @@ impl Series {
     fn see_odd(&mut self, gap: i64, now: i64) {
         if self.last == 0 {
             self.first = now;
+        } else if gap < 0 && self.forget_gap(gap as f32 * -1e-6) {
+            // The event before was of a time ahead, which turned out to be none: neither was the gap before it.
         } else if gap < 0 || self.is_told {
             // Neither a clock set back nor a gap that was told is a usual gap.
             self.first = self.first.saturating_add(gap);
@@ -169,6 +171,19 @@ impl Series {
         let Some(last) = self.longest.last_mut().filter(|last| gap > **last) else { return };
         *last = gap;
         self.longest.sort_unstable_by(|a, b| b.total_cmp(a));
+    }
+
+    /// Takes the longest gap back if it is at least so long; whether it was.
+    fn forget_gap(&mut self, least: f32) -> bool {
+        let [longest, ..] = self.longest;
+        if longest < least {
+            return false;
+        }
+        self.longest.rotate_left(1);
+        let [.., before, last] = &mut self.longest;
+        // What it had pushed out was no longer than this.
+        *last = *before;
+        true
     }
 
     /// Seconds.

@@ -414,7 +414,7 @@ impl Lane {
         let Some(template_text) = self.template_text(template) else { return };
         let event_id = self.event_id_beside(now);
         let measure =
-            Measure::Gap { observed_secs: f64::from(silent.elapsed), expected_secs: f64::from(silent.longest) };
+            Measure::Gap { observed_secs: in_millis(silent.elapsed), expected_secs: in_millis(silent.longest) };
         self.unfolded.incidents += 1;
         if self.synthetic.len() < MOST_SYNTHETIC {
             let sample_ratio = self.sampler.as_ref().map(|_| 1.0);
@@ -907,6 +907,11 @@ fn sample(sampler: &mut Sampler, input: &Input, scored: &Scored) -> f64 {
     let rarity = scored.evidence.get(DetectorKind::Rarity as usize).copied().unwrap_or(0.0);
     let worth = if scored.is_anomaly || rarity >= RARE_NATS { 1.0 } else { worth(scored.p_value) };
     sampler.ratio(input.slot, input.stream, scored.at, worth)
+}
+
+/// Seconds as far as they are known: a single's digits beyond that are none.
+fn in_millis(seconds: f32) -> f64 {
+    (f64::from(seconds) * 1e3).round() / 1e3
 }
 
 fn flags(scored: &Scored, input: &Input) -> u8 {
