@@ -198,6 +198,14 @@ fn what_somebody_else_put_there_stays_theirs() {
 }
 
 #[test]
+fn what_systemd_has_to_be_told_is_printed_and_nothing_where_it_got_nothing() {
+    let place = Place::new();
+    let told = place.install("vector", &["--plugin", "vector-sidecar", "--dry-run"]);
+    assert!(ok(&told).contains("systemctl daemon-reload\nsystemctl enable --now oddline.service\n"), "{}", ok(&told));
+    assert!(!ok(&place.install("vector", &["--plugin", "vector-lua"])).contains("systemctl"));
+}
+
+#[test]
 fn what_a_package_has_by_now_stays_also_when_it_is_the_same() {
     let place = Place::new();
     ok(&place.install("vector", &["--plugin", "vector-sidecar"]));

@@ -594,7 +594,8 @@ fn a_data_dir_of_another_model_is_searched_by_words_says_so_and_reembed_converts
     assert!(found[0]["template"].as_str().unwrap().contains("postgres"), "{found:?}");
     // Words alone do not find it.
     let plain = config(dir.path(), "");
-    let by_words = search(&plain, "the database is down").0;
+    let (by_words, told) = search(&plain, "the database is down");
+    assert!(told.contains(&is) && told.contains("no model is configured"), "{told}");
     assert!(by_words.first().is_none_or(|hit| !hit["template"].as_str().unwrap().contains("postgres")), "{by_words:?}");
     assert!(ok(&run(&["doctor", "--config", &plain], "")).contains("not used, since no model is configured"));
 }

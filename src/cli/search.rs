@@ -29,7 +29,7 @@ pub(crate) struct SearchArgs {
     #[command(flatten)]
     stream: StreamArgs,
     /// How many templates are found at most.
-    #[arg(long, value_name = "K", default_value_t = 10)]
+    #[arg(long, value_name = "K", default_value_t = 10, value_parser = at_least_one)]
     k: usize,
     /// List the newest events of the templates found instead, at most N.
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "50", require_equals = true)]
@@ -50,6 +50,10 @@ Examples:
   oddline search \"disk full\" --data-dir /var/lib/oddline --stream host=db1 --k 3 --events
   oddline search \"login failed\" --data-dir /var/lib/oddline --format json | jq .template";
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number from 1 on".to_owned())
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &SearchArgs) -> Result<(), CliError> {
     let config = config(&args.engine)?;
@@ -64,7 +68,7 @@ pub(crate) fn run(args: &SearchArgs) -> Result<(), CliError> {
     };
     let found = search::search(&config, &fs, &search)?;
     if let Some(reason) = &found.fallback {
-        output::warn(format_args!("searched by words alone, not by the model that is configured: {reason}"));
+        output::warn(format_args!("searched by words alone: {reason}"));
     }
     found.damaged.iter().for_each(|damage| output::warn(format_args!("passed over: {damage}")));
     let Some(most) = args.events else {

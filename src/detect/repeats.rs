@@ -8,7 +8,7 @@ use crate::event::Timestamp;
 /// The strongest within the hold time.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Recent {
-    /// Seconds since the epoch, plus one; 0: never.
+    /// Seconds since the epoch, plus one, in a circle of 136 years; 0: never.
     second: u32,
     nats: f32,
 }
@@ -20,7 +20,7 @@ impl Recent {
     /// What is to be learned of `nats`: all of it, or nothing when it repeats what came within `hold_secs`.
     #[inline]
     pub(super) fn fresh(&mut self, at: Timestamp, nats: f32, hold_secs: u32) -> f32 {
-        let second = u32::try_from(at.0.div_euclid(1_000_000)).unwrap_or(0).saturating_add(1);
+        let second = (at.0.div_euclid(1_000_000) as u32).wrapping_add(1).max(1);
         if self.second != 0 && second.abs_diff(self.second) < hold_secs && nats < self.nats + STRONGER_BY {
             return 0.0;
         }
@@ -58,6 +58,10 @@ mod tests {
         assert_eq!(recent.fresh(at(59), 6.0, 60), 6.0);
         assert_eq!(recent.fresh(at(119), 1.0, 60), 1.0);
         assert_eq!(recent.fresh(at(119), 1.0, 0), 1.0);
+        let future = 253_402_300_000;
+        assert_eq!(recent.fresh(at(future), 5.0, 60), 5.0);
+        assert_eq!(recent.fresh(at(future + 59), 5.0, 60), 0.0);
+        assert_eq!(recent.fresh(at(future + 61), 5.0, 60), 5.0);
     }
 
     #[test]

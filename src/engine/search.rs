@@ -244,11 +244,21 @@ struct Answer {
 fn nearest(source: &Source<'_>, meant: &Meant, search: &Search) -> Result<Answer, EmbedError> {
     let fallback = match by_model(source, &meant.texts, search) {
         Ok(Some(answer)) => return Ok(answer),
-        Ok(None) => None,
+        Ok(None) => unused(source),
         Err(reason) => Some(reason),
     };
     let nearest = meant.nearest(&search.words, search.most)?;
     Ok(Answer { nearest, model: meant.embedder.model(), fallback })
+}
+
+/// That there are vectors of a model, though none is configured.
+fn unused(source: &Source<'_>) -> Option<String> {
+    let dir = source.config.data_dir.as_deref()?;
+    let kept = vectors::read(source.fs, dir).ok().flatten()?;
+    Some(format!(
+        "the data dir has vectors of {}, and no model is configured (embedder: onnx, embedder_model)",
+        kept.model
+    ))
 }
 
 /// None where no model is configured.

@@ -35,6 +35,7 @@ mod remove;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use oddline::plugin::manifest::Manifest;
 use serde::Serialize;
 
 pub(crate) use self::error::InstallError;
@@ -140,6 +141,9 @@ struct Report {
     /// What to add to the agent's configuration, by way in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stanzas: Vec<Stanza>,
+    /// What is left to do as root where files for systemd were put, in order; nothing of it was done.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    commands: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,8 +164,8 @@ pub(crate) fn run(args: &InstallArgs) -> Result<(), CliError> {
     if !args.dry_run {
         placing.carry_out(receipt, args.agent.name())?;
     }
-    let stanzas = release.stanzas(&ways)?;
-    tell(&Report { changed: steps.iter().any(Step::is_change), steps, stanzas }, args.format)
+    let (stanzas, commands) = (release.stanzas(&ways)?, commands(&ways));
+    tell(&Report { changed: steps.iter().any(Step::is_change), steps, stanzas, commands }, args.format)
 }
 
 /// Uninstalls.
@@ -171,7 +175,20 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), CliError> {
     for step in steps.iter().filter(|step| step.is_kept()) {
         output::warn(step);
     }
-    tell(&Report { changed: steps.iter().any(Step::is_change), steps, stanzas: Vec::new() }, args.format)
+    let changed = steps.iter().any(Step::is_change);
+    tell(&Report { changed, steps, stanzas: Vec::new(), commands: Vec::new() }, args.format)
+}
+
+/// What systemd has to be told of the files it has got.
+fn commands(ways: &[&Manifest]) -> Vec<String> {
+    let mut files: Vec<&str> = ways.iter().flat_map(|way| &way.artefact.systemd).map(String::as_str).collect();
+    files.sort_unstable();
+    files.dedup();
+    let users = files.iter().any(|file| file.starts_with("sysusers.d/")).then(|| "systemd-sysusers".to_owned());
+    let units: Vec<_> = files.iter().filter_map(|file| file.strip_prefix("systemd/system/")).collect();
+    let reload = (!units.is_empty()).then(|| "systemctl daemon-reload".to_owned());
+    let enable = units.iter().map(|unit| format!("systemctl enable --now {unit}"));
+    users.into_iter().chain(reload).chain(enable).collect()
 }
 
 fn tell(report: &Report, format: OutputFormat) -> Result<(), CliError> {
@@ -184,6 +201,10 @@ fn tell(report: &Report, format: OutputFormat) -> Result<(), CliError> {
         if let Some(example) = examples.first() {
             text += &format!("# whole: {example}\n");
         }
+    }
+    if !report.commands.is_empty() {
+        text += "\n# then, as root; what a unit listens on and where events go is in its head (ODDLINE_SERVE in /etc/default/oddline)\n";
+        report.commands.iter().for_each(|command| text += &format!("{command}\n"));
     }
     output::print(&text)
 }
