@@ -12,8 +12,8 @@
 //! # Who uses it
 //! `engine::recall`, for each alert: a thousand past incidents and a thousand notes at most, which is [`CROSSOVER`] where both are full and no template is in both. So the exact
 //! scan is what runs in the product; the coarse look, and `turbovec` where that is built in, are for whoever
-//! holds more, and are measured at 50,000. A search in words (`engine::search`) does without: measured (`cargo bench --bench index`, printed first) a search of a data dir of 10,000 templates takes 54 ms, of which reading the
-//! history 42, making the vectors anew 11, and looking at all of them 1. An index of live templates would save that last one, or with its vectors a fifth, and
+//! holds more, and are measured at 50,000. A search in words (`engine::search`) does without: measured (`cargo bench --bench index`, printed first) a search of a data dir of 10,000 templates takes 35 ms, of which reading the
+//! history 24, making the vectors anew 11, and looking at all of them .3. An index of live templates would save that last one, or with its vectors a third, and
 //! would cost, for as long as the agent runs and nobody searches, 1.5 kB a template: 15 MB of a `memory_limit_bytes` of 64. So, of what such an index could have:
 //!
 //! | | |
