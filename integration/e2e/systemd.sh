@@ -122,7 +122,7 @@ unit_puppet() {
 # puppet_runs CONFIG CODE
 puppet_runs() {
     local told
-    inside env HOME=/root puppet apply --detailed-exitcodes --color=false --confdir=/run/puppet --vardir=/run/puppet-var --modulepath="$root/config-examples/fleet/puppet" \
+    inside env HOME=/root puppet apply --detailed-exitcodes --color=false --confdir=/run/puppet --vardir=/run/puppet-var --modulepath=/usr/share/oddline-puppet \
         -e "class { 'oddline': version => '1.0.0', source => 'file://$puppet_from/1.0.0', config => $1, serve => { 'http' => { 'listen' => '$unit_http' } } }" >"$work/puppet.log" 2>&1
     told=$?
     [ $told = "$2" ] || { echo "told $told"; tail -20 "$work/puppet.log"; told oddline; }

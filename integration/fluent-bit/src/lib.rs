@@ -10,6 +10,7 @@
 //!
 //! No Fluent Bit header is needed to build it: what is used of the interface is declared in `ffi`, the only place with unsafe code.
 
+mod alloc;
 mod chunk;
 mod config;
 mod event;
@@ -20,3 +21,6 @@ mod msgpack;
 mod output;
 mod record;
 mod trouble;
+
+#[global_allocator]
+static ALLOCATOR: alloc::HostAllocator = alloc::HostAllocator;

@@ -17,8 +17,13 @@
 //! `config` is a table of oddline's keys, or the path of a configuration file. States of one process share the engine
 //! of a data dir. No panic crosses into Lua.
 
+#[path = "../../fluent-bit/src/alloc.rs"]
+mod alloc;
 mod config;
 mod entry;
 mod event;
 mod report;
 mod scorer;
+
+#[global_allocator]
+static ALLOCATOR: alloc::HostAllocator = alloc::HostAllocator;
