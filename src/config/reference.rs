@@ -36,7 +36,7 @@ pub fn example_in(format: Format) -> String {
         comment(&mut text, field.description);
         comment(&mut text, &format!("Accepted: {}.", field.accepted()));
         // A key that is unset has no value to write (TOML has no null), and an empty one says little: it is shown with a sample, commented out.
-        let says_nothing = ["", "[]"].contains(&field.default_text().as_str());
+        let says_nothing = ["", "[]", "{}"].contains(&field.default_text().as_str());
         let (shown, value) = if says_nothing && default != sample { ("# ", &sample) } else { ("", &default) };
         let separator = separator(format);
         let _infallible = writeln!(text, "{shown}{}{separator}{}", field.key, literal(value, format));
