@@ -1,9 +1,16 @@
 //! Everything one lane learned, and the combined score.
 
+mod exchange;
 mod join;
+mod reasons;
+
+pub use exchange::Outbox;
+
+use exchange::{Seen, SeenBins, Tally};
+use reasons::{News, reasons, reasons_given};
 
 use super::budget::{AlertBudget, Threshold};
-use super::calibration::{self, BINS, Calibration, Calibrations, TailShape};
+use super::calibration::{Calibration, Calibrations, TailShape};
 use super::categorical::Categorical;
 use super::clock::{Clock, Source};
 use super::extremes::larger;
@@ -21,15 +28,6 @@ use crate::event::{DETECTORS, DetectorKind, REASONS, Reason, State, StreamKey, T
 
 /// Weight of the sum of all evidence beside the strongest one.
 const SUM_WEIGHT: f32 = 0.001;
-
-/// Weighted evidence below this gives no reason, nats: severity's …
-const SEVERITY_REASON_AT: f32 = 0.25;
-
-/// … and rarity's: more than one event in five is of a template as rare.
-const RARITY_REASON_AT: f32 = 1.5;
-
-/// The same for detectors that are calibrated: one event in twenty says as much by chance.
-const CALIBRATED_REASON_AT: f32 = 3.0;
 
 /// Rarity is not calibrated: a new template is news however many there were of late, and what it weighs beyond the others stands for that.
 const RARITY_WEIGHT: f32 = 1.15;
@@ -131,76 +129,6 @@ pub struct Scored {
     pub new_value: Option<usize>,
 }
 
-/// What a lane saw since it was last asked, for the other lanes.
-#[derive(Debug, Default, Clone, PartialEq)]
-pub struct Outbox {
-    /// Events by template slot.
-    pub counts: Vec<(u32, u32)>,
-    /// What they count together in windows, in the order of `counts`.
-    pub weights: Vec<f32>,
-    /// Of each wildcard of the slot, lowest and highest number known, in the order of `counts`.
-    pub ranges: Vec<Vec<(f32, f32)>>,
-    /// Events by bin of the calibration.
-    pub bins: Vec<(u16, u32)>,
-    /// The same of all events, repeats too.
-    pub share_bins: Vec<(u16, u32)>,
-    /// Time of the last.
-    pub newest: Timestamp,
-}
-
-/// What was seen of a template since the lanes last exchanged it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Seen {
-    events: u32,
-    /// What they count together in windows.
-    weight: f32,
-}
-
-/// That of every template, emptied as a whole without touching what is zero.
-#[derive(Debug, Clone, Default)]
-struct Tally {
-    seen: Vec<Seen>,
-    touched: Vec<u32>,
-}
-
-impl Tally {
-    #[inline]
-    fn add(&mut self, index: usize, more: Seen) {
-        if index >= self.seen.len() {
-            self.seen.resize(index + 1, Seen::default());
-        }
-        if let Some(seen) = self.seen.get_mut(index) {
-            if seen.events == 0 {
-                self.touched.push(index as u32);
-            }
-            seen.events = seen.events.saturating_add(more.events);
-            seen.weight += more.weight;
-        }
-    }
-
-    fn take(&mut self) -> impl Iterator<Item = (u32, Seen)> + '_ {
-        let all = &mut self.seen;
-        self.touched.drain(..).filter_map(|index| {
-            let seen = std::mem::take(all.get_mut(index as usize)?);
-            (seen.events > 0).then_some((index, seen))
-        })
-    }
-
-    fn merge(&mut self, from: usize, into: usize) {
-        let moved = self.seen.get(from).copied().unwrap_or_default();
-        if moved.events > 0 {
-            self.clear(from);
-            self.add(into, moved);
-        }
-    }
-
-    fn clear(&mut self, index: usize) {
-        if let Some(seen) = self.seen.get_mut(index) {
-            *seen = Seen::default();
-        }
-    }
-}
-
 /// The detectors that are calibrated, by their place in [`Calibrations`].
 const CALIBRATED: [DetectorKind; 4] =
     [DetectorKind::Rate, DetectorKind::Numeric, DetectorKind::Categorical, DetectorKind::Sequence];
@@ -273,28 +201,6 @@ pub struct Model {
     seen: Tally,
     seen_bins: SeenBins,
     seen_share_bins: SeenBins,
-}
-
-/// Events by bin since the lanes last exchanged them.
-#[derive(Debug, Clone)]
-struct SeenBins(Box<[u32]>);
-
-impl SeenBins {
-    fn new() -> Self {
-        Self(vec![0; BINS].into())
-    }
-
-    #[inline]
-    fn add(&mut self, statistic: f32) {
-        if let Some(events) = self.0.get_mut(calibration::bin(statistic)) {
-            *events = events.saturating_add(1);
-        }
-    }
-
-    fn take(&mut self) -> Vec<(u16, u32)> {
-        let bins = self.0.iter_mut().zip(0u16..).map(|(events, bin)| (bin, std::mem::take(events)));
-        bins.filter(|(_, events)| *events > 0).collect()
-    }
 }
 
 /// What detectors say of one event: before calibration those that are calibrated, after it all.
@@ -873,78 +779,6 @@ impl Model {
         }
         *self = restored;
         Ok(())
-    }
-}
-
-/// The weighted evidence from which on a detector gives its reason.
-const REASONS_AT: [f32; DETECTORS] = {
-    let mut least = [CALIBRATED_REASON_AT; DETECTORS];
-    least[DetectorKind::Rarity as usize] = RARITY_REASON_AT;
-    least[DetectorKind::Severity as usize] = SEVERITY_REASON_AT;
-    least
-};
-
-/// Which of a detector's reasons it is.
-#[derive(Debug, Clone, Copy, Default)]
-struct News {
-    is_new: bool,
-    is_drop: bool,
-    /// Of an event that is odd.
-    leader: Option<DetectorKind>,
-}
-
-/// Reasons of weighted evidence, strongest first; among equals in the order of the detectors. What leads an odd event always is one.
-#[inline]
-fn reasons(judged: &Judged, news: News) -> [Option<Reason>; REASONS] {
-    let severity = judged.weighted[DetectorKind::Severity as usize];
-    // Most events give none.
-    if judged.strongest < RARITY_REASON_AT && severity < SEVERITY_REASON_AT && !news.is_new && news.leader.is_none() {
-        return [None; REASONS];
-    }
-    reasons_given(&judged.weighted, news)
-}
-
-fn reasons_given(weighted: &[f32; DETECTORS], news: News) -> [Option<Reason>; REASONS] {
-    let mut reasons = [None; REASONS];
-    let given = |(kind, weighted): (usize, &f32)| u32::from(*weighted >= REASONS_AT[kind] && *weighted > 0.0) << kind;
-    let certain = u32::from(news.is_new) | news.leader.map_or(0, |leader| 1 << leader as u32);
-    let mut left = weighted.iter().enumerate().map(given).fold(certain, |bits, bit| bits | bit);
-    for reason in &mut reasons {
-        let Some(kind) = strongest_of(left, weighted) else { break };
-        *reason = Some(reason_of(kind, news));
-        left &= !(1 << kind as u32);
-    }
-    reasons
-}
-
-/// The detector with the most evidence of those whose bits are set.
-fn strongest_of(bits: u32, weighted: &[f32; DETECTORS]) -> Option<DetectorKind> {
-    let mut left = bits;
-    let mut strongest: Option<(f32, DetectorKind)> = None;
-    while left != 0 {
-        let at = left.trailing_zeros() as usize;
-        left &= left - 1;
-        let (Some(weighted), Some(kind)) = (weighted.get(at), DetectorKind::ALL.get(at)) else { break };
-        if strongest.is_none_or(|(most, _)| *weighted > most) {
-            strongest = Some((*weighted, *kind));
-        }
-    }
-    strongest.map(|(_, kind)| kind)
-}
-
-fn reason_of(kind: DetectorKind, news: News) -> Reason {
-    match kind {
-        DetectorKind::Rarity if news.is_new => Reason::NewTemplate,
-        DetectorKind::Rarity => Reason::RareTemplate,
-        DetectorKind::Rate if news.is_drop => Reason::RateDrop,
-        DetectorKind::Rate => Reason::RateSpike,
-        DetectorKind::Numeric => Reason::NumericOutlier,
-        DetectorKind::Categorical => Reason::NewValue,
-        DetectorKind::Sequence => Reason::UnusualOrder,
-        DetectorKind::Severity => Reason::Severity,
-        DetectorKind::Silence => Reason::Silence,
-        DetectorKind::Similar => Reason::SimilarIncident,
-        DetectorKind::Semantic => Reason::Semantic,
     }
 }
 
