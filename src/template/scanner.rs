@@ -25,6 +25,20 @@ pub(super) struct Scanner<'a> {
 /// others.
 const MOST_TEXT_BYTES: usize = 64 << 10;
 
+/// Bytes before the first blank, and their classes. Not inlined, since amid all the rules what it adds up would not stay in registers.
+#[inline(never)]
+fn word(text: &[u8]) -> (usize, u8) {
+    let mut seen = 0;
+    for (length, byte) in text.iter().enumerate() {
+        let bits = class::of(*byte);
+        if bits & class::BLANK != 0 {
+            return (length, seen);
+        }
+        seen |= bits;
+    }
+    (text.len(), seen)
+}
+
 impl<'a> Scanner<'a> {
     pub(super) fn run(mut self) {
         let mut at = 0;
@@ -69,17 +83,8 @@ impl<'a> Scanner<'a> {
     /// End of the token that begins at `start`, and the classes of its bytes.
     #[inline(always)]
     pub(super) fn token_end(&self, start: usize) -> (usize, u8) {
-        let mut seen = 0;
-        let mut end = start;
-        while let Some(byte) = self.message.get(end) {
-            let bits = class::of(*byte);
-            if bits & class::BLANK != 0 {
-                break;
-            }
-            seen |= bits;
-            end += 1;
-        }
-        (end, seen)
+        let (length, seen) = word(self.message.get(start..).unwrap_or_default());
+        (start + length, seen)
     }
 
     /// Takes the token that begins at `start`; returns where it ended.
