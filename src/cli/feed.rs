@@ -3,14 +3,15 @@
 //! A read returns what is there, at most [`BLOCK_BYTES`]. Slow input thus comes in small blocks that are
 //! answered at once, fast input in big ones that are answered with one write. At most [`BLOCKS_AHEAD`]
 //! blocks wait; then the reader does. When nothing comes for [`IDLE`], the worker is told, so that time passes
-//! for it too. When the end is asked for, what was read is still handed out.
+//! for it too. When the end is asked for, what was read is still handed out, for [`LAST_LINES`] at the most: a line that
+//! takes long must not hold up the end of those behind it.
 
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::CliError;
 use super::input::Source;
@@ -25,6 +26,8 @@ const BLOCKS_AHEAD: usize = 4;
 const IDLE: Duration = Duration::from_millis(100);
 /// After a request to stop: how long a block that was just being read may take to arrive.
 const LAST_BLOCK: Duration = Duration::from_millis(50);
+/// After a request to stop: how long lines that were read are still handed out. Services are given 10 s and more to stop.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// What a command does with its input.
 pub(crate) trait Work {
@@ -51,6 +54,8 @@ pub(crate) struct Ended {
     pub(crate) cut_lines: u64,
     /// A signal ended it.
     pub(crate) stopped: bool,
+    /// Lines that were read and not handed out, since there was no time left after that signal.
+    pub(crate) left_lines: u64,
 }
 
 impl Ended {
@@ -61,6 +66,13 @@ impl Ended {
             super::output::warn(format_args!(
                 "{} lines were longer than {limit} MiB and were cut there",
                 self.cut_lines
+            ));
+        }
+        if self.left_lines > 0 {
+            super::output::warn(format_args!(
+                "lines that were read and left, since the end was asked for and {} s were not enough for all: {}",
+                LAST_LINES.as_secs(),
+                self.left_lines
             ));
         }
         for failure in &self.failures {
@@ -92,7 +104,8 @@ pub(crate) fn run(
         .name("oddline-input".into())
         .spawn(move || reader.run(&sources))
         .map_err(|source| CliError::Input { path: "-".into(), source })?;
-    Worker { received, used, stop, splitter: LineSplitter::default(), ended: Ended::default() }.run(work)
+    let hand_out = HandOut { stop, stopped_at: None, last_lines: LAST_LINES, left_lines: 0 };
+    Worker { received, used, hand_out, splitter: LineSplitter::default(), ended: Ended::default() }.run(work)
 }
 
 struct Reader {
@@ -138,25 +151,46 @@ impl Reader {
 struct Worker<'a> {
     received: Receiver<Piece>,
     used: Sender<Vec<u8>>,
-    stop: &'a Stop,
+    hand_out: HandOut<'a>,
     splitter: LineSplitter,
     ended: Ended,
+}
+
+/// Hands out lines as long as there is time for it.
+struct HandOut<'a> {
+    stop: &'a Stop,
+    /// When it was noticed that the end was asked for.
+    stopped_at: Option<Instant>,
+    /// How long lines are handed out from then on.
+    last_lines: Duration,
+    left_lines: u64,
+}
+
+impl HandOut<'_> {
+    fn line(&mut self, line: &[u8], work: &mut impl Work) -> Result<(), CliError> {
+        if self.stop.is_set() && self.stopped_at.get_or_insert_with(Instant::now).elapsed() >= self.last_lines {
+            self.left_lines += 1;
+            return Ok(());
+        }
+        work.line(line)
+    }
 }
 
 impl Worker<'_> {
     fn run(mut self, work: &mut impl Work) -> Result<Ended, CliError> {
         loop {
-            let wait = if self.stop.is_set() { LAST_BLOCK } else { IDLE };
+            let wait = if self.hand_out.stop.is_set() { LAST_BLOCK } else { IDLE };
             match self.received.recv_timeout(wait) {
                 Ok(piece) => self.piece(piece, work)?,
-                Err(RecvTimeoutError::Timeout) if self.stop.is_set() => break,
+                Err(RecvTimeoutError::Timeout) if self.hand_out.stop.is_set() => break,
                 Err(RecvTimeoutError::Timeout) => work.idle()?,
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.splitter.finish(|line| work.line(line))?;
+        self.splitter.finish(|line| self.hand_out.line(line, work))?;
         work.pause()?;
-        self.ended.stopped = self.stop.is_set();
+        self.ended.stopped = self.hand_out.stop.is_set();
+        self.ended.left_lines = self.hand_out.left_lines;
         self.ended.cut_lines = self.splitter.cut_total();
         Ok(self.ended)
     }
@@ -164,7 +198,7 @@ impl Worker<'_> {
     fn piece(&mut self, piece: Piece, work: &mut impl Work) -> Result<(), CliError> {
         match piece {
             Piece::Block(block, len) => {
-                self.splitter.push(&block[..len], |line| work.line(line))?;
+                self.splitter.push(&block[..len], |line| self.hand_out.line(line, work))?;
                 // The reader may have ended and dropped its side; then the block is simply freed.
                 self.used.send(block).unwrap_or_default();
                 return work.pause();
@@ -172,7 +206,7 @@ impl Worker<'_> {
             Piece::EndOfSource => {}
             Piece::Failure(failure) => self.ended.failures.push(failure),
         }
-        self.splitter.finish(|line| work.line(line))
+        self.splitter.finish(|line| self.hand_out.line(line, work))
     }
 }
 
@@ -219,6 +253,38 @@ mod tests {
         let ended = run(sources, uncounted(), &Stop::default(), &mut keep).unwrap();
         assert_eq!(keep.lines, [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
         assert!(ended.failures.is_empty() && keep.pauses >= 2);
+    }
+
+    /// Asks for the end at its second line.
+    struct EndAtSecond(Stop, Vec<Vec<u8>>);
+
+    impl Work for EndAtSecond {
+        fn line(&mut self, line: &[u8]) -> Result<(), CliError> {
+            self.1.push(line.to_vec());
+            if self.1.len() == 2 {
+                self.0.set();
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn after_the_end_was_asked_for_lines_that_were_read_are_handed_out_while_there_is_time_and_counted_after_it() {
+        for (last_lines, handed_out, left_lines) in [(Duration::MAX, 6, 0), (Duration::ZERO, 2, 4)] {
+            let (pieces, received) = sync_channel(BLOCKS_AHEAD);
+            let block = b"one\ntwo\nthree\nfour\n".to_vec();
+            let length = block.len();
+            for piece in [Piece::Block(block, length), Piece::Block(b"five\nsix".to_vec(), 8), Piece::EndOfSource] {
+                pieces.send(piece).unwrap();
+            }
+            drop(pieces);
+            let mut work = EndAtSecond(Stop::default(), Vec::new());
+            let stop = work.0.clone();
+            let hand_out = HandOut { stop: &stop, stopped_at: None, last_lines, left_lines: 0 };
+            let (splitter, ended) = (LineSplitter::default(), Ended::default());
+            let ended = Worker { received, used: channel().0, hand_out, splitter, ended }.run(&mut work).unwrap();
+            assert_eq!((work.1.len(), ended.left_lines, ended.stopped), (handed_out, left_lines, true));
+        }
     }
 
     #[test]

@@ -90,7 +90,7 @@ are in the journal of --data-dir). For rsyslog: interface.input=\"fulljson\", --
 wrong usage, and when the input turns out to be text a warning says that they are not used. With --time event the \
 time of a line of text is looked for at its beginning.
 
-SIGINT, SIGTERM and SIGHUP (unless started with nohup) end it cleanly: what was read is answered, what was learned is saved.";
+SIGINT, SIGTERM and SIGHUP (unless started with nohup) end it cleanly: what was read is answered (for 5 s at the most: a warning counts what is left), what was learned is saved.";
 
 /// Runs the command.
 pub(crate) fn run(args: &ScoreArgs) -> Result<(), CliError> {
