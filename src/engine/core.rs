@@ -145,6 +145,13 @@ impl Core {
         }
     }
 
+    /// Everything that lanes, writer and readers share behind a lock.
+    #[cfg(test)]
+    pub(super) fn hold_every_lock(&self) -> impl Sized {
+        let learned = (lock(&self.store), lock(&self.picture), lock(&self.recall), lock(&self.feedback));
+        (learned, lock(&self.lanes), lock(&self.spares), lock(&self.failure))
+    }
+
     pub(super) fn store(&self) -> MutexGuard<'_, TemplateStore> {
         lock(&self.store)
     }

@@ -311,7 +311,7 @@ impl Lane {
         let message = observation.message;
         let odd = scored.outlier.map(|outlier| outlier.place).or(scored.new_value);
         let odd = odd.and_then(|place| self.matcher.values(message, &self.last?).nth(place)?);
-        let parameters = || self.parameters(message).into_iter().map(Cow::into_owned).collect();
+        let parameters = || self.parameters(message).map(Cow::into_owned).collect();
         let circumstances = Circumstances {
             time: observation.timestamp,
             stream: incidents::stream_text(observation),
@@ -849,10 +849,16 @@ impl Lane {
         self.matcher.explain(message, &store)
     }
 
-    /// The parameters of the last observed message, which must be given again.
-    pub fn parameters<'m>(&mut self, message: &'m [u8]) -> Vec<Cow<'m, str>> {
-        let Some(last) = self.last else { return Vec::new() };
-        self.matcher.parameters(message, last.slot, &self.inner.core.store())
+    /// The parameters of the last observed message, which must be given again; what is not UTF-8 is shown as U+FFFD. Of a template that was asked
+    /// about before and has not changed since, this waits for nobody and allocates nothing.
+    pub fn parameters<'m>(&'m mut self, message: &'m [u8]) -> impl Iterator<Item = Cow<'m, str>> {
+        if let Some(last) = self.last
+            && self.matcher.parameters(message, last).is_none()
+        {
+            self.matcher.learn_tokens(&last, &self.inner.core.store());
+        }
+        let parameters = self.last.and_then(|last| self.matcher.parameters(message, last));
+        parameters.into_iter().flatten().map(String::from_utf8_lossy)
     }
 
     /// The last observed message, which must be given again, taken apart: [`Taken::message`] has it byte for byte, what is not UTF-8 and every blank

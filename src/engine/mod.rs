@@ -84,6 +84,8 @@ pub mod stream;
 mod syncer;
 mod texts;
 mod timer;
+#[cfg(test)]
+mod unlocked;
 mod unsynced;
 pub mod vectors;
 mod whole;

@@ -131,6 +131,12 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// See [`Core::hold_every_lock`].
+    #[cfg(test)]
+    pub(super) fn hold_every_lock(&self) -> impl Sized {
+        self.inner.core.hold_every_lock()
+    }
+
     /// Opens the data dir `config.data_dir`, or an engine in memory without one. `config` is taken as valid
     /// ([`Config::validate`]).
     ///

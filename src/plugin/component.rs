@@ -23,6 +23,7 @@ use serde::Serialize;
 use super::enrichment::Enrichment;
 use super::event::{Event, Input, Layout, LayoutError, Written};
 use super::ruled::FieldRules;
+use super::texts::Texts;
 use crate::config::{Config, ConfigError, Fields, TimeSource};
 use crate::engine::{Engine, EngineError, Environment, Explanation, Lane, Stats, Synthetic};
 use crate::event::{Observation, Ruling, State, StreamKey, StreamName, Timestamp, Verdict};
@@ -185,6 +186,8 @@ pub struct Component {
     shared: Arc<Shared>,
     lane: Option<Lane>,
     counts: Counts,
+    /// Of the last event.
+    parameters: Texts,
     /// Since the last [`Component::ready`] an event was not taken, or may have gone with a lane that panicked.
     is_incomplete: bool,
     /// The last [`Component::sync`] failed.
@@ -214,7 +217,8 @@ struct Scored {
     stream: StreamKey,
     template: Option<Arc<str>>,
     similar: Vec<Cow<'static, str>>,
-    parameters: Option<Vec<Cow<'static, str>>>,
+    /// Whether the parameters were taken.
+    has_parameters: bool,
 }
 
 impl Component {
@@ -235,7 +239,14 @@ impl Component {
     }
 
     fn of(shared: Arc<Shared>) -> Self {
-        Self { shared, lane: None, counts: Counts::default(), is_incomplete: false, is_behind: false }
+        Self {
+            shared,
+            lane: None,
+            counts: Counts::default(),
+            parameters: Texts::default(),
+            is_incomplete: false,
+            is_behind: false,
+        }
     }
 
     /// Opens the engine now, for those who want to know whether it can be: without it the first event does.
@@ -337,13 +348,13 @@ impl Component {
             level: level.as_deref().and_then(|level| std::str::from_utf8(level).ok()),
             stream_name: (named.partitions > 0).then_some(&named),
         };
-        let Scored { verdict, template, similar, parameters, .. } = scored.insert(Scored {
+        let Scored { verdict, template, similar, has_parameters, .. } = scored.insert(Scored {
             verdict: lane.observe_ruled(&observation, self.shared.rules.first_met(event)),
             timestamp,
             stream: observation.stream,
             template: None,
             similar: Vec::new(),
-            parameters: None,
+            has_parameters: false,
         });
         let wants_template = layout.detail != Fields::Minimal || layout.template_field.is_some();
         let wants_parameters = layout.parameters && layout.detail != Fields::Minimal;
@@ -351,8 +362,8 @@ impl Component {
             *template = lane.template_text(verdict.template);
         }
         if wants_parameters {
-            *parameters =
-                Some(lane.parameters(&message).into_iter().map(|text| Cow::Owned(text.into_owned())).collect());
+            self.parameters.set(lane.parameters(&message));
+            *has_parameters = true;
         }
         if verdict.is_anomaly {
             *similar = lane.similar(verdict.event_id).iter().map(|incident| Cow::Owned(incident.line())).collect();
@@ -367,8 +378,9 @@ impl Component {
             let written = event.write(&if is_sampled { enrichment.kept() } else { enrichment });
             return Outcome { verdict: None, timestamp: None, stream: StreamKey::default(), written };
         };
+        let parameters = scored.has_parameters.then(|| self.parameters.shown());
         let enrichment = Enrichment::new(detail, &scored.verdict, scored.template.as_deref())
-            .with_parameters(scored.parameters.as_deref())
+            .with_parameters(parameters.as_deref())
             .with_similar(&scored.similar)
             .with_rule(scored.verdict.ruling.and_then(|ruling| self.shared.ruled_by(ruling)));
         let (verdict, timestamp) = (Some(scored.verdict), Some(scored.timestamp));

@@ -16,6 +16,7 @@ pub mod path;
 pub mod prometheus;
 mod ruled;
 pub mod sample;
+mod texts;
 pub mod timestamp;
 
 pub use component::{Component, ComponentError, ComponentStats, Counts, Outcome, Panicked, guard};

@@ -1,11 +1,11 @@
 //! What a lane knows of the templates without asking anyone.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Slot;
 use super::keyed::Tokens;
+use super::known_tokens::KnownTokens;
 use super::parameters::Parts;
 use super::places::Places;
 use super::shared::SharedSlots;
@@ -63,6 +63,7 @@ pub struct LaneMatcher {
     cache: Box<[[Known; WAYS]]>,
     published: Arc<Published>,
     tokens: Tokens,
+    known_tokens: KnownTokens,
     typed: Option<TypedView>,
 }
 
@@ -72,14 +73,21 @@ impl LaneMatcher {
         let shared = store.shared();
         let buckets = store.options().max_templates.clamp(64, MAX_BUCKETS).next_power_of_two();
         Self {
-            options: Arc::clone(store.options()),
+            options: Self::options(store),
             skeleton: Skeleton::new(),
             cache: vec![[EMPTY; WAYS]; buckets.min(MAX_BUCKETS)].into(),
             published: shared.published(),
             tokens: Tokens::default(),
+            known_tokens: KnownTokens::default(),
             typed: store.options().typed.then(TypedView::default),
             shared,
         }
+    }
+
+    /// The store's, with masks of its own: threads that search by one regex share its scratch space, which is behind a lock.
+    fn options(store: &TemplateStore) -> Arc<TemplateOptions> {
+        let options = store.options();
+        if options.masking.user.is_empty() { Arc::clone(options) } else { Arc::new(TemplateOptions::clone(options)) }
     }
 
     /// The skeleton of the last line.
@@ -176,9 +184,16 @@ impl LaneMatcher {
         self.skeleton.parts(message, store.tokens(slot))
     }
 
-    /// The parameters of the last line, given the template it has.
-    pub fn parameters<'m>(&self, message: &'m [u8], slot: Slot, store: &TemplateStore) -> Vec<Cow<'m, str>> {
-        self.parts(message, slot, store).parameters.into_iter().map(String::from_utf8_lossy).collect()
+    /// The parameters of the last line, given what it was found to be: what stands at each wildcard of its template, in order. `None` when the
+    /// template's wildcards are not known to the lane ([`Self::learn_tokens`]).
+    pub fn parameters<'m>(&'m self, message: &'m [u8], found: Match) -> Option<impl Iterator<Item = &'m [u8]>> {
+        let template = self.known_tokens.get(&found)?;
+        Some(self.skeleton.values(message, template).map(|value| value.bytes))
+    }
+
+    /// Takes in where the template of a line has wildcards: once for a template, until it generalises.
+    pub fn learn_tokens(&mut self, found: &Match, store: &TemplateStore) {
+        self.known_tokens.learn(found, store);
     }
 
     fn index(&self, hash: u64) -> usize {
@@ -209,6 +224,11 @@ mod tests {
                 let learned = self.store.learn(self.matcher.skeleton(), line.as_bytes());
                 self.matcher.remember(learned)
             })
+        }
+
+        fn parameters<'m>(&'m mut self, line: &'m str, found: &Match) -> Vec<&'m [u8]> {
+            self.matcher.learn_tokens(found, &self.store);
+            self.matcher.parameters(line.as_bytes(), *found).unwrap().collect()
         }
 
         fn text(&self, found: Match) -> String {
@@ -243,6 +263,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn lanes_have_masks_of_their_own() {
+        let user = crate::template::UserMasks::new([("order", "ORD-[0-9]+")]).unwrap();
+        let masking = Masking { user, ..Masking::default() };
+        let store = TemplateStore::new(TemplateOptions { masking, ..TemplateOptions::default() });
+        let lanes = [LaneMatcher::new(&store), LaneMatcher::new(&store)];
+        assert!(!Arc::ptr_eq(&lanes[0].options, &lanes[1].options), "a regex's scratch space is behind a lock");
+    }
+
+    #[test]
+    fn parameters_are_told_without_the_store_until_the_template_is_another() {
+        let mut miner = Miner::new(TemplateOptions { merge_after: 3, ..TemplateOptions::default() });
+        let first = miner.line("open ann 17");
+        assert!(miner.matcher.parameters(b"open ann 17", first).is_none(), "never asked for");
+        assert_eq!(miner.parameters("open ann 17", &first), [b"17"]);
+        miner.line("open bob 18");
+        assert!(miner.line("open ann 18") == first && miner.matcher.parameters(b"open ann 18", first).is_some());
+        miner.line("open cy 19");
+        let general = miner.line("open dot 20");
+        assert!(general.id == first.id && miner.matcher.parameters(b"open dot 20", general).is_none());
+        assert_eq!(miner.parameters("open dot 20", &general), [&b"dot"[..], b"20"]);
+        assert_eq!(miner.parameters("open dot 20", &first), [&b"dot"[..], b"20"], "by its template as that is now");
+    }
+
     const NAMES: [&str; 10] = ["ann", "bob", "cy", "dot", "eve", "fay", "gus", "hal", "ida", "joe"];
 
     #[test]
@@ -263,7 +307,7 @@ mod tests {
         assert_eq!(miner.store.by_id(ids[3].id).unwrap().id, ids[0].id, "an id merged away still resolves");
         let last = "session opened for zoe by root";
         let found = miner.line(last);
-        assert_eq!(miner.matcher.parameters(last.as_bytes(), found.slot, &miner.store), ["zoe"]);
+        assert_eq!(miner.parameters(last, &found), [b"zoe"]);
         let seen = miner.store.changes_since(0).1;
         let other = b"session opened for yan by root";
         assert_eq!(miner.matcher.find(other), None);
@@ -281,7 +325,7 @@ mod tests {
         for name in ["zoe", "17"] {
             let found = miner.line(&line(name));
             assert_eq!(found.id, first.id);
-            assert_eq!(miner.matcher.parameters(line(name).as_bytes(), found.slot, &miner.store), [name]);
+            assert_eq!(miner.parameters(&line(name), &found), [name.as_bytes()]);
         }
         assert_ne!(miner.line("login failed; tty=ssh ruser=ann, rhost=lab").id, first.id);
         let mut bytes = Vec::new();

@@ -40,6 +40,26 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Those with a name of their own.
+    const NAMED: [Self; 11] = [
+        Self::Number,
+        Self::Hex,
+        Self::Ip,
+        Self::Mac,
+        Self::Uuid,
+        Self::Duration,
+        Self::Size,
+        Self::Time,
+        Self::Url,
+        Self::Path,
+        Self::Id,
+    ];
+
+    /// The kind shown by this name, but for masks of the user's.
+    pub fn named(name: &[u8]) -> Option<Self> {
+        Self::NAMED.into_iter().find(|kind| kind.name(&[]).is_some_and(|own| own.as_bytes() == name))
+    }
+
     /// The kind of one value.
     pub fn of(value: &[u8]) -> Self {
         let Ok(text) = std::str::from_utf8(value) else { return Self::Any };
@@ -111,21 +131,8 @@ impl Kind {
 
     /// The inverse of [`Self::to_byte`]; what is not known is unseen.
     pub(super) fn from_byte(byte: u8) -> Self {
-        const KINDS: [Kind; 12] = [
-            Kind::Number,
-            Kind::Hex,
-            Kind::Ip,
-            Kind::Mac,
-            Kind::Uuid,
-            Kind::Duration,
-            Kind::Size,
-            Kind::Time,
-            Kind::Url,
-            Kind::Path,
-            Kind::Id,
-            Kind::Any,
-        ];
-        usize::from(byte).checked_sub(1).and_then(|at| KINDS.get(at)).copied().unwrap_or_default()
+        let kinds = Self::NAMED.iter().chain([&Self::Any]);
+        usize::from(byte).checked_sub(1).and_then(|at| kinds.copied().nth(at)).unwrap_or_default()
     }
 }
 
@@ -181,19 +188,27 @@ fn has_unit(text: &str, units: &[&str]) -> bool {
 
 /// Digits parted by `:` or by `-`/`/`, or the words of a calendar.
 fn is_time(text: &str) -> bool {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let clock = |text: &str| {
-        let parts: Vec<&str> = text.split([':', '.', ',']).collect();
-        text.contains(':') && matches!(parts.len(), 2..=4) && parts.iter().all(|part| digits(part))
-    };
-    let date = |text: &str| {
-        let parts: Vec<&str> = text.split(['-', '/', '.']).collect();
-        parts.len() == 3 && parts.iter().all(|part| digits(part)) && text.len() >= 8
-    };
-    let zone = |text: &str| text.trim_end_matches('Z').split('+').next().unwrap_or_default().to_owned();
-    let both = text.split_once(['T', '_', ' ']).is_some_and(|(day, time)| date(day) && clock(&zone(time)));
-    let calendar = text.split_whitespace().count() >= 3 && text.split_whitespace().any(clock);
-    clock(text) || date(text) || both || calendar
+    let both = text.split_once(['T', '_', ' ']).is_some_and(|(day, time)| is_date(day) && is_clock(without_zone(time)));
+    let calendar = text.split_whitespace().count() >= 3 && text.split_whitespace().any(is_clock);
+    is_clock(text) || is_date(text) || both || calendar
+}
+
+fn is_clock(text: &str) -> bool {
+    let parts = text.split([':', '.', ',']);
+    text.contains(':') && matches!(parts.clone().count(), 2..=4) && parts.clone().all(is_digits)
+}
+
+fn is_date(text: &str) -> bool {
+    let parts = text.split(['-', '/', '.']);
+    text.len() >= 8 && parts.clone().count() == 3 && parts.clone().all(is_digits)
+}
+
+fn without_zone(time: &str) -> &str {
+    time.trim_end_matches('Z').split('+').next().unwrap_or_default()
+}
+
+fn is_digits(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -251,6 +266,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn names_and_kinds_agree() {
+        for kind in Kind::NAMED {
+            assert_eq!(Kind::named(kind.name(&[]).unwrap().as_bytes()), Some(kind));
+        }
+        assert_eq!(Kind::named(b"*"), None);
     }
 
     #[test]

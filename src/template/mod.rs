@@ -32,6 +32,7 @@ mod image;
 mod json;
 mod keyed;
 mod kind;
+mod known_tokens;
 pub mod mask;
 mod parameters;
 mod persist;
