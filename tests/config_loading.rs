@@ -358,6 +358,16 @@ fn two_keys_that_do_not_go_together_are_reported_with_both() {
 }
 
 #[test]
+fn more_seeds_than_templates_are_an_error_that_names_both() {
+    let seeds = "seed_templates: [a <*>, b <*>]\nseed_logs: [c]\n";
+    let error = yaml(&format!("{seeds}max_templates: 2\n")).unwrap_err();
+    assert_eq!((error.key(), error.line()), (Some("max_templates"), Some(3)));
+    let expected = "2 is out of range: expected at least as many as seed_templates and seed_logs have together, 3";
+    assert!(error.to_string().contains(expected), "{error}");
+    yaml(&format!("{seeds}max_templates: 3\n")).unwrap();
+}
+
+#[test]
 fn numbers_that_are_whole_may_be_written_with_an_exponent() {
     for format in FORMATS {
         let config = Config::from_str(&one_key(format, "learning_events", "1e6"), format, "test").unwrap();

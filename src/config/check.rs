@@ -330,11 +330,28 @@ impl Config {
             let node = Node { line: line_of(key).or_else(|| line_of("embedder")), value: Value::Null };
             return Err(check.out_of_range(key, "a directory, with embedder onnx".to_owned(), &node));
         }
+        self.seeds_fit(check, &line_of)?;
         if self.wal_segment_bytes <= self.max_disk_bytes {
             return Ok(());
         }
         let key = "wal_segment_bytes";
         let node = Node { line: line_of(key), value: self.wal_segment_bytes.to_value() };
         Err(check.out_of_range(key, format!("at most max_disk_bytes, which is {}", self.max_disk_bytes), &node))
+    }
+
+    /// Seeds beyond `max_templates` would push one another out, without a word.
+    fn seeds_fit(&self, check: Check<'_>, line_of: impl Fn(&str) -> Option<usize>) -> Result<(), ConfigError> {
+        let seeds = self.seed_templates.len() + self.seed_logs.len();
+        if seeds <= self.max_templates {
+            return Ok(());
+        }
+        let key = "max_templates";
+        let line = line_of(key).or_else(|| line_of("seed_templates")).or_else(|| line_of("seed_logs"));
+        let node = Node { line, value: self.max_templates.to_value() };
+        Err(check.out_of_range(
+            key,
+            format!("at least as many as seed_templates and seed_logs have together, {seeds}"),
+            &node,
+        ))
     }
 }

@@ -404,7 +404,9 @@ settings! {
     /// Patterns of your own whose matches are variables, each a `name` (lower-case letters, digits and `_`, unique) and a
     /// `regex` (Rust `regex` syntax) that matches whole characters, and not the empty text: with `(?-u)` what could match a part of a character
     /// is refused (`(?-u:\xff)`, `(?-u).`), since templates are text. They come before the built-in ones, in this order.
-    /// They are looked for in the first 32 KiB of a message, and each has 512 matches there at the most.
+    /// They are looked for in the first 8 KiB of a message, and all together read at most 1 MiB for one: a search may read from the match before it
+    /// to the end. What a mask finds no more is left to the built-in ones; short lines never get there. Patterns that compile to more than
+    /// 16 KiB count more, those of more than 256 KiB are looked for in fewer bytes: `\w{1,63}` is 4 MiB and costs 256 times a `\w+`.
     masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample vec![Mask { name: "order".to_owned(), regex: "ORD-[0-9]+".to_owned() }];
     /// Built-in masks that do not apply. There are: `path` (paths, URLs), `key_value` (values of `key=value`), `number` (words with a digit),
     /// `hex` (eight hex digits or more), `calendar_time`, `size` (a number and its unit), `protocol` (the version after a path),
@@ -423,7 +425,8 @@ settings! {
     /// A longer word is a variable as a whole.
     max_token_bytes: usize = 1_024, Kind::Integer { min: 8, max: 65_536 }, unit "bytes";
     /// Templates known from the start, variables written `<*>`: they are not new when they are first met. In place of a word `<*>` stands for any,
-    /// as part of one (`<*>ms`, `blk_<*>`) for a number there.
+    /// as part of one (`<*>ms`, `blk_<*>`) for a number there. `<num>`, `<ip>` and the like, as `wildcards: typed` shows them, say the same as `<*>`.
+    /// All seeds together are at most `max_templates`.
     seed_templates: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::Line, max_items: 10_000 }, unit "", sample vec!["session opened for user <*>".to_owned()];
     /// Log lines whose templates are known from the start.
     seed_logs: Vec<String> = Vec::new(), Kind::Texts { shape: Shape::Line, max_items: 10_000 }, unit "", sample vec!["session closed for user root".to_owned()];
@@ -437,6 +440,7 @@ settings! {
     /// the rest what keeps about `keep_per_minute` events of a template a minute and scoring thread, at least `minimum_ratio`. What is left
     /// out of the map has its default (60 and 0.01). Unset: no ratio is written.
     sampling: Option<Sampling> = None, Kind::Sampling, unit "", sample Some(Sampling::default());
-    /// How variables are shown in templates: `plain` (all `<*>`) or `typed` (`<ip>`, `<num>`, the name of a mask of yours …).
+    /// How variables are shown in templates: `plain` (all `<*>`) or `typed` (`<ip>`, `<num>`, the name of a mask of yours …; a mask
+    /// named `ip` adds to what is shown as `<ip>`).
     wildcards: Wildcards = Wildcards::default(), Kind::Choice(Wildcards::NAMES), unit "";
 }

@@ -19,8 +19,9 @@
 
 use std::ops::Range;
 
-use regex::bytes::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 
+use super::kind::Kind;
 use super::rule::{Rule, RuleSet};
 
 /// A pattern of the user's that is not a regular expression.
@@ -31,18 +32,34 @@ pub struct MaskError {
     source: regex::Error,
 }
 
-/// Bytes of a message in which the user's masks are looked for. A pattern may read on from each of its matches to the end,
-/// so that the time for a line is this times [`MOST_MATCHES`] at the worst.
-const MOST_SEARCHED_BYTES: usize = 32 << 10;
+/// Bytes of a message in which the user's masks are looked for.
+const MOST_SEARCHED_BYTES: usize = 8 << 10;
 
-/// Matches of one mask in a message; what it would match behind them is read as if it did not.
-const MOST_MATCHES: usize = 512;
+/// What all searches of the user's masks in one message may cost: bytes from where each begins to where the searched text ends,
+/// which it may read all, times the pattern's [weight](weight_of).
+const MOST_WORK: usize = 1 << 20;
+
+/// What one search may cost: a pattern of more than 256 KiB is looked for in fewer bytes.
+const MOST_WORK_A_SEARCH: usize = 128 << 10;
+
+/// Size of a compiled pattern up to which a byte costs 1.
+const LIGHT_PATTERN_BYTES: usize = 16 << 10;
 
 /// The user's own masks: what they match is one variable, whatever it looks like.
+///
+/// A pattern may read on from each of its matches to the end, and what a byte costs goes by the pattern's size. Both count against one budget a
+/// message ([`MOST_WORK`]), in the order of the masks; where it is spent a mask has no more matches. It does not depend on time, so that the
+/// same lines give the same templates.
 #[derive(Clone, Debug, Default)]
 pub struct UserMasks {
-    patterns: Vec<Regex>,
+    patterns: Vec<Pattern>,
     names: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Pattern {
+    regex: Regex,
+    weight: usize,
 }
 
 impl UserMasks {
@@ -53,7 +70,7 @@ impl UserMasks {
     pub fn new<'a>(masks: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, MaskError> {
         let mut compiled = Self::default();
         for (name, pattern) in masks {
-            let pattern = Regex::new(pattern).map_err(|source| MaskError { name: name.to_owned(), source })?;
+            let pattern = Pattern::new(pattern).map_err(|source| MaskError { name: name.to_owned(), source })?;
             compiled.patterns.push(pattern);
             compiled.names.push(name.to_owned());
         }
@@ -70,21 +87,32 @@ impl UserMasks {
         &self.names
     }
 
-    /// Number of the first mask that matches the whole of `value`.
-    pub(super) fn number_of(&self, value: &[u8]) -> Option<u8> {
-        let is_whole = |pattern: &Regex| pattern.find(value).is_some_and(|hit| hit.range() == (0..value.len()));
-        self.patterns.iter().position(is_whole).and_then(|at| u8::try_from(at).ok())
+    /// The kind of what the first mask found that matches the whole of `value`: one of its own, or the built-in one it is named as. No mask does
+    /// when that is longer than what it is looked for in.
+    pub(super) fn kind_of(&self, value: &[u8]) -> Kind {
+        let is_whole = |pattern: &Pattern| {
+            value.len() <= pattern.searched_bytes()
+                && pattern.regex.find(value).is_some_and(|hit| hit.range() == (0..value.len()))
+        };
+        let Some(at) = self.patterns.iter().position(is_whole) else { return Kind::Any };
+        let built_in = self.names.get(at).and_then(|name| Kind::named(name.as_bytes()));
+        built_in.or(u8::try_from(at).ok().map(Kind::User)).unwrap_or(Kind::Any)
     }
 
     /// Puts the non-empty, non-overlapping matches in `message` into `found`, ascending. A match that goes on where the
     /// search ends is taken to go on to the end of the message.
     pub(super) fn find(&self, message: &[u8], found: &mut Vec<Range<usize>>) {
         found.clear();
-        let searched = message.get(..MOST_SEARCHED_BYTES).unwrap_or(message);
+        let mut work = MOST_WORK;
         for pattern in &self.patterns {
             // Hits of one pattern never overlap; those of the patterns before are in order.
             let before = found.len();
-            for hit in pattern.find_iter(searched).take(MOST_MATCHES) {
+            let searched = message.get(..pattern.searched_bytes()).unwrap_or(message);
+            let (mut hits, mut at) = (pattern.regex.find_iter(searched), 0);
+            while let Some(left) = work.checked_sub((searched.len() - at) * pattern.weight) {
+                work = left;
+                let Some(hit) = hits.next() else { break };
+                at = hit.end();
                 let end = if hit.end() == searched.len() { message.len() } else { hit.end() };
                 let known = found.get(..before).unwrap_or_default();
                 let next = known.get(known.partition_point(|known| known.end <= hit.start()));
@@ -95,6 +123,25 @@ impl UserMasks {
             found.sort_unstable_by_key(|range| range.start);
         }
     }
+}
+
+impl Pattern {
+    fn new(pattern: &str) -> Result<Self, regex::Error> {
+        let regex = Regex::new(pattern)?;
+        Ok(Self { regex, weight: weight_of(pattern) })
+    }
+
+    fn searched_bytes(&self) -> usize {
+        MOST_SEARCHED_BYTES.min(MOST_WORK_A_SEARCH / self.weight)
+    }
+}
+
+/// What a byte of a search costs at the worst: the size of the compiled pattern, in units of [`LIGHT_PATTERN_BYTES`], as a power of two. The
+/// crate tells that size only by whether it is within a limit.
+fn weight_of(pattern: &str) -> usize {
+    let fits = |weight: &usize| RegexBuilder::new(pattern).size_limit(weight * LIGHT_PATTERN_BYTES).build().is_ok();
+    const MOST: u32 = 10;
+    (0..MOST).map(|power| 1 << power).find(fits).unwrap_or(1 << MOST)
 }
 
 /// Classes of bytes, one bit each.
@@ -521,9 +568,35 @@ mod tests {
     fn a_pattern_that_reads_on_from_every_match_takes_bounded_time() {
         let masks = UserMasks::new([("reads_on", "[0-9](.*end)?"), ("rest", "x.*")]).unwrap();
         let line = [&b"1 ".repeat(5_000_000)[..], b"x y"].concat();
-        assert_eq!(found(&masks, &line).len(), MOST_MATCHES);
+        let hits = found(&masks, &line).len();
+        assert_eq!(hits, 130, "130 × 8 KiB are a MiB, nearly: of each byte there are so many looks at the most");
         let line = [b"x", &b" 1".repeat(5_000_000)[..]].concat();
         let rest = found(&UserMasks::new([("rest", "x.*")]).unwrap(), &line);
         assert_eq!((rest.len(), &rest[0]), (1, &(0..line.len())), "to the end");
+    }
+
+    #[test]
+    fn all_masks_together_take_what_one_may_and_the_first_come_first() {
+        let line = b"1 x ".repeat(2_000);
+        let one = found(&UserMasks::new([("one", "[0-9](.*end)?")]).unwrap(), &line);
+        let names: Vec<String> = (0..64).map(|n| format!("m{n}")).collect();
+        let masks = names
+            .iter()
+            .enumerate()
+            .map(|(n, name)| (name.as_str(), if n == 0 { "[0-9](.*end)?" } else { "x(.*end)?" }));
+        assert_eq!(found(&UserMasks::new(masks).unwrap(), &line), one);
+        let short = b"1 x ".repeat(50);
+        assert_eq!(found(&UserMasks::new([("one", "[0-9]"), ("two", "x")]).unwrap(), &short).len(), 100);
+    }
+
+    #[test]
+    fn a_large_pattern_is_looked_for_in_less_and_less_often() {
+        assert_eq!([r"ORD-[0-9]+", r"(?:[a-z ]{1,40}){1,10}X", r"\w{1,63}"].map(weight_of), [1, 4, 256]);
+        let line = b"a ".repeat(4_000);
+        let hits = |pattern| found(&UserMasks::new([("mask", pattern)]).unwrap(), &line).len();
+        assert_eq!(hits("(?:[a-z ]{1,40}){1,10}X|[a-z]"), 32);
+        assert_eq!(hits(r"\w{1,63}"), 8);
+        let all = found(&UserMasks::new([("mask", r"\w{1,63}x|a.*")]).unwrap(), &line);
+        assert_eq!((all.len(), &all[0]), (1, &(0..line.len())), "a match to the end of what is looked at goes on");
     }
 }

@@ -9,12 +9,14 @@
 //! | `got <*> KB` | `got <*>` |
 //! | `GET <*> HTTP/1.1` | `GET <*>` |
 //! | `user <*> left`, `uid=<*>` | itself |
+//! | `took <num> ms from <ip>`: as templates are shown with `wildcards: typed` | `took <*> ms from <*>` |
 //!
 //! Where that leaves the value in the text (its mask is turned off, or it is the key of an object) the seed is taken as it stands.
 
 use std::ops::Range;
 
 use super::keyed;
+use super::kind::Kind;
 use super::store::{Learned, TemplateStore};
 use super::tokenise::{Skeleton, WILDCARD};
 
@@ -37,6 +39,7 @@ impl TemplateStore {
     /// The template of a seed, learned when it is not known. A wildcard in place of a whole word or after `key=` stands for any.
     pub fn learn_seed(&mut self, skeleton: &mut Skeleton, template: &[u8]) -> Seeded {
         let masking = self.options().masking.clone();
+        let template = &*plain(template, masking.user.names());
         let (line, values) = fill(template);
         skeleton.scan(&line, &masking);
         if values.iter().all(|value| skeleton.is_variable(value)) {
@@ -49,6 +52,24 @@ impl TemplateStore {
         let is_unreachable = text.split(|byte| *byte == b' ').any(is_mixed);
         Seeded { learned: self.learn_open(skeleton, template), is_unreachable }
     }
+}
+
+/// The seed with [`WILDCARD`] in place of the name of a kind, built in or of a mask: `<num>`, `<order>`.
+fn plain(template: &[u8], masks: &[String]) -> Vec<u8> {
+    let is_kind = |name: &[u8]| Kind::named(name).is_some() || masks.iter().any(|mask| mask.as_bytes() == name);
+    let mut plain = Vec::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(at) = memchr::memchr(b'<', rest) {
+        let (before, from) = rest.split_at(at);
+        plain.extend_from_slice(before);
+        let name =
+            from.get(1..).and_then(|after| after.get(..memchr::memchr(b'>', after)?)).filter(|name| is_kind(name));
+        let length = name.map_or(1, |name| name.len() + 2);
+        plain.extend_from_slice(if name.is_some() { WILDCARD.as_bytes() } else { b"<" });
+        rest = from.get(length..).unwrap_or_default();
+    }
+    plain.extend_from_slice(rest);
+    plain
 }
 
 /// The seed with a value in place of each wildcard, and where the values are.
@@ -103,6 +124,24 @@ mod tests {
         }
         let user = UserMasks::new([("order", "ORD[0-9]{3,}")]).unwrap();
         assert_eq!(seed(Masking { user, ..Masking::default() }, "(ORD<*>)").0, "(<*>)");
+    }
+
+    #[test]
+    fn a_seed_may_be_written_as_typed_templates_are_shown() {
+        for (template, expected) in [
+            ("user <id> logged in", "user <*> logged in"),
+            ("took <num>ms from <ip>:<num>", "took <*> from <*>"),
+            ("<order> of <<num>>, <path>", "<*> of <<*>>, <*>"),
+            ("<b> and <, <num", "<b> and <, <num"),
+            ("to <other>", "to <other>"),
+        ] {
+            let user = UserMasks::new([("order", "ORD[0-9]+")]).unwrap();
+            assert_eq!(
+                seed(Masking { user, ..Masking::default() }, template),
+                (expected.to_owned(), false),
+                "{template}"
+            );
+        }
     }
 
     #[test]

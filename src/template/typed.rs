@@ -56,7 +56,7 @@ fn kinds_of<'a>(
     template: &'a [u64],
 ) -> impl Iterator<Item = Kind> + 'a {
     skeleton.values(message, template).map(|value| match value.rule {
-        Some(Rule::UserMask) => masks.number_of(value.bytes).map_or(Kind::Any, Kind::User),
+        Some(Rule::UserMask) => masks.kind_of(value.bytes),
         _ => Kind::of(value.bytes),
     })
 }
@@ -136,6 +136,18 @@ mod tests {
         assert_eq!(typed.line("name ann id 1"), "name ann id <num>");
         typed.line("name bob id 2");
         assert_eq!(typed.line("name cy id 3"), "name <*> id <num>");
+    }
+
+    #[test]
+    fn a_mask_named_as_a_built_in_kind_adds_to_that() {
+        let user = UserMasks::new([("ip", "host-[a-z]+"), ("own", "own-[a-z]+")]).unwrap();
+        let masking = Masking { user, ..Masking::default() };
+        let store = TemplateStore::new(TemplateOptions { typed: true, masking, ..Default::default() });
+        let mut typed = Typed(TemplateStore::new((**store.options()).clone()), LaneMatcher::new(&store));
+        typed.1 = LaneMatcher::new(&typed.0);
+        assert_eq!(typed.line("from 10.0.0.1 by own-x"), "from <ip> by <own>");
+        assert_eq!(typed.line("from host-a by own-y"), "from <ip> by <own>");
+        assert_eq!(typed.line("from 17 by own-y"), "from <*> by <own>");
     }
 
     #[test]
