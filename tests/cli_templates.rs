@@ -91,3 +91,79 @@ fn blank_lines_are_lines_of_a_template_too() {
     assert_eq!(templates[0]["count"], 3);
     assert_ne!(templates[0]["template_id"], "0000000000000000");
 }
+
+/// Ten shapes of line, of which no two are alike.
+fn shapes() -> String {
+    NAMES.map(|name| format!("{name} {name}\n")).concat()
+}
+
+#[test]
+fn it_says_how_many_templates_had_to_make_room() {
+    let config = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    std::fs::write(config.path(), "max_templates: 4\n").unwrap();
+    let table = run(&["templates", "--config", path(config.path())], shapes());
+    assert_eq!(ok(&table).lines().count(), 4);
+    assert!(
+        stderr(&table).contains("6 templates had to make room for others and are not here: max_templates is 4"),
+        "{table:?}"
+    );
+    let emitted = run(&["templates", "--per-line", "--as-emitted", "--config", path(config.path())], shapes());
+    assert!(stderr(&emitted).contains("6 of 10 lines are of templates that had to make room"), "{emitted:?}");
+    assert!(stderr(&emitted).contains("0 of 10 lines have an id that was merged away"), "{emitted:?}");
+    let whole = run(&["templates", "--per-line"], shapes());
+    assert!(!stderr(&whole).contains("make room"), "{whole:?}");
+}
+
+fn shows_nothing_obeyed(args: &[&str]) {
+    let output = run(args, "");
+    for text in [ok(&output), stderr(&output)] {
+        let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        assert!(!text.contains(obeyed), "{args:?}: {text:?}");
+    }
+}
+
+#[test]
+fn nor_in_what_a_data_dir_tells() {
+    let config = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    let rules = "rules: [{name: told, match: {regex: begin}, do: always}]\nparameters: true\n";
+    std::fs::write(config.path(), rules).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let engine = ["--config", path(config.path()), "--data-dir", path(dir.path())];
+    let log = "begin \u{1b}]0;owned\u{7}\u{1b}[31m \u{9b}2J uid=\u{1b}[1m end\n".repeat(2);
+    let scored = run(&[&["score", "--input", "lines"], &engine[..]].concat(), log);
+    let event = json(ok(&scored).lines().next().unwrap())["anomaly"]["event_id"].as_str().unwrap().to_owned();
+    for args in [
+        &["incidents"][..],
+        &["show", &event],
+        &["search", "owned"],
+        &["history"],
+        &["note", &event, "\u{1b}[2J"],
+        &["flag", &event],
+    ] {
+        shows_nothing_obeyed(&[args, &engine].concat());
+    }
+}
+
+#[test]
+fn what_a_terminal_would_obey_is_in_no_output_for_people() {
+    let log = "begin \u{1b}]0;owned\u{7}\u{1b}[31m \u{9b}2J end\n";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), log.repeat(3)).unwrap();
+    let line = log.trim_end();
+    for args in [
+        &["templates"][..],
+        &["templates", "--per-line"],
+        &["templates", "--per-line", "--as-emitted"],
+        &["templates", "--explain", line],
+        &["scan"],
+    ] {
+        shows_nothing_obeyed(&[args, &[path(file.path())]].concat());
+    }
+    let warned = run(&["score"], "{\"a\\u001b[31m\":1}\n");
+    assert!(stderr(&warned).contains("it has a\u{fffd}[31m"), "{warned:?}");
+    let scored = run(&["score"], log);
+    assert!(
+        !ok(&scored).contains('\u{1b}') && json(ok(&scored).lines().next().unwrap())["message"] == line,
+        "{scored:?}"
+    );
+}

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use oddline::template::Rule;
 use oddline::template::explain::{Cause, ExplainedToken, Explanation, Met, Nearest, Outcome};
 
-use super::report_text::cut;
+use super::report_text::{cut, printable};
 
 /// Widest cell of the table, in characters.
 const CELL: usize = 40;
@@ -13,7 +13,7 @@ const CELL: usize = 40;
 /// The explanation as text.
 pub(crate) fn text(explanation: &Explanation) -> String {
     let mut out = table(&explanation.tokens);
-    let _infallible = writeln!(out, "\nskeleton  {}", explanation.skeleton);
+    let _infallible = writeln!(out, "\nskeleton  {}", printable(&explanation.skeleton));
     out + &outcome(&explanation.outcome, &explanation.tokens)
 }
 

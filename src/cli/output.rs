@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::error::CliError;
+use super::report_text::printable;
 
 /// Bytes collected before they are written even if nobody asks.
 const WRITE_BYTES: usize = 256 << 10;
@@ -100,8 +101,18 @@ pub(crate) fn note(text: &str) {
 }
 
 fn tell(kind: &str, message: impl Display) {
+    // What is told may have names of an event's fields in it.
+    let message: String = message.to_string().split_inclusive('\n').map(unobeyed).collect();
     // Standard error may be closed; there is nowhere left to complain.
     writeln!(io::stderr().lock(), "{kind}: {message}").unwrap_or_default();
+}
+
+/// A line with its end, and without what a terminal would obey.
+fn unobeyed(line: &str) -> String {
+    match line.strip_suffix('\n') {
+        Some(line) => printable(line) + "\n",
+        None => printable(line),
+    }
 }
 
 /// Whether to use colours: standard output is a terminal and NO_COLOR is not set.

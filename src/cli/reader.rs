@@ -151,9 +151,11 @@ pub(crate) fn in_memory(config: Config, start: Timestamp) -> Result<(LineScorer,
 /// What a report asks of a component at its end. Giving the lane back brings its counts into the shared picture.
 pub(crate) fn facts(mut component: Component) -> Result<Facts, CliError> {
     let counts = component.stats().counts;
-    let engine = component.engine();
+    let (engine, max_templates) = (component.engine(), component.config().max_templates);
     component.shutdown()?;
     Ok(Facts {
+        templates_evicted: engine.as_ref().map_or(0, |engine| engine.stats().templates_evicted_total),
+        max_templates,
         templates: Templates::new(engine.map(|engine| engine.templates()).unwrap_or_default()),
         lines_without_timestamp: counts.timestamps_missing_total,
         invalid_utf8: counts.invalid_utf8_total,

@@ -95,6 +95,10 @@ impl Templates {
 pub(crate) struct Facts {
     /// Templates.
     pub(crate) templates: Templates,
+    /// Templates that had to make room for others.
+    pub(crate) templates_evicted: u64,
+    /// As configured.
+    pub(crate) max_templates: usize,
     /// Lines without a time of their own.
     pub(crate) lines_without_timestamp: u64,
     /// Lines with bytes that are not UTF-8.

@@ -167,13 +167,21 @@ fn when(group: &Group) -> String {
     format!("{lines}{times}{often}")
 }
 
-/// A line fit for a terminal: no control characters, not too wide.
-pub(crate) fn cut(text: &str) -> String {
-    let clean = |c: char| match c {
-        '\t' => ' ',
+/// Text of a log in one line fit for a terminal, which would obey control characters: U+FFFD in their place.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(clean).collect()
+}
+
+fn clean(c: char) -> char {
+    match c {
+        '\t' | '\n' | '\r' => ' ',
         c if c.is_control() => '\u{fffd}',
         c => c,
-    };
+    }
+}
+
+/// The same, not too wide.
+pub(crate) fn cut(text: &str) -> String {
     let mut cut: String = text.chars().take(WIDTH).map(clean).collect();
     if text.chars().nth(WIDTH).is_some() {
         cut.push('…');

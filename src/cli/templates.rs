@@ -23,7 +23,7 @@ use super::output::{self, Output, OutputFormat};
 use super::progress::Progress;
 use super::reader::{LineFormat, Reader, Timing};
 use super::report::Templates;
-use super::report_text::{cut, grouped};
+use super::report_text::{cut, grouped, printable};
 use super::settings;
 use super::signals::Stop;
 
@@ -116,10 +116,16 @@ pub(crate) fn run(args: &TemplatesArgs) -> Result<(), CliError> {
         print_explanation(args, &learning.reader.explain(line.as_encoded_bytes())?)?;
         return ended.report();
     }
-    let templates = learning.reader.finish()?.templates;
+    let facts = learning.reader.finish()?;
     match &learning.ids {
-        Some(ids) => print_per_line(args, ids, &templates)?,
-        None => print_templates(args, &templates)?,
+        Some(ids) => print_per_line(args, ids, &facts.templates)?,
+        None => print_templates(args, &facts.templates)?,
+    }
+    if facts.templates_evicted > 0 {
+        let (evicted, most) = (grouped(facts.templates_evicted), grouped(facts.max_templates as u64));
+        output::warn(format_args!(
+            "{evicted} templates had to make room for others and are not here: max_templates is {most}"
+        ));
     }
     ended.report()
 }
@@ -207,6 +213,14 @@ fn print_per_line(args: &TemplatesArgs, ids: &[Option<TemplateId>], templates: &
         let share = 100.0 * count as f64 / ids.len().max(1) as f64;
         eprintln!("{} of {} lines have an id that was merged away later ({share:.2} %)", count, ids.len());
     }
+    let gone = |id: &&Option<TemplateId>| id.is_some_and(|id| templates.get(id).is_none());
+    let count = ids.iter().filter(gone).count();
+    if count > 0 {
+        output::warn(format_args!(
+            "{count} of {} lines are of templates that had to make room for others, and have {UNKNOWN} for a text",
+            ids.len()
+        ));
+    }
     out.flush()
 }
 
@@ -215,15 +229,10 @@ fn line_of(id: Option<TemplateId>, as_emitted: bool, templates: &Templates) -> S
     match templates.get(emitted) {
         Some(template) => {
             let id = if as_emitted { emitted } else { template.id };
-            format!("{id}\t{}\n", one_line(&template.text))
+            format!("{id}\t{}\n", printable(&template.text))
         }
         None => format!("{emitted}\t{UNKNOWN}\n"),
     }
-}
-
-/// A template holds whatever the line held but for line ends; a lone carriage return would break the table.
-fn one_line(text: &str) -> String {
-    text.replace(['\n', '\r'], " ")
 }
 
 fn print_templates(args: &TemplatesArgs, templates: &Templates) -> Result<(), CliError> {
