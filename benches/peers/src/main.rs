@@ -5,10 +5,12 @@
 //! | floor | split the line on blanks, hash the tokens without a digit: what any miner has to do |
 //! | oddline, known | find the template, every template known |
 //! | oddline, learning | the same from nothing; then its first and its last lines after a warm-up of as many |
+//! | whole path, known | find the template, score, write to the log's buffer, with a data dir in the directory for temporary files; on one thread and on two |
 //! | drain3, known | find the cluster; trained on the first 100,000 lines |
 //! | drain3, learning | the same from nothing |
 //! | oddline / drain3 | how many times as fast, of known lines and of all from nothing |
-//! | storm | lines of random words that never repeat, and known lines between them or on another thread |
+//! | storm | lines of random words that never repeat |
+//! | known lines between, beside | 20,000 lines in blocks of 1,000 after each 1,000 of the storm, or all of them while another thread storms; against the same lines in the same blocks without a storm |
 //!
 //! Memory is what the store accounts for: texts, tokens, ids and the tables they are found by.
 //!
@@ -27,12 +29,16 @@ use oddline::template::{LaneMatcher, TemplateOptions, TemplateStore};
 
 mod floor;
 mod storm;
+mod whole;
 
 /// Lines the drain3 crate is trained on for the row `drain3, known`.
 const TRAINED_ON: usize = 100_000;
 
 /// Lines at either end of the learning run that are compared.
 const ENDS: usize = 100_000;
+
+/// Lines of a storm between two blocks of known lines, and of those.
+const BLOCK: usize = 1_000;
 
 /// Compares oddline's templates with other miners on a log.
 #[derive(Debug, Parser)]
@@ -55,6 +61,10 @@ fn main() -> std::io::Result<()> {
     let floor = best(args.repeat, || rate(&lines, |line| _ = black_box(floor::of(line.as_bytes()))));
     row("floor", floor, floor);
     let own = known_and_learning(&args, &lines, floor);
+    let (one, two) = whole::one_and_two(&lines, args.repeat)?;
+    row("whole path, known", one, floor);
+    row("whole path, 2 threads", two, floor);
+    println!("{:<28} {:>11.2}x", "… against one", two / one);
     drain3_rows(&args, &lines, floor, &own);
     storm_rows(&lines, floor);
     Ok(())
@@ -137,27 +147,36 @@ fn storm_rows(lines: &[&str], floor: f64) {
     let known: Vec<&str> = lines.iter().take(20_000).copied().collect();
     let mut miner = Miner::new();
     known.iter().for_each(|line| miner.line(line));
-    let quiet = best(5, || rate(&known, |line| miner.line(line)));
     let storm = storm::lines(400_000, storm::WORDS);
+    let blocks = storm.len().div_ceil(BLOCK);
+    let quiet = between(&mut miner, &known, std::iter::repeat_n(&[][..], blocks));
+    let quiet_best = best(5, || rate(&known, |line| miner.line(line)));
     row("storm", rate(&storm, |line| miner.line(line)), floor);
     println!("{:<28} {:>12}", "… templates, at their cap", miner.templates());
     memory_row(&miner);
     known.iter().for_each(|line| miner.line(line));
-    let mut between = Duration::ZERO;
-    for block in storm.chunks(1_000) {
-        block.iter().for_each(|line| miner.line(line));
-        let start = Instant::now();
-        known.iter().take(1_000).for_each(|line| miner.line(line));
-        between += start.elapsed();
-    }
-    let between = 1_000.0 * storm.len().div_ceil(1_000) as f64 / between.as_secs_f64();
+    row("known lines without a storm", quiet, floor);
+    let between = between(&mut miner, &known, storm.chunks(BLOCK));
     row("known lines between", between, floor);
     println!("{:<28} {:>11.2}x", "… against none", between / quiet);
     let beside = beside_a_storm(&miner.store, &known, &storm);
     row("known lines beside", beside, floor);
-    println!("{:<28} {:>11.2}x", "… against none", beside / quiet);
+    println!("{:<28} {:>11.2}x", "… against none", beside / quiet_best);
     long_storm_row("storm of 60 to 100 words", 60_000, 60..101);
     long_storm_row("storm of 300 words", 20_000, 300..301);
+}
+
+/// Known lines, a block after each block of the storm; how many a second, without the time the storm's own take.
+fn between<'s>(miner: &mut Miner, known: &[&str], storm: impl Iterator<Item = &'s [String]>) -> f64 {
+    let (mut count, mut took) = (0, Duration::ZERO);
+    for (block, known) in storm.zip(known.chunks(BLOCK).cycle()) {
+        block.iter().for_each(|line| miner.line(line));
+        let start = Instant::now();
+        known.iter().for_each(|line| miner.line(line));
+        took += start.elapsed();
+        count += known.len();
+    }
+    count as f64 / took.as_secs_f64()
 }
 
 /// Known lines on this thread while another one storms through the same store.

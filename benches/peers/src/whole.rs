@@ -1,0 +1,76 @@
+//! The whole path of a known template: find it, score, write to the log's buffer; on one thread and on two.
+
+use std::hint::black_box;
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use oddline::clock::{Clock, SystemClock};
+use oddline::config::Config;
+use oddline::engine::EngineError;
+use oddline::event::Observation;
+use oddline::{Engine, Environment, Lane};
+
+/// Lines between two looks at the clock.
+const BLOCK: usize = 256;
+
+/// A data dir that goes away with this value.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            eprintln!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+/// Lines a second on one thread and on two, the best of `times` runs each, one and two by turns.
+pub(crate) fn one_and_two(lines: &[&str], times: usize) -> io::Result<(f64, f64)> {
+    let scratch = Scratch(std::env::temp_dir().join(format!("oddline-peers-{}", std::process::id())));
+    std::fs::create_dir(&scratch.0)?;
+    let measured = measure(&scratch, lines, times).map_err(io::Error::other);
+    drop(scratch);
+    measured
+}
+
+fn measure(scratch: &Scratch, lines: &[&str], times: usize) -> Result<(f64, f64), EngineError> {
+    let engine =
+        Engine::open(&Config { data_dir: Some(scratch.0.clone()), ..Config::default() }, Environment::system())?;
+    let mut lanes = [engine.lane()?, engine.lane()?];
+    // Each lane has met every template before, and has taken in what the other counted.
+    for lane in &mut lanes {
+        pass(lane, lines)?;
+    }
+    let (mut one, mut two) = (0.0_f64, 0.0_f64);
+    for _ in 0..times.max(1) {
+        lanes.iter_mut().for_each(|lane| _ = black_box(lane.tick(SystemClock.now())));
+        let [left, right] = &mut lanes;
+        one = one.max(rate(lines, || pass(left, lines))?);
+        let halves = lines.split_at(lines.len() / 2);
+        two = two.max(rate(lines, || {
+            std::thread::scope(|scope| {
+                let beside = scope.spawn(|| pass(left, halves.0));
+                pass(right, halves.1)?;
+                beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })?);
+    }
+    lanes.into_iter().try_for_each(Lane::close)?;
+    engine.close()?;
+    Ok((one, two))
+}
+
+fn pass(lane: &mut Lane, lines: &[&str]) -> Result<(), EngineError> {
+    for block in lines.chunks(BLOCK) {
+        let now = SystemClock.now();
+        block.iter().for_each(|line| _ = black_box(lane.observe(&Observation::new(line.as_bytes(), now))));
+    }
+    lane.commit()
+}
+
+fn rate(lines: &[&str], work: impl FnOnce() -> Result<(), EngineError>) -> Result<f64, EngineError> {
+    let start = Instant::now();
+    work()?;
+    Ok(lines.len() as f64 / start.elapsed().as_secs_f64())
+}
