@@ -7,6 +7,7 @@
 //! | calendar time | `Mon Jul  4 14:52:27 2005` | `<*>` |
 //! | number and unit of size | `14.2 KB)` | `<*>)` |
 //! | path and protocol version | `"GET /a/b HTTP/1.1"` | `"GET <*>"` |
+//! | … of one separator it is no path | `GET /login HTTP/1.1` | `GET /login HTTP/<*>` |
 //! | an empty value | `()`, `""` alone | `(<*>)`, `"<*>"` |
 //! | quoted value of a key, but of one that tells what happened | `unit="Main Pump",`, `msg="all done"` | `unit="<*>",`, itself |
 //! | name after `user` | `for user ann,` | `for user <*>,` |
@@ -303,6 +304,7 @@ mod tests {
             ("size 4.0 KB, free 14.2 MB)", "size <*>, free <*>)"),
             ("about KB", "about KB"),
             ("\"GET /a/b HTTP/1.1\" status: 200", "\"GET <*>\" status: <*>"),
+            ("\"GET /login HTTP/1.1\" status: 200", "\"GET /login HTTP/<*>\" status: <*>"),
             ("unit=\"Main Pump\", at=null", "unit=\"<*>\", at=null"),
             ("from () at \"\"", "from (<*>) at \"<*>\""),
             ("tag=\"\" x", "tag=\"<*>\" x"),
