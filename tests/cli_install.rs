@@ -311,6 +311,40 @@ fn what_a_package_has_by_now_stays_also_when_it_is_the_same() {
     assert!(failed(&place.uninstall("vector", &[]), 1).contains("nothing is installed for vector"));
 }
 
+/// Runs the command on a system that has packages of rpm, with an rpm that says what `says`, a shell script, does.
+fn with_rpm(place: &Place, says: &str, args: &[&str]) -> Output {
+    write(&place.root().join("usr/lib/sysimage/rpm/rpmdb.sqlite"), "");
+    let rpm = place.dir.path().join("bin/rpm");
+    let root = place.root().canonicalize().unwrap();
+    let asked = format!("--root {} --dbpath /usr/lib/sysimage/rpm --query --all --list", root.display());
+    write(&rpm, &format!("#!/bin/sh\n[ \"$*\" = \"{asked}\" ] || {{ echo \"asked for $*\" >&2; exit 2; }}\n{says}\n"));
+    fs::set_permissions(&rpm, fs::Permissions::from_mode(0o755)).unwrap();
+    let search = format!("{}:{}", rpm.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let root = place.root();
+    cli_support::oddline(&[args, &["--root", path(&root)]].concat()).env("PATH", search).output().unwrap()
+}
+
+#[test]
+fn what_a_package_of_rpm_has_by_now_stays_too() {
+    let place = Place::new();
+    ok(&place.install("vector", &["--plugin", "vector-sidecar"]));
+    let uninstall = ["uninstall", "--agent", "vector"];
+    let before = place.contents().len();
+    // Not knowing is no reason to remove anything.
+    let refused = with_rpm(&place, "echo 'error: cannot open Packages database' >&2; exit 1", &uninstall);
+    assert!(failed(&refused, 1).contains("cannot open Packages database"), "{}", stderr(&refused));
+    assert_eq!(place.contents().len(), before + 3, "the database is there now");
+    let says = "echo '(contains no files)'; echo /usr/bin/oddline";
+    let output = with_rpm(&place, says, &uninstall);
+    assert!(ok(&output).contains("kept, a package has it: /usr/bin/oddline\n"), "{}", ok(&output));
+    assert!(ok(&output).contains("removed: /usr/lib/systemd/system/oddline.service\n"), "{}", ok(&output));
+    write(&place.release().join("bin/oddline"), "oddline 2");
+    let release = place.release();
+    let install = ["install", "--agent", "vector", "--from", path(&release)];
+    let said = with_rpm(&place, says, &install);
+    assert!(failed(&said, 1).contains("upgrade or remove that package"));
+}
+
 #[test]
 fn a_newer_release_does_not_replace_what_a_package_has_by_now() {
     let place = Place::new();
