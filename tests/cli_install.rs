@@ -165,14 +165,103 @@ fn a_file_that_was_changed_is_neither_overwritten_nor_removed_and_is_named() {
     ok(&place.install("vector", &[]));
     write(&place.root().join(LUA), "mine now");
     write(&place.release().join("lib/oddline/oddline.lua"), "oddline.lua 2");
+    let before = place.contents();
     let refused = place.install("vector", &[]);
-    assert!(failed(&refused, 1).contains("oddline.lua (changed since it was installed)"));
+    let said = failed(&refused, 1);
+    assert!(said.contains("oddline.lua (changed since it was installed). With --changed keep"), "{said}");
+    assert_eq!(place.contents(), before);
     let output = place.uninstall("vector", &[]);
     assert!(ok(&output).contains(&format!("kept, changed since: /{LUA}")));
     assert!(stderr(&output).contains(LUA));
     let left = place.contents();
     let files: Vec<_> = left.iter().filter(|(_, bytes)| bytes.is_some()).collect();
     assert_eq!(files, [(&PathBuf::from(LUA), &Some(b"mine now".to_vec()))]);
+}
+
+const NEW: &str = "usr/lib/oddline/oddline.lua.oddline-new";
+const OLD: &str = "usr/lib/oddline/oddline.lua.oddline-old";
+
+/// A release is installed, one of its files changed, and there is a newer release.
+fn changed() -> Place {
+    let place = Place::new();
+    ok(&place.install("vector", &[]));
+    write(&place.root().join(LUA), "mine now");
+    write(&place.release().join("lib/oddline/oddline.lua"), "oddline.lua 2");
+    write(&place.release().join("bin/oddline"), "oddline 2");
+    place
+}
+
+fn text(place: &Place, file: &str) -> Option<String> {
+    fs::read_to_string(place.root().join(file)).ok()
+}
+
+#[test]
+fn an_upgrade_can_keep_a_file_that_was_changed_with_the_new_one_beside_it() {
+    let place = changed();
+    let said = ok(&place.install("vector", &["--changed", "keep"])).to_owned();
+    assert!(said.contains(&format!("kept, changed since: /{LUA}\nput: /{NEW}\n")), "{said}");
+    assert_eq!(text(&place, LUA).as_deref(), Some("mine now"));
+    assert_eq!(text(&place, NEW).as_deref(), Some("oddline.lua 2"));
+    assert_eq!(text(&place, "usr/bin/oddline").as_deref(), Some("oddline 2"), "the rest is upgraded");
+    let again = json(ok(&place.install("vector", &["--changed", "keep", "--format", "json"])));
+    assert_eq!(again["changed"], false);
+    failed(&place.install("vector", &[]), 1);
+    // A newer one replaces the one beside it, unless that was changed as well.
+    write(&place.release().join("lib/oddline/oddline.lua"), "oddline.lua 3");
+    ok(&place.install("vector", &["--changed", "keep"]));
+    assert_eq!(text(&place, NEW).as_deref(), Some("oddline.lua 3"));
+    write(&place.root().join(NEW), "mine, too");
+    write(&place.release().join("lib/oddline/oddline.lua"), "oddline.lua 4");
+    let refused = place.install("vector", &["--changed", "keep"]);
+    assert!(failed(&refused, 1).contains("oddline.lua (NAME.oddline-new was changed, too)"));
+    // Taken over by hand, it is ours as before.
+    fs::rename(place.root().join(NEW), place.root().join(LUA)).unwrap();
+    write(&place.root().join(LUA), "oddline.lua 4");
+    ok(&place.install("vector", &[]));
+    ok(&place.uninstall("vector", &[]));
+    assert!(place.contents().is_empty(), "{:?}", place.contents().keys());
+}
+
+#[test]
+fn an_upgrade_can_replace_a_file_that_was_changed_and_keeps_the_users_beside_it_for_good() {
+    let place = changed();
+    let said = ok(&place.install("vector", &["--changed", "replace"])).to_owned();
+    assert!(said.contains(&format!("replaced, yours beside it as NAME.oddline-old: /{LUA}\n")), "{said}");
+    assert_eq!(text(&place, LUA).as_deref(), Some("oddline.lua 2"));
+    assert_eq!(text(&place, OLD).as_deref(), Some("mine now"));
+    assert_eq!(json(ok(&place.install("vector", &["--format", "json"])))["changed"], false);
+    // What is kept there is not written over by another one.
+    write(&place.root().join(LUA), "mine again");
+    write(&place.release().join("lib/oddline/oddline.lua"), "oddline.lua 3");
+    let refused = place.install("vector", &["--changed", "replace"]);
+    assert!(failed(&refused, 1).contains("oddline.lua (NAME.oddline-old is there already)"));
+    // Unless it is the same: a run that was cut off got so far.
+    write(&place.root().join(OLD), "mine again");
+    ok(&place.install("vector", &["--changed", "replace"]));
+    assert_eq!(text(&place, LUA).as_deref(), Some("oddline.lua 3"));
+    ok(&place.uninstall("vector", &[]));
+    let left = place.contents();
+    let files: Vec<_> = left.iter().filter(|(_, bytes)| bytes.is_some()).collect();
+    assert_eq!(files, [(&PathBuf::from(OLD), &Some(b"mine again".to_vec()))]);
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_not_that_it_was() {
+    let place = Place::new();
+    let said = ok(&place.install("vector", &["--dry-run"])).to_owned();
+    assert!(said.contains(&format!("would put: /{LUA}\n")) && !said.contains("\nput: "), "{said}");
+    assert_eq!(json(ok(&place.install("vector", &["--dry-run", "--format", "json"])))["dry_run"], true);
+    assert_eq!(json(ok(&place.install("vector", &["--format", "json"])))["dry_run"], false);
+    let place = changed();
+    for (how, told) in [("keep", "would keep, changed since: /"), ("replace", "would replace, yours beside it")] {
+        let before = place.contents();
+        let said = ok(&place.install("vector", &["--dry-run", "--changed", how])).to_owned();
+        assert!(said.contains(told) && said.contains("would replace: /usr/bin/oddline"), "{said}");
+        assert_eq!(place.contents(), before);
+    }
+    let said = ok(&place.uninstall("vector", &["--dry-run"])).to_owned();
+    assert!(said.contains("would remove: /usr/bin/oddline"), "{said}");
+    assert!(said.contains(&format!("would keep, changed since: /{LUA}")), "{said}");
 }
 
 #[test]
@@ -214,12 +303,46 @@ fn what_a_package_has_by_now_stays_also_when_it_is_the_same() {
     write(&place.root().join("var/lib/dpkg/info/oddline.md5sums"), "/usr/lib/systemd/system/oddline.service\n");
     let told = place.uninstall("vector", &["--dry-run"]);
     let output = place.uninstall("vector", &[]);
-    assert_eq!(ok(&output), ok(&told));
+    assert_eq!(ok(&output), ok(&told).replace("would keep", "kept").replace("would remove", "removed"));
     assert!(ok(&output).contains("kept, a package has it: /usr/bin/oddline\n"), "{}", ok(&output));
     assert!(ok(&output).contains("removed: /usr/lib/systemd/system/oddline.service\n"), "{}", ok(&output));
     assert_eq!(fs::read_to_string(place.root().join("usr/bin/oddline")).unwrap(), "oddline 1");
     assert!(!place.root().join("usr/lib").exists(), "the receipt names nothing any more");
     assert!(failed(&place.uninstall("vector", &[]), 1).contains("nothing is installed for vector"));
+}
+
+/// Runs the command on a system that has packages of rpm, with an rpm that says what `says`, a shell script, does.
+fn with_rpm(place: &Place, says: &str, args: &[&str]) -> Output {
+    write(&place.root().join("usr/lib/sysimage/rpm/rpmdb.sqlite"), "");
+    let rpm = place.dir.path().join("bin/rpm");
+    let root = place.root().canonicalize().unwrap();
+    let asked = format!("--root {} --dbpath /usr/lib/sysimage/rpm --query --all --list", root.display());
+    write(&rpm, &format!("#!/bin/sh\n[ \"$*\" = \"{asked}\" ] || {{ echo \"asked for $*\" >&2; exit 2; }}\n{says}\n"));
+    fs::set_permissions(&rpm, fs::Permissions::from_mode(0o755)).unwrap();
+    let search = format!("{}:{}", rpm.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let root = place.root();
+    cli_support::oddline(&[args, &["--root", path(&root)]].concat()).env("PATH", search).output().unwrap()
+}
+
+#[test]
+fn what_a_package_of_rpm_has_by_now_stays_too() {
+    let place = Place::new();
+    ok(&place.install("vector", &["--plugin", "vector-sidecar"]));
+    let uninstall = ["uninstall", "--agent", "vector"];
+    let before = place.contents().len();
+    // Not knowing is no reason to remove anything.
+    let refused = with_rpm(&place, "echo 'error: cannot open Packages database' >&2; exit 1", &uninstall);
+    assert!(failed(&refused, 1).contains("cannot open Packages database"), "{}", stderr(&refused));
+    assert_eq!(place.contents().len(), before + 3, "the database is there now");
+    let says = "echo '(contains no files)'; echo /usr/bin/oddline";
+    let output = with_rpm(&place, says, &uninstall);
+    assert!(ok(&output).contains("kept, a package has it: /usr/bin/oddline\n"), "{}", ok(&output));
+    assert!(ok(&output).contains("removed: /usr/lib/systemd/system/oddline.service\n"), "{}", ok(&output));
+    write(&place.release().join("bin/oddline"), "oddline 2");
+    let release = place.release();
+    let install = ["install", "--agent", "vector", "--from", path(&release)];
+    let said = with_rpm(&place, says, &install);
+    assert!(failed(&said, 1).contains("upgrade or remove that package"));
 }
 
 #[test]

@@ -10,8 +10,9 @@ use engine_support::Bed;
 use oddline::config::Config;
 use oddline::engine::repair::repair;
 use oddline::event::{Observation, State, StreamKey, Timestamp};
+use oddline::storage::lock::LOCK_FILE;
 use oddline::storage::mem_fs::Faults;
-use oddline::storage::{FileSystem, checkpoint};
+use oddline::storage::{DataDirLock, FileSystem, LockError, checkpoint};
 use oddline::{Engine, Environment, Lane};
 
 fn observe(lane: &mut Lane, n: u64) -> State {
@@ -68,6 +69,55 @@ fn a_disk_that_turns_read_only_degrades_and_comes_back() {
 #[test]
 fn a_disk_that_cannot_write_degrades_and_comes_back() {
     fail_and_recover(Faults { write: true, ..Faults::default() });
+}
+
+/// Events and time for as long as a lane needs to begin its log anew.
+fn go_on(bed: &Bed, engine: &Engine, lane: &mut Lane, from: u64) -> State {
+    let mut state = State::Degraded;
+    for step in 0..4 {
+        (0..100).for_each(|n| state = observe(lane, from + step * 100 + n));
+        bed.advance(6, lane);
+        // Waits for the writer; what it says of durability is not the point while it recovers.
+        drop(engine.checkpoint());
+    }
+    if state == State::Degraded { state } else { observe(lane, from + 400) }
+}
+
+#[test]
+fn a_data_dir_whose_lock_was_removed_is_locked_anew_and_loses_nothing() {
+    let bed = Bed::new();
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    (0..500).for_each(|n| _ = observe(&mut lane, n));
+    lane.commit().unwrap();
+    std::fs::remove_file(bed.dir().join(LOCK_FILE)).unwrap();
+    assert_eq!(go_on(&bed, &engine, &mut lane, 500), State::Ready, "{:?}", engine.stats());
+    let error = DataDirLock::acquire(bed.dir(), bed.now()).unwrap_err();
+    assert!(matches!(error, LockError::HeldHere { .. }), "{error}");
+    lane.commit().unwrap();
+    assert_eq!(bed.powerless().open().stats().events_total, 901);
+}
+
+#[test]
+fn a_data_dir_that_another_one_has_by_now_is_not_written_to_until_it_is_free() {
+    let bed = Bed::new();
+    let engine = bed.open();
+    let mut lane = engine.lane().unwrap();
+    (0..500).for_each(|n| _ = observe(&mut lane, n));
+    bed.checkpoint(&engine, &mut lane);
+    std::fs::remove_file(bed.dir().join(LOCK_FILE)).unwrap();
+    let other = DataDirLock::acquire(bed.dir(), bed.now()).unwrap();
+    engine.checkpoint().unwrap_err();
+    let held = bed.fs.live_copy();
+    assert_eq!(go_on(&bed, &engine, &mut lane, 500), State::Degraded);
+    assert!(engine.stats().failure.unwrap().contains("is already open"), "{:?}", engine.stats().failure);
+    for dir in ["state", "wal/00", "chunks"].map(|dir| bed.dir().join(dir)) {
+        assert_eq!(bed.fs.list(&dir).unwrap_or_default(), held.list(&dir).unwrap_or_default());
+    }
+    drop(other);
+    assert_eq!(go_on(&bed, &engine, &mut lane, 900), State::Ready, "{:?}", engine.stats());
+    lane.commit().unwrap();
+    assert_eq!(bed.powerless().open().stats().events_total, 1_301, "nothing learned meanwhile is missing");
 }
 
 #[test]

@@ -308,3 +308,34 @@ fn missing(value: &Json, path: String) -> Vec<String> {
         _ => Vec::new(),
     }
 }
+
+/// The values for Vector's chart: the chart itself is not here, what oddline is started with is.
+#[test]
+fn the_values_for_helm_start_it_with_arguments_that_it_takes_and_volumes_that_are_there() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config-examples/fleet/helm/values.yaml");
+    let values: Json = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let list = |value: &Json| value.as_array().cloned().unwrap();
+    let name = |value: &Json| value["name"].as_str().unwrap().to_owned();
+    let volumes: Vec<_> = list(&values["extraVolumes"]).iter().map(name).collect();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("oddline.yaml"), "partition_by: [kubernetes.pod_namespace]\n").unwrap();
+    let here = dir.path().to_str().unwrap();
+    let mut started = Vec::new();
+    for container in [list(&values["initContainers"]), list(&values["extraContainers"])].concat() {
+        for mount in list(&container["volumeMounts"]) {
+            assert!(volumes.contains(&name(&mount)), "{mount}: {volumes:?}");
+        }
+        let Some(args) = container["args"].as_array() else { continue };
+        let args = args.iter().map(|arg| arg.as_str().unwrap().replace("/etc/oddline/", &format!("{here}/")));
+        let args: Vec<_> = args.map(|arg| arg.replace("/var/lib/oddline", &format!("{here}/data"))).collect();
+        let is_server = args[0] == "serve";
+        let args = args.iter().map(String::as_str).chain(is_server.then_some("--check")).collect::<Vec<_>>();
+        let ended = Command::new(ODDLINE).args(&args).output().unwrap();
+        assert!(ended.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
+        started.push(args[0].to_owned());
+    }
+    assert_eq!(started, ["doctor", "serve"]);
+    let vector = &values["customConfig"];
+    assert_eq!(vector["sinks"]["to_oddline"]["address"], "127.0.0.1:6100");
+    assert_eq!(vector["sources"]["oddline"]["address"], "127.0.0.1:6101");
+}

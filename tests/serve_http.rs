@@ -22,7 +22,7 @@ use oddline::config::{Config, Durability, EventRule, Format, RuleAction, RuleMat
 use oddline::plugin::conformance::{self, Adapter};
 use oddline::plugin::{Component, ComponentStats};
 use oddline::serve::Options;
-use oddline::serve::options::HttpOptions;
+use oddline::serve::options::{Compression, HttpOptions};
 use oddline::storage::mem_fs::{Faults, MemFs};
 use serde_json::{Value as Json, json};
 use serve_support::{Sidecar, http_options};
@@ -527,6 +527,66 @@ async fn a_connection_without_a_whole_head_is_closed_after_a_while() {
         assert!(closed.is_ok(), "{begun:?}");
     }
     assert_eq!(score(&sidecar, NDJSON, lines(1)).await.status, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_balancer_is_told_before_anybody_is_refused() {
+    let hop = serve_support::NextHop::start().await;
+    let options = Options { http: Some(http_options()), drain_secs: 3, ..serve_support::vector_options(hop.uri()) };
+    let sidecar = Sidecar::start(Config::default(), options).await;
+    assert_eq!(get(&sidecar, "/ready").await.status, StatusCode::OK);
+    let ((http, vector), begun) = ((sidecar.http.unwrap(), sidecar.vector.unwrap()), Instant::now());
+    let ending = sidecar.stop();
+    let ask = |method, path, body: String| async move { request(http, method, path, &[], body).await.status };
+    while ask(Method::GET, "/ready", String::new()).await == StatusCode::OK {
+        tokio::task::yield_now().await;
+    }
+    // New connections and requests, all the same.
+    assert_eq!(ask(Method::POST, "/v1/score", lines(1)).await, StatusCode::OK);
+    serve_support::Client::connect(vector)
+        .await
+        .push(vec![serve_support::proto::log(&json!({"message": "a"}))])
+        .await
+        .unwrap();
+    assert!(!ending.is_finished());
+    assert!(ending.await.unwrap().unwrap().drained);
+    assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
+    TcpStream::connect(http).await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_on_is_packed_as_asked_for() {
+    for (compression, encoding) in
+        [(Compression::None, None), (Compression::Gzip, Some("gzip")), (Compression::Zstd, Some("zstd"))]
+    {
+        let (got, router) = (Arc::new(Mutex::new(Vec::new())), Router::new());
+        let handler = async |State(got): State<Arc<Mutex<Vec<_>>>>, headers: HeaderMap, body: Bytes| {
+            let encoding = headers.get("content-encoding").map(|value| value.to_str().unwrap().to_owned());
+            let mut got = got.lock().unwrap();
+            got.push((encoding, body));
+            // Tried again, it is the same.
+            if got.len() == 1 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+        };
+        let router = router.route("/in", post(handler)).with_state(Arc::clone(&got));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let forward = Some(format!("http://{}/in", listener.local_addr().unwrap()));
+        tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        let sidecar = start(HttpOptions { forward, compression, ..http_options() }).await;
+        assert_eq!(score(&sidecar, NDJSON, lines(100)).await.status, StatusCode::NO_CONTENT);
+        let got = got.lock().unwrap();
+        assert_eq!(got.len(), 2);
+        assert_eq!(got[0], got[1]);
+        let (said, body) = &got[1];
+        assert_eq!(said.as_deref(), encoding);
+        let plain = match compression {
+            Compression::None => body.to_vec(),
+            Compression::Gzip => std::io::read_to_string(flate2::read::GzDecoder::new(&**body)).unwrap().into_bytes(),
+            Compression::Zstd => zstd::decode_all(&**body).unwrap(),
+        };
+        let events = parsed(std::str::from_utf8(&plain).unwrap());
+        assert!(events.len() == 100 && events.iter().enumerate().all(|(n, event)| event["n"] == n));
+        assert!(encoding.is_none() || body.len() < plain.len() / 3, "{} of {}", body.len(), plain.len());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@
 
 mod serve_support;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -19,7 +19,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use oddline::config::{Config, Fields, Format, OnExisting};
 use oddline::serve::Options;
-use oddline::serve::options::HttpOptions;
+use oddline::serve::options::{Compression, HttpOptions};
 use prost::Message as _;
 use serde_json::{Value as Json, json};
 use serve_support::otlp::{
@@ -252,6 +252,29 @@ async fn json_is_spliced_into_and_keeps_every_other_byte() {
         before["resourceLogs"][0]["scopeLogs"][0]["logRecords"][index]["attributes"] = json!([]);
     }
     assert_eq!(without_ours(&parsed), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_in_json_are_what_they_are_in_protobuf() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let sidecar = sidecar(Config::default(), Some(uri)).await;
+    // "disk 17 failed"
+    let body = r#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"bytesValue":"ZGlzayAxNyBmYWlsZWQ="}}]}]}]}"#;
+    ok(&sidecar, JSON, body).await;
+    let got = String::from_utf8(hop.last().to_vec()).unwrap();
+    assert!(got.contains(r#"{"stringValue":"disk <*> failed"}"#), "{got}");
+    assert!(got.contains("ZGlzayAxNyBmYWlsZWQ="), "it goes on as it came: {got}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_on_to_a_collector_may_be_packed() {
+    let (hop, uri) = Hop::start(&[]).await;
+    let options = HttpOptions { otlp_forward: Some(uri), compression: Compression::Gzip, ..http_options() };
+    let sidecar = with(Config::default(), options).await;
+    ok(&sidecar, PROTOBUF, export((0..50).map(record).collect()).encode_to_vec()).await;
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&*hop.last()).read_to_end(&mut plain).unwrap();
+    assert_eq!(records(&ExportRequest::decode(&*plain).unwrap()).len(), 50);
 }
 
 #[tokio::test(flavor = "multi_thread")]

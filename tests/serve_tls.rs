@@ -8,11 +8,17 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use oddline::config::Config;
 use oddline::serve::Options;
 use oddline::serve::options::{HttpOptions, Tls, VectorOptions};
 use serve_support::{Client, NextHop, Reaction, Sidecar, tls_file};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 fn own(name: &str) -> Tls {
     let file = |end: &str| Some(tls_file(&format!("{name}.{end}")));
@@ -29,7 +35,7 @@ fn inline(name: &str) -> Option<PathBuf> {
 
 async fn http(options: HttpOptions) -> Sidecar {
     let listen = "127.0.0.1:0".to_owned();
-    let http = HttpOptions { listen, request_timeout_secs: 1, ..options };
+    let http = HttpOptions { listen, ..options };
     Sidecar::start(Config::default(), Options { http: Some(http), ..Options::default() }).await
 }
 
@@ -39,8 +45,12 @@ async fn far_side(tls: Tls) -> Sidecar {
 
 /// The status line a sidecar with `forward_tls` answers with when `far` is its next hop.
 async fn posted_on(far: &Sidecar, forward_tls: Option<Tls>) -> String {
+    posted_within(far, forward_tls, 1).await
+}
+
+async fn posted_within(far: &Sidecar, forward_tls: Option<Tls>, request_timeout_secs: u64) -> String {
     let forward = Some(format!("https://{}/v1/score", far.http.unwrap()));
-    let near = http(HttpOptions { forward, forward_tls, ..HttpOptions::default() }).await;
+    let near = http(HttpOptions { forward, forward_tls, request_timeout_secs, ..HttpOptions::default() }).await;
     let address = near.http.unwrap();
     let status = tokio::task::spawn_blocking(move || post(address)).await.unwrap();
     assert!(near.end().await.drained);
@@ -121,8 +131,7 @@ async fn keys_may_be_encrypted_inline_or_in_der() {
 
 /// The first PEM block of a file as DER.
 fn der(dir: &tempfile::TempDir, name: &str) -> PathBuf {
-    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-    use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
     let path = dir.path().join(name);
     let bytes = match name.ends_with(".key") {
         true => PrivateKeyDer::from_pem_file(tls_file(name)).unwrap().secret_der().to_vec(),
@@ -141,6 +150,40 @@ async fn one_who_does_not_finish_the_handshake_keeps_nobody_out() {
     assert_eq!(posted_on(&far, Some(trusting(Tls::default()))).await, TAKEN);
     drop(silent);
     assert!(far.end().await.drained);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_take_every_place_for_handshakes_keep_nobody_out_for_long() {
+    let far = far_side(own("server")).await;
+    // As many as there are places; each would be held for 10 seconds.
+    let silent: Vec<_> = (0..256).map(|_| TcpStream::connect(far.http.unwrap()).unwrap()).collect();
+    let under_way = || async { figure(&far, &trusting(Tls::default()), "oddline_serve_handshakes").await };
+    assert!(under_way().await > 200, "they are under way");
+    let begun = Instant::now();
+    assert_eq!(posted_within(&far, Some(trusting(Tls::default())), 9).await, TAKEN);
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    drop(silent);
+    assert!(far.end().await.drained);
+}
+
+/// A figure of `far`, asked over TLS.
+async fn figure(far: &Sidecar, tls: &Tls, name: &str) -> u64 {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(tls.ca_file.as_ref().unwrap()).unwrap()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let address = far.http.unwrap();
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let name_of_far = ServerName::from(address.ip());
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name_of_far, stream).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    // A peer that closes without a word to say so is an error here, and what it sent is there all the same.
+    drop(stream.read_to_end(&mut answer).await);
+    let text = String::from_utf8(answer).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+    line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

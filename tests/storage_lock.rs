@@ -108,3 +108,43 @@ fn a_data_dir_that_cannot_be_written_or_created_is_refused_in_words() {
     assert!(matches!(error, LockError::NotWritable { .. }), "{error}");
     assert!(error.to_string().starts_with("data dir /sys is not writable"), "{error}");
 }
+
+#[test]
+fn a_lock_whose_file_was_removed_is_noticed_and_taken_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let lock = DataDirLock::acquire(&data, NOW).unwrap();
+    assert!(!lock.hold(NOW).unwrap(), "it is there");
+    let removals: [fn(&Path); 3] = [
+        |data| fs::remove_file(data.join(LOCK_FILE)).unwrap(),
+        |data| fs::remove_dir_all(data).unwrap(),
+        |data| {
+            fs::rename(data, data.with_extension("old")).unwrap();
+            fs::create_dir(data).unwrap();
+            fs::write(data.join(LOCK_FILE), "another file").unwrap();
+        },
+    ];
+    for remove in removals {
+        remove(&data);
+        assert!(lock.hold(NOW).unwrap());
+        assert!(matches!(DataDirLock::acquire(&data, NOW), Err(LockError::HeldHere { .. })));
+        assert!(!lock.hold(NOW).unwrap());
+    }
+    drop(lock);
+    DataDirLock::acquire(&data, NOW).unwrap();
+}
+
+#[test]
+fn a_data_dir_that_was_made_anew_and_taken_by_another_process_is_that_ones_until_it_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = DataDirLock::acquire(dir.path(), NOW).unwrap();
+    fs::remove_file(dir.path().join(LOCK_FILE)).unwrap();
+    let holder = Holder::start(dir.path());
+    for _ in 0..2 {
+        let error = lock.hold(NOW).unwrap_err();
+        assert!(matches!(error, LockError::HeldByProcess { pid: Some(pid), .. } if pid == holder.0.id()), "{error}");
+    }
+    drop(holder);
+    assert!(lock.hold(NOW).unwrap());
+    assert!(matches!(DataDirLock::acquire(dir.path(), NOW), Err(LockError::HeldHere { .. })));
+}

@@ -105,9 +105,10 @@ else
 fi
 
 # The Puppet module on a scratch root: a second run changes nothing.
+# puppet_apply ROOT VERSION CONFIG [MORE-PARAMETERS]
 puppet_apply() {
     puppet apply --detailed-exitcodes --color=false --confdir="$1/puppet" --vardir="$1/puppet-var" --modulepath="$root/config-examples/fleet/puppet" \
-        -e "class { 'oddline': version => '$2', source => 'file://$fleet/releases/$2', root => '$1', config => $3 }" >"$1.log" 2>&1
+        -e "class { 'oddline': version => '$2', source => 'file://$fleet/releases/$2', root => '$1', config => $3${4:+, $4} }" >"$1.log" 2>&1
 }
 puppet_twice() {
     local at=$fleet/puppet-host told
@@ -131,6 +132,26 @@ puppet_twice() {
     puppet_apply "$at" 1.0.0 "{ 'alert_budget' => 0.01 }"; told=$?
     [ $told = 0 ] || { echo "and again: told $told"; tail -20 "$at.log"; return 1; }
 }
+
+# What another host has learned comes along: a host that has learned nothing alerts from its first event on.
+puppet_baseline() {
+    local at=$fleet/puppet-new config="{ 'partition_by' => ['host'] }" more="baseline => '$fleet/donor.baseline'" told
+    mkdir -p "$at/opt" "$at/etc" "$at/var/lib"
+    lines 12000 | "$oddline" score --data-dir "$fleet/donor" >/dev/null || return 1
+    "$oddline" baseline export --data-dir "$fleet/donor" "$fleet/donor.baseline" || return 1
+    puppet_apply "$at" 1.0.0 "$config" "$more"; told=$?
+    [ $told = 2 ] && cmp "$at/etc/oddline/fleet.baseline" "$fleet/donor.baseline" || { echo "told $told"; tail -20 "$at.log"; return 1; }
+    echo "$odd_line" | "$oddline" score --config "$at/etc/oddline/oddline.json" --data-dir "$at/var/lib/oddline" >"$at.scored"
+    grep -q '"is_anomaly":true.*"state":"ready"' "$at.scored" || { cat "$at.scored"; return 1; }
+    puppet_apply "$at" 1.0.0 "$config" "$more"; told=$?
+    [ $told = 0 ] || { echo "a second run told $told"; tail -20 "$at.log"; return 1; }
+    # Where nothing was learned yet, one that is none does not pass the check.
+    at=$fleet/puppet-newer
+    mkdir -p "$at/opt" "$at/etc" "$at/var/lib"
+    echo "no baseline" >"$fleet/donor.baseline"
+    puppet_apply "$at" 1.0.0 "$config" "$more"; told=$?
+    [ $told = 6 ] && grep -q fleet.baseline "$at.log" || { echo "a baseline that is none told $told"; tail -20 "$at.log"; return 1; }
+}
 if ! command -v puppet >/dev/null; then
     skip "fleet: no puppet (the Debian package)"
 elif ! need_oddline; then
@@ -139,4 +160,5 @@ elif [ -z "${fleet:-}" ] && ! { fleet=$work/fleet && mkdir -p "$fleet/releases" 
     fail "fleet: no release to roll out"
 else
     check "the Puppet module installs, a second run changes nothing, a version is changed, and a wrong configuration is refused until it is put right" puppet_twice
+    check "the Puppet module ships what another host has learned, and one that is no baseline does not pass the check" puppet_baseline
 fi

@@ -89,6 +89,8 @@ pub(super) struct Core {
     /// Buffers the writer is done with.
     spares: Mutex<Vec<Vec<u8>>>,
     degraded: AtomicBool,
+    /// Another process has the data dir by now.
+    is_shut_out: AtomicBool,
     failure: Mutex<Option<String>>,
 }
 
@@ -141,6 +143,7 @@ impl Core {
             windows,
             spares: Mutex::default(),
             degraded: AtomicBool::new(false),
+            is_shut_out: AtomicBool::new(false),
             failure: Mutex::default(),
         }
     }
@@ -237,6 +240,15 @@ impl Core {
     #[inline]
     pub(super) fn is_degraded(&self) -> bool {
         self.degraded.load(Ordering::Relaxed)
+    }
+
+    /// Whether another process has the data dir by now: nothing may be written to it, nor removed.
+    pub(super) fn is_shut_out(&self) -> bool {
+        self.is_shut_out.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn shut_out(&self, is_so: bool) {
+        self.is_shut_out.store(is_so, Ordering::Relaxed);
     }
 
     /// Notes a failure that loses nothing: it is tried again.

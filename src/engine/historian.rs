@@ -231,7 +231,7 @@ impl Rounds {
     }
 
     fn merge(&mut self) -> bool {
-        if self.merge_at.is_some_and(|at| Instant::now() < at) {
+        if self.historian.core.is_shut_out() || self.merge_at.is_some_and(|at| Instant::now() < at) {
             return false;
         }
         self.merge_at = None;
@@ -244,6 +244,9 @@ impl Rounds {
 
     fn keep_up(&self) {
         let historian = &self.historian;
+        if historian.core.is_shut_out() {
+            return;
+        }
         if let Err(error) = historian.expire() {
             historian.core.note_failure(&error.to_string());
         }

@@ -101,14 +101,14 @@ pub(super) struct Inner {
     embedder_tried: Option<EmbedderStats>,
     recovery: RecoveryReport,
     /// Released when everything is written.
-    _lock: Option<DataDirLock>,
+    _lock: Option<Arc<DataDirLock>>,
     /// Dropped last: tells who waits for the data dir.
     _closing: Option<Closing>,
 }
 
 impl Inner {
     /// Without threads.
-    fn quiet(core: Arc<Core>, recovery: RecoveryReport, lock: Option<DataDirLock>) -> Self {
+    fn quiet(core: Arc<Core>, recovery: RecoveryReport, lock: Option<Arc<DataDirLock>>) -> Self {
         let (writer, reporter, embedders, embedder_tried) = (None, None, None, None);
         Self { core, writer, reporter, embedders, embedder_tried, recovery, _lock: lock, _closing: None }
     }
@@ -241,7 +241,7 @@ impl Engine {
         given: Given,
     ) -> Result<(Inner, Start), EngineError> {
         let rules = TemplateRules::new(config)?;
-        let lock = DataDirLock::acquire(dir, environment.clock.now())?;
+        let lock = Arc::new(DataDirLock::acquire(dir, environment.clock.now())?);
         let Recovered { run, feedback, recall, meaning, store, picture, lanes, start, report } =
             Recovery::run(dir, config, options, &*environment.fs, given)?;
         let core = Core::new(config.clone(), environment, run, rules, store, picture, lanes);
@@ -253,6 +253,7 @@ impl Engine {
         core.gauges.history_bytes.store(disk_usage(&*core.environment.fs, &dir.join("chunks"))?, Ordering::Relaxed);
         core.gauges.disk_bytes.store(disk_usage(&*core.environment.fs, dir)?, Ordering::Relaxed);
         let core = Arc::new(core);
+        let start = Start { lock: Some(Arc::clone(&lock)), ..start };
         Ok((Inner::quiet(core, report, Some(lock)), start))
     }
 
@@ -539,7 +540,7 @@ impl<'a> Recovery<'a> {
         let lanes = recovery.park(run);
         recovery.read_feedback(fs, dir);
         let (feedback, recall, meaning) = (recovery.feedback, recovery.recall, recovery.meaning);
-        let start = Start { next_checkpoint, covered, leftovers, keeps_up: true };
+        let start = Start { next_checkpoint, covered, leftovers, keeps_up: true, lock: None };
         Ok(Recovered {
             run,
             feedback,

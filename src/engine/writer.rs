@@ -20,6 +20,7 @@
 //! fsync of the log in common ([`wal::group`]). A lane that waits alone has its own log synced.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ use super::syncer::{Synced, Syncer};
 use super::unsynced::Unsynced;
 use crate::config::Durability;
 use crate::storage::wal::{self, GroupLog, LaneWal, Position, SegmentHeader, SegmentSequence};
-use crate::storage::{FileSystem, StorageError, checkpoint, chunk_dir, disk_usage};
+use crate::storage::{DataDirLock, FileSystem, LockError, StorageError, checkpoint, chunk_dir, disk_usage};
 
 /// Commands that can wait.
 const QUEUE: usize = 256;
@@ -160,12 +161,15 @@ pub(super) struct Start {
     pub(super) leftovers: Vec<(u8, SegmentSequence)>,
     /// Whether hours are merged, and expire.
     pub(super) keeps_up: bool,
+    /// The data dir's.
+    pub(super) lock: Option<Arc<DataDirLock>>,
 }
 
 struct Worker {
     core: Arc<Core>,
     fs: Arc<dyn FileSystem>,
     dir: PathBuf,
+    lock: Option<Arc<DataDirLock>>,
     logs: BTreeMap<u8, LaneWal>,
     /// Lanes whose log failed: what comes for them is dropped until they open a new segment.
     failed: BTreeSet<u8>,
@@ -208,6 +212,7 @@ impl Worker {
         let end = Position { run: core.run, record: 0 };
         Self {
             fs: Arc::clone(&core.environment.fs),
+            lock: start.lock,
             logs: BTreeMap::new(),
             failed: BTreeSet::new(),
             parked: BTreeSet::new(),
@@ -347,6 +352,9 @@ impl Worker {
     fn open(&mut self, header: SegmentHeader, end: Position) {
         self.await_synced();
         self.parked.remove(&header.lane);
+        if let Err(error) = self.hold() {
+            return self.fail(header.lane, &error);
+        }
         if let Some(mut before) = self.logs.remove(&header.lane) {
             // One that works is left since another lane's failed: what it promised stays promised.
             if self.failed.contains(&header.lane) || before.sync().is_err() {
@@ -361,6 +369,26 @@ impl Worker {
             }
             Err(error) => self.fail(header.lane, &error),
         }
+    }
+
+    /// Makes sure that the data dir is still the one that is locked. One that was removed or moved away is locked anew, where it is to be, and every
+    /// log begins anew in it. One that another process has by now is written to no more.
+    fn hold(&mut self) -> Result<(), LockError> {
+        let Some(lock) = &self.lock else { return Ok(()) };
+        let held = lock.hold(self.core.environment.clock.now());
+        self.core.shut_out(held.is_err());
+        if let Ok(false) = held {
+            return Ok(());
+        }
+        let lost = held.map(drop);
+        let lanes: Vec<_> = self.logs.keys().filter(|lane| !self.failed.contains(lane)).copied().collect();
+        for lane in lanes {
+            match &lost {
+                Ok(()) => self.fail(lane, &"the data dir, or LOCK in it, was removed by someone else"),
+                Err(error) => self.fail(lane, error),
+            }
+        }
+        lost
     }
 
     fn append(&mut self, lane: u8, bytes: &[u8], since: Instant) {
@@ -386,7 +414,7 @@ impl Worker {
         }
     }
 
-    fn fail(&mut self, lane: u8, error: &StorageError) {
+    fn fail(&mut self, lane: u8, error: &dyn Display) {
         self.is_whole = false;
         self.failed.insert(lane);
         self.core.degrade(error.to_string());
@@ -559,6 +587,9 @@ impl Worker {
 
     /// Has closed segments made history; what failed is tried again.
     fn seal(&mut self) {
+        if self.core.is_shut_out() {
+            return;
+        }
         self.unsealed.keys().for_each(|segment| self.sealer.submit(*segment));
     }
 
@@ -614,14 +645,19 @@ impl Worker {
         self.core.gauges.lane_bytes.store(model_bytes as u64 * 2, Ordering::Relaxed);
         let all = sections.named().iter().chain(&lanes);
         let named: Vec<(&str, &[u8])> = all.map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+        if let Err(error) = self.hold() {
+            return self.not_checkpointed(&error);
+        }
         let now = self.core.environment.clock.now();
         match checkpoint::write(&*self.fs, &self.dir.join("state"), self.next_checkpoint, now, &named) {
             Ok(_) => self.checkpointed(sections),
-            Err(error) => {
-                self.is_whole = false;
-                self.core.degrade(error.to_string());
-            }
+            Err(error) => self.not_checkpointed(&error),
         }
+    }
+
+    fn not_checkpointed(&mut self, error: &dyn Display) {
+        self.is_whole = false;
+        self.core.degrade(error.to_string());
     }
 
     fn checkpointed(&mut self, sections: &Sections) {
@@ -663,6 +699,9 @@ impl Worker {
     }
 
     fn upkeep(&mut self) {
+        if let Err(error) = self.hold() {
+            self.core.degrade(error.to_string());
+        }
         self.core.reread_feedback(&self.dir, &mut self.feedback);
         self.core.reread_notes(&self.dir, &mut self.notes);
         match disk_usage(&*self.fs, &self.wal_dir()) {

@@ -15,7 +15,7 @@ use super::component::{ComponentStats, Counts};
 pub const SCHEMA: u32 = 1;
 
 /// What the sidecar counts beside what its component does.
-pub const SIDECAR_METRICS: [&str; 14] = [
+pub const SIDECAR_METRICS: [&str; 15] = [
     "oddline_serve_requests_total",
     "oddline_serve_requests_refused_total",
     "oddline_serve_requests_unauthorized_total",
@@ -27,6 +27,7 @@ pub const SIDECAR_METRICS: [&str; 14] = [
     "oddline_serve_forward_failures_total",
     "oddline_serve_connections_refused_total",
     "oddline_serve_connections",
+    "oddline_serve_handshakes",
     "oddline_serve_requests_waiting",
     "oddline_serve_requests_under_way",
     "oddline_serve_stopping",

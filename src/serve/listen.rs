@@ -11,6 +11,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::error::ServeError;
 use super::files;
+use super::places::Places;
 use super::tls::TlsListener;
 
 /// Where to listen.
@@ -81,13 +82,18 @@ impl Listener {
         bound.map_err(|source| ServeError::Listen { key, address: text.to_owned(), source })
     }
 
-    /// With TLS, when there is any; what systemd hands over may turn out to be a unix socket, which has none.
-    pub(super) fn with_tls(self, key: &'static str, tls: Option<Arc<ServerConfig>>) -> Result<Self, ServeError> {
+    /// With TLS, when there is any, and handshakes in places of their own; what systemd hands over may turn out to be a unix socket, which has none.
+    pub(super) fn with_tls(
+        self,
+        key: &'static str,
+        tls: Option<Arc<ServerConfig>>,
+        handshakes: Places,
+    ) -> Result<Self, ServeError> {
         match (self, tls) {
             (listener, None) => Ok(listener),
             (Self::Tcp(listener), Some(tls)) => {
                 let address = listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
-                let started = TlsListener::start(listener, tls).map(Self::Tls);
+                let started = TlsListener::start(listener, tls, handshakes).map(Self::Tls);
                 started.map_err(|source| ServeError::Listen { key, address, source })
             }
             (Self::Tls(_) | Self::Unix(_), Some(_)) => {

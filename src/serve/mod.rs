@@ -10,7 +10,8 @@
 //! # Connections
 //! At most `max_connections` of each listener. One that has not sent the head of a request or begun HTTP/2 within `receive_timeout_secs` is
 //! closed, one with no request under way after `idle_timeout_secs` (pings are no requests), and one whose peer does not take an answer. When all
-//! are taken, idle ones are closed for those that come, first of the address that has most: connections alone keep nobody out. A number for each
+//! are taken, idle ones are closed for those that come, first of the address that has most: connections alone keep nobody out. The same holds of
+//! handshakes of TLS, which have places of their own before that. A number for each
 //! address (`max_connections_per_peer`) is unset, since there may be many agents behind one, and is not asked of this machine.
 //!
 //! # Order of one request
@@ -34,11 +35,12 @@
 //! - **What is not ours stays.** A Vector event keeps every byte; our fields stand behind them as a second encoding of the
 //!   event with those fields alone, and whoever decodes it merges both. Metrics, traces, metadata and fields of
 //!   versions we do not know pass untouched.
-//! - **Bounded memory**: permits × (`max_message_bytes` before and after decompression + `max_scored_bytes` + 64 bytes for each of
+//! - **Bounded memory**: permits × (`max_message_bytes` before and after decompression + `max_scored_bytes`, also packed where `compression` is set + 64 bytes for each of
 //!   `max_events`; of OTLP the scored bytes twice while they are put together), and the windows of open streams. A request whose events grow beyond `max_scored_bytes` is refused when they do; what was scored of it by
 //!   then is learned.
 //! - **Scoring fails no request.** If a lane is lost in mid-request, the events go on as they came.
-//! - **A clean end**: on a stop no connection is accepted, those without a request are closed, requests under way are finished for at most
+//! - **A clean end**: on a stop `/ready` and the health check of gRPC say no, and for `drain_secs` (0) everything else goes on, so that a load
+//!   balancer finds out before anybody is refused; then no connection is accepted, those without a request are closed, requests under way are finished for at most
 //!   `shutdown_secs`, then what was learned is saved.
 //!
 //! # Who may connect

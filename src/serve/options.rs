@@ -19,7 +19,10 @@ use super::stats::Stats;
 pub struct Options {
     /// Threads that score, 1 to 64. One is exactly reproducible and enough for about a million events a second.
     pub lanes: usize,
-    /// Seconds that requests under way get to finish after a stop, 0 to 55.
+    /// Seconds that connections and requests are still taken after a stop while `/ready` and the health check of gRPC say no, 0 to 300: as long as a
+    /// load balancer needs to find out and to send its last ones. Without one, 0.
+    pub drain_secs: u64,
+    /// Seconds that requests under way get to finish after that, 0 to 55.
     pub shutdown_secs: u64,
     /// Events from Vector and on to Vector; unset: none.
     pub vector: Option<VectorOptions>,
@@ -29,7 +32,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lanes: 1, shutdown_secs: 50, vector: None, http: Some(HttpOptions::default()) }
+        Self { lanes: 1, drain_secs: 0, shutdown_secs: 50, vector: None, http: Some(HttpOptions::default()) }
     }
 }
 
@@ -106,6 +109,8 @@ pub struct HttpOptions {
     pub forward: Option<String>,
     /// Where OpenTelemetry's logs (OTLP, `POST /v1/logs`) go on to once scored, such as `http://127.0.0.1:4318/v1/logs`; unset: they are not taken.
     pub otlp_forward: Option<String>,
+    /// Compression of what goes on (`Content-Encoding`); what comes may be compressed in any of these ways. OTLP's receivers take gzip.
+    pub compression: Compression,
     /// Bytes of a request, as sent and decompressed, 1024 to 1073741824.
     pub max_message_bytes: usize,
     /// Events of a request, 1 to 100000000.
@@ -147,6 +152,7 @@ impl Default for HttpOptions {
             listen: "127.0.0.1:6180".to_owned(),
             forward: None,
             otlp_forward: None,
+            compression: Compression::None,
             max_message_bytes: 32 << 20,
             max_events: 200_000,
             max_scored_bytes: 128 << 20,
@@ -241,6 +247,7 @@ impl Options {
     /// The first option that is not accepted, with what would be.
     pub fn validate(&self) -> Result<(), ServeError> {
         within("lanes", self.lanes, 1, 64)?;
+        within("drain_secs", self.drain_secs, 0, 300)?;
         within("shutdown_secs", self.shutdown_secs, 0, 55)?;
         self.vector.as_ref().map_or(Ok(()), VectorOptions::validate)?;
         self.http.as_ref().map_or(Ok(()), HttpOptions::validate)?;

@@ -4,9 +4,13 @@
 //! connections, the one that has been idle for longest. So nobody keeps others out with connections alone. A peer is an address, in IPv6 a
 //! network of 64 bits; all who come over loopback or a unix socket are one. Only where it is set has a peer a number of connections it may not
 //! exceed, and never on this machine: behind one address there may be many agents.
+//!
+//! Handshakes of TLS have places of their own, under the same rules: who begins many and finishes none keeps nobody out for longer than it takes to
+//! close one of his.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,10 +18,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::pulse::{Limits, Pulse};
-use super::stats::{Raised, Stats, add};
+use super::stats::{Levels, Raised, Stats, add};
 
 /// Idle for less than this, a connection is not closed for another.
 const SPARED: Duration = Duration::from_secs(1);
+/// Handshakes under way at a time.
+const HANDSHAKES: usize = 256;
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How often it is looked for one that can be closed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -53,6 +61,7 @@ struct Shared {
     most_of_a_peer: Option<usize>,
     limits: Limits,
     stats: Arc<Stats>,
+    level: fn(&Levels) -> &AtomicU64,
     open: Mutex<Open>,
 }
 
@@ -84,8 +93,24 @@ impl Open {
 impl Places {
     /// `most` in all, and of one peer elsewhere `most_of_a_peer`.
     pub(super) fn new(most: usize, most_of_a_peer: Option<usize>, limits: Limits, stats: &Arc<Stats>) -> Self {
-        let permits = Arc::new(Semaphore::new(most));
-        Self(Arc::new(Shared { permits, most_of_a_peer, limits, stats: Arc::clone(stats), open: Mutex::default() }))
+        Self::of(most, most_of_a_peer, limits, stats, |levels| &levels.connections)
+    }
+
+    /// Those of handshakes.
+    pub(super) fn of_handshakes(most_of_a_peer: Option<usize>, stats: &Arc<Stats>) -> Self {
+        let limits = Limits { head: HANDSHAKE, idle: HANDSHAKE, request: HANDSHAKE };
+        Self::of(HANDSHAKES, most_of_a_peer, limits, stats, |levels| &levels.handshakes)
+    }
+
+    fn of(
+        most: usize,
+        most_of_a_peer: Option<usize>,
+        limits: Limits,
+        stats: &Arc<Stats>,
+        level: fn(&Levels) -> &AtomicU64,
+    ) -> Self {
+        let (permits, stats, open) = (Arc::new(Semaphore::new(most)), Arc::clone(stats), Mutex::default());
+        Self(Arc::new(Shared { permits, most_of_a_peer, limits, stats, level, open }))
     }
 
     /// A place for a connection of `peer`, as soon as there is one; nothing when that peer has as many as it may.
@@ -118,7 +143,7 @@ impl Places {
             number,
             pulse,
             _permit: permit,
-            _open: Raised::new(&shared.stats, |levels| &levels.connections),
+            _open: Raised::new(&shared.stats, shared.level),
         })
     }
 }

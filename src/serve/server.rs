@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use listenfd::ListenFd;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tower_service::Service;
 
 use super::connections::{Connections, Protocol};
@@ -25,6 +25,7 @@ use super::lanes::{self, Lanes, Own, Threads};
 use super::listen::Listener;
 use super::options::{HttpOptions, Options, VectorOptions};
 use super::otlp::Payload;
+use super::places::Places;
 use super::stats::Stats;
 use super::vector::batch::Enriched;
 use super::vector::forward::Forward;
@@ -51,6 +52,7 @@ pub struct Server {
     own_tasks: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     is_stopping: Arc<AtomicBool>,
+    drain: Duration,
     shutdown: Duration,
     vector_address: Option<SocketAddr>,
     http_address: Option<SocketAddr>,
@@ -79,13 +81,14 @@ impl Server {
     /// Whatever of that fails; nothing listens then.
     pub async fn bind(config: Config, options: &Options, environment: Environment) -> Result<Self, ServeError> {
         options.validate()?;
+        let stats = Arc::new(Stats::default());
         let mut inherited = ListenFd::from_env();
         let vector = match &options.vector {
-            Some(vector) => Some(BoundVector::bind(vector, &mut inherited).await?),
+            Some(vector) => Some(BoundVector::bind(vector, &mut inherited, &stats).await?),
             None => None,
         };
         let http = match &options.http {
-            Some(http) => Some(BoundHttp::bind(http, &mut inherited).await?),
+            Some(http) => Some(BoundHttp::bind(http, &mut inherited, &stats).await?),
             None => None,
         };
         let count = options.lanes;
@@ -101,11 +104,11 @@ impl Server {
             own_tasks: Vec::new(),
             stop: watch::Sender::new(false),
             is_stopping: Arc::default(),
+            drain: Duration::from_secs(options.drain_secs),
             shutdown: options.shutdown(),
             vector_address: vector.as_ref().and_then(|bound| bound.listener.address()),
             http_address: http.as_ref().and_then(|bound| bound.listener.address()),
         };
-        let stats = Arc::new(Stats::default());
         if let Some(bound) = vector {
             server.add_vector(bound, &stats);
         }
@@ -163,7 +166,8 @@ impl Server {
         self.listening.push(Box::pin(listen(listener, connections, http::router(shared), self.stopped())));
     }
 
-    /// Takes requests until `stop` is done or a listener fails, finishes those under way, saves.
+    /// Takes requests until `stop` is done or a listener fails, and for `drain_secs` more, in which it says that it is not ready; finishes those
+    /// under way, saves.
     ///
     /// # Errors
     /// When a listener failed or what was learned could not be saved.
@@ -175,8 +179,12 @@ impl Server {
             ended = listeners.join_next() => ended,
         };
         self.is_stopping.store(true, Ordering::Release);
+        let failed = match failed {
+            None if !self.drain.is_zero() => timeout(self.drain, listeners.join_next()).await.unwrap_or(None),
+            failed => failed,
+        };
         self.stop.send_replace(true);
-        let drained = tokio::time::timeout(self.shutdown, drain(&mut listeners)).await;
+        let drained = timeout(self.shutdown, drain(&mut listeners)).await;
         listeners.abort_all();
         ticking.abort();
         let saved = self.lanes.close(self.threads, self.own).await;
@@ -221,11 +229,16 @@ struct BoundVector<'o> {
 }
 
 impl<'o> BoundVector<'o> {
-    async fn bind(options: &'o VectorOptions, inherited: &mut ListenFd) -> Result<Self, ServeError> {
+    async fn bind(
+        options: &'o VectorOptions,
+        inherited: &mut ListenFd,
+        stats: &Arc<Stats>,
+    ) -> Result<Self, ServeError> {
         let forward = Forward::new(options)?;
         let tls = tls::server("vector.tls", options.tls.as_ref(), tls::GRPC)?;
-        let listener =
-            Listener::bind("vector.listen", &options.listen, inherited).await?.with_tls("vector.tls", tls)?;
+        let handshakes = Places::of_handshakes(options.max_connections_per_peer, stats);
+        let listener = Listener::bind("vector.listen", &options.listen, inherited).await?;
+        let listener = listener.with_tls("vector.tls", tls, handshakes)?;
         Ok(Self { listener, options, forward })
     }
 }
@@ -239,13 +252,15 @@ struct BoundHttp<'o> {
 }
 
 impl<'o> BoundHttp<'o> {
-    async fn bind(options: &'o HttpOptions, inherited: &mut ListenFd) -> Result<Self, ServeError> {
-        let hop = |key, uri| HttpForward::new(key, uri, options.forward_tls.as_ref());
+    async fn bind(options: &'o HttpOptions, inherited: &mut ListenFd, stats: &Arc<Stats>) -> Result<Self, ServeError> {
+        let hop = |key, uri| HttpForward::new(key, uri, options.compression, options.forward_tls.as_ref());
         let token = files::token(options)?;
         let forward = options.forward.as_deref().map(|uri| hop("http.forward", uri)).transpose()?;
         let otlp = options.otlp_forward.as_deref().map(|uri| hop("http.otlp_forward", uri)).transpose()?;
         let tls = tls::server("http.tls", options.tls.as_ref(), tls::HTTP)?;
-        let listener = Listener::bind("http.listen", &options.listen, inherited).await?.with_tls("http.tls", tls)?;
+        let handshakes = Places::of_handshakes(options.max_connections_per_peer, stats);
+        let listener = Listener::bind("http.listen", &options.listen, inherited).await?;
+        let listener = listener.with_tls("http.tls", tls, handshakes)?;
         Ok(Self { listener, options, token, forward, otlp })
     }
 }

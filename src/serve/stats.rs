@@ -65,6 +65,8 @@ stats! {
 pub(super) struct Levels {
     /// Connections that are open.
     pub(super) connections: AtomicU64,
+    /// Handshakes of TLS that are under way.
+    pub(super) handshakes: AtomicU64,
     /// Requests that wait for their turn.
     pub(super) waiting: AtomicU64,
     /// Requests that have it.
@@ -77,6 +79,11 @@ impl Levels {
         let level = |name, level: &AtomicU64, help| (name, level.load(Ordering::Relaxed), help);
         [
             level("connections", &self.connections, "Connections that are open."),
+            level(
+                "handshakes",
+                &self.handshakes,
+                "Handshakes of TLS that are under way, or done and waiting for a connection's place.",
+            ),
             level("requests_waiting", &self.waiting, "Requests that wait for their turn (concurrency)."),
             level("requests_under_way", &self.under_way, "Requests that have their turn."),
         ]

@@ -9,12 +9,14 @@
 //!
 //! (`since`: microseconds since the Unix epoch.) The truth is the operating system's advisory lock on the file, which goes away
 //! with its process however that ends: a stale `LOCK` blocks nobody, and a pid that was given out again confuses nobody. The
-//! file stays when the lock is released; removing it would let two holders lock two files of one name.
+//! file stays when the lock is released; removing it would let two holders lock two files of one name. Where somebody removes it all the same,
+//! or the data dir with it, the lock is of a file that nobody else finds: [`DataDirLock::hold`] notices, and takes the one there is now.
 //! Advisory locks are not to be trusted on some network file systems: a data dir belongs on a local disk.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::fs::{self, FileSystem as _, RealFs};
 use crate::event::Timestamp;
@@ -79,28 +81,68 @@ pub enum LockError {
 pub struct DataDirLock {
     dir: PathBuf,
     // Closing the file releases the lock.
-    _file: File,
+    file: Mutex<File>,
 }
 
 impl DataDirLock {
     /// Takes the data dir `dir`, creating it, durably, when it does not exist. Never waits.
     pub fn acquire(dir: &Path, now: Timestamp) -> Result<Self, LockError> {
-        ensure_dir(dir)?;
-        let path = dir.join(LOCK_FILE);
-        let opened = fs::creating().read(true).write(true).truncate(false).open(&path);
-        let mut file = opened.map_err(|source| refused(dir, source))?;
-        file.try_lock().map_err(|error| not_locked(dir, &path, error))?;
-        // The lock holds without its text, which a full disk has no room for.
-        if let Err(error) = describe_holder(&mut file, now) {
-            tracing::warn!(path = %path.display(), %error, "cannot say in the lock file who holds it");
+        Ok(Self { dir: dir.to_owned(), file: Mutex::new(locked(dir, now)?) })
+    }
+
+    /// Makes sure that what is locked is what others find: a `LOCK` that was removed, also with its data dir, or another one in its place is
+    /// taken as [`Self::acquire`] does. True when that was so: what this process wrote to the data dir may be gone.
+    ///
+    /// # Errors
+    /// When it cannot be taken, as when another process has it by now. The data dir is not this process's then.
+    pub fn hold(&self, now: Timestamp) -> Result<bool, LockError> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.dir.join(LOCK_FILE);
+        if is_at(&file, &path).map_err(|source| LockError::Io { path: self.dir.clone(), source })? {
+            return Ok(false);
         }
-        Ok(Self { dir: dir.to_owned(), _file: file })
+        *file = locked(&self.dir, now)?;
+        Ok(true)
     }
 
     /// The data dir held.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+}
+
+fn locked(dir: &Path, now: Timestamp) -> Result<File, LockError> {
+    ensure_dir(dir)?;
+    let path = dir.join(LOCK_FILE);
+    let opened = fs::creating().read(true).write(true).truncate(false).open(&path);
+    let mut file = opened.map_err(|source| refused(dir, source))?;
+    file.try_lock().map_err(|error| not_locked(dir, &path, error))?;
+    // The lock holds without its text, which a full disk has no room for.
+    if let Err(error) = describe_holder(&mut file, now) {
+        tracing::warn!(path = %path.display(), %error, "cannot say in the lock file who holds it");
+    }
+    Ok(file)
+}
+
+/// Whether `path` is a name of `file`.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(found) => is_same(&file.metadata()?, &found),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(unix)]
+fn is_same(a: &std::fs::Metadata, b: &std::fs::Metadata) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
+}
+
+/// Elsewhere a file that is open keeps its name.
+#[cfg(not(unix))]
+fn is_same(_: &std::fs::Metadata, _: &std::fs::Metadata) -> io::Result<bool> {
+    Ok(true)
 }
 
 fn ensure_dir(dir: &Path) -> Result<(), LockError> {

@@ -1,14 +1,16 @@
 /* A host that behaves as Fluent Bit does to a plugin, as far as the plugin can tell: what it exports, what it hands over and on which stack.
  *
- *   host [--coroutine] [--threads N | --stream] [--reload EVERY] [--pause MILLISECONDS] [--output] PLUGIN [KEY=VALUE ...] < frames > answers
+ *   host [--malloc-of-8] [--coroutine] [--threads N | --stream] [--reload EVERY] [--pause MILLISECONDS] [--output] PLUGIN [KEY=VALUE ...] < frames > answers
  *
  * A frame is a chunk behind its length (32 bits, big endian). The answer to each is a letter and a chunk: `m` with what the filter made of it,
  * `n` with the chunk as it was; of the output `e`, `o` or `r` and an empty chunk. With --threads each of N instances, on a thread of its own and all at once, gets all frames; the
  * answers of the first are written. All frames are read before the first is handled; with --stream each is answered before the next is read. --pause waits before each frame but the first. --reload stops, unloads, loads and starts the plugin again after each EVERY frames, as a hot reload does.
+ * --malloc-of-8 gives memory as the jemalloc of Fluent Bit does, see below.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dlfcn.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +21,53 @@
 #include <strings.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+/* Memory of jemalloc's sizes 24, 40 and 56, which it has with `--with-lg-quantum=3`: aligned to 8 and, here without exception, to no more. All other memory is
+ * the C library's, whose addresses end in 0. */
+extern void *__libc_malloc(size_t), *__libc_realloc(void *, size_t), __libc_free(void *);
+static int is_malloc_of_8;
+enum { SHIFT = 8 };
+
+static int is_shifted(const void *memory) { return ((uintptr_t)memory & 15) == SHIFT; }
+
+static int is_odd_size(size_t size) { return size > 16 && size <= 56 && (size + 7) / 8 % 2 == 1; }
+
+void *malloc(size_t size)
+{
+    if (!is_malloc_of_8 || !is_odd_size(size)) return __libc_malloc(size);
+    char *memory = __libc_malloc(size + SHIFT);
+    return memory ? memory + SHIFT : NULL;
+}
+
+void free(void *memory) { __libc_free(is_shifted(memory) ? (char *)memory - SHIFT : memory); }
+
+void *calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) return NULL;
+    void *memory = malloc(bytes);
+    return memory ? memset(memory, 0, bytes) : NULL;
+}
+
+void *realloc(void *memory, size_t size)
+{
+    if (!memory) return malloc(size);
+    if (!is_shifted(memory) && !(is_malloc_of_8 && is_odd_size(size))) return __libc_realloc(memory, size);
+    size_t had = is_shifted(memory) ? malloc_usable_size((char *)memory - SHIFT) - SHIFT : malloc_usable_size(memory);
+    void *moved = malloc(size);
+    if (!moved) return NULL;
+    memcpy(moved, memory, had < size ? had : size);
+    free(memory);
+    return moved;
+}
+
+static void use_malloc_of_8(void)
+{
+    is_malloc_of_8 = 1;
+    void *volatile memory = malloc(56);
+    if (!is_shifted(memory)) { fprintf(stderr, "memory is aligned to more than 8\n"); abort(); }
+    free(memory);
+}
 
 struct list { struct list *prev, *next; };
 struct kv { char *key, *val; struct list head; };
@@ -278,6 +327,7 @@ int main(int argc, char **argv)
     int at = 1;
     for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
         if (!strcmp(argv[at], "--coroutine")) on_coroutine = 1;
+        else if (!strcmp(argv[at], "--malloc-of-8")) use_malloc_of_8();
         else if (!strcmp(argv[at], "--output")) is_output = 1;
         else if (!strcmp(argv[at], "--stream")) is_streaming = 1;
         else if (!strcmp(argv[at], "--threads")) threads = atoi(argv[++at]);

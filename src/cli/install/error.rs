@@ -54,10 +54,12 @@ pub(crate) enum InstallError {
         found: String,
     },
     /// Places are taken.
-    #[error("not ours and in the way, nothing was written: {}", list(files))]
+    #[error("not ours and in the way, nothing was written: {}{}", list(files), if *is_changed { CHANGED } else { "" })]
     Occupied {
         /// All of them, each with what it is.
         files: Vec<String>,
+        /// Whether one of them was ours and changed, and nobody said what is to become of it.
+        is_changed: bool,
     },
     /// A directory of the root leads out of it.
     #[error("{} leads out of {}", path.display(), root.display())]
@@ -94,6 +96,10 @@ pub(crate) enum InstallError {
         source: io::Error,
     },
 }
+
+/// What can be done about files that were changed.
+const CHANGED: &str = ". With --changed keep a file that was changed stays, and the new one is put beside it as NAME.oddline-new; with --changed replace \
+                       the new one is put there, and yours is kept beside it as NAME.oddline-old";
 
 fn list(files: &[String]) -> String {
     files.join("; ")

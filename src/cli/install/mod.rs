@@ -39,7 +39,7 @@ use oddline::plugin::manifest::Manifest;
 use serde::Serialize;
 
 pub(crate) use self::error::InstallError;
-use self::place::{Placing, Step};
+use self::place::{Changed, Placing, Step};
 use self::receipt::Receipt;
 use self::release::Release;
 use super::error::CliError;
@@ -95,6 +95,9 @@ pub(crate) struct InstallArgs {
     /// The root of the system to install into.
     #[arg(long, value_name = "DIR", default_value = "/")]
     root: PathBuf,
+    /// What becomes of a file that was installed and that somebody changed since.
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    changed: Changed,
     /// Say what would be done and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -124,6 +127,8 @@ const EXAMPLES: &str = "\
 Files go below ROOT/usr: libraries to lib/oddline, programs to bin, units to lib/systemd/system, examples to share/doc/oddline/examples. \
 No configuration is edited and nothing is started: what to add to the agent's configuration is printed. What is there already and is not ours, \
 or belongs to a package of the system by now, ends it before anything is written. Running it again changes nothing; a newer release replaces what an older one put there.
+A file that was installed and that somebody changed since ends it, too, unless --changed says what becomes of it: `keep` leaves it and puts ours \
+beside it as NAME.oddline-new, `replace` puts ours there and keeps it beside as NAME.oddline-old, which stays when ours is uninstalled.
 
 Examples:
   oddline install --agent vector --dry-run
@@ -137,6 +142,8 @@ kept and named.";
 #[derive(Debug, Serialize)]
 struct Report {
     changed: bool,
+    /// Nothing was done: this is what would be.
+    dry_run: bool,
     steps: Vec<Step>,
     /// What to add to the agent's configuration, by way in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -159,13 +166,14 @@ pub(crate) fn run(args: &InstallArgs) -> Result<(), CliError> {
     let ways = release.ways(args.agent.name(), &args.plugins)?;
     let items = release.items(&ways)?;
     let receipt = Receipt::load(&args.root)?;
-    let placing = Placing::plan(&args.root, items, &receipt)?;
+    let placing = Placing::plan(&args.root, items, &receipt, args.changed)?;
     let steps = placing.steps();
     if !args.dry_run {
         placing.carry_out(receipt, args.agent.name())?;
     }
     let (stanzas, commands) = (release.stanzas(&ways)?, commands(&ways));
-    tell(&Report { changed: steps.iter().any(Step::is_change), steps, stanzas, commands }, args.format)
+    let (changed, dry_run) = (steps.iter().any(Step::is_change), args.dry_run);
+    tell(&Report { changed, dry_run, steps, stanzas, commands }, args.format)
 }
 
 /// Uninstalls.
@@ -173,10 +181,11 @@ pub(crate) fn uninstall(args: &UninstallArgs) -> Result<(), CliError> {
     let receipt = Receipt::load(&args.root)?;
     let steps = remove::remove(&args.root, receipt, args.agent.name(), args.dry_run)?;
     for step in steps.iter().filter(|step| step.is_kept()) {
-        output::warn(step);
+        output::warn(step.told(args.dry_run));
     }
     let changed = steps.iter().any(Step::is_change);
-    tell(&Report { changed, steps, stanzas: Vec::new(), commands: Vec::new() }, args.format)
+    let report = Report { changed, dry_run: args.dry_run, steps, stanzas: Vec::new(), commands: Vec::new() };
+    tell(&report, args.format)
 }
 
 /// What systemd has to be told of the files it has got.
@@ -195,7 +204,7 @@ fn tell(report: &Report, format: OutputFormat) -> Result<(), CliError> {
     if format == OutputFormat::Json {
         return output::print_json(report);
     }
-    let mut text: String = report.steps.iter().map(|step| format!("{step}\n")).collect();
+    let mut text: String = report.steps.iter().map(|step| step.told(report.dry_run) + "\n").collect();
     for Stanza { plugin, stanza, examples } in &report.stanzas {
         text += &format!("\n# {plugin}: add to the agent's configuration, with inputs of yours\n\n{stanza}\n");
         if let Some(example) = examples.first() {

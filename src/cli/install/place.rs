@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use super::error::{InstallError, failed};
@@ -21,6 +22,8 @@ pub(super) enum Action {
     Put,
     /// What an earlier release put there goes.
     Replace,
+    /// What somebody made of ours goes, and stays beside it.
+    Aside,
     /// It is there, and ours.
     Same,
     /// It is there and the same, but somebody else put it there.
@@ -46,11 +49,32 @@ pub(super) struct Step {
 
 impl Step {
     pub(super) fn is_change(&self) -> bool {
-        matches!(self.action, Action::Put | Action::Replace | Action::Remove)
+        matches!(self.action, Action::Put | Action::Replace | Action::Aside | Action::Remove)
     }
 
     pub(super) fn is_kept(&self) -> bool {
         self.action == Action::Changed
+    }
+}
+
+impl Step {
+    /// In words: what was done, or in a dry run what would be.
+    pub(super) fn told(&self, is_dry: bool) -> String {
+        if is_dry { self.planned() } else { self.to_string() }
+    }
+
+    fn planned(&self) -> String {
+        let action = match self.action {
+            Action::Put => "would put",
+            Action::Replace => "would replace",
+            Action::Aside => "would replace, yours beside it as NAME.oddline-old",
+            Action::Remove => "would remove",
+            Action::Changed => "would keep, changed since",
+            Action::Shared => "would keep for another agent",
+            Action::Packaged => "would keep, a package has it",
+            Action::Same | Action::Foreign | Action::Gone => return self.to_string(),
+        };
+        format!("{action}: {}", self.path.display())
     }
 }
 
@@ -59,6 +83,7 @@ impl fmt::Display for Step {
         let action = match self.action {
             Action::Put => "put",
             Action::Replace => "replaced",
+            Action::Aside => "replaced, yours beside it as NAME.oddline-old",
             Action::Same => "unchanged",
             Action::Foreign => "already there",
             Action::Remove => "removed",
@@ -70,6 +95,29 @@ impl fmt::Display for Step {
         write!(f, "{action}: {}", self.path.display())
     }
 }
+
+/// What becomes of a file of ours that somebody changed, when there is a newer one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Changed {
+    /// Nothing is written, and the file is named.
+    #[default]
+    Refuse,
+    /// It stays; ours is put beside it as NAME.oddline-new.
+    Keep,
+    /// Ours is put there; it is kept beside it as NAME.oddline-old.
+    Replace,
+}
+
+/// `target` with an ending more.
+fn beside(target: &Path, ending: &str) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+const CHANGED_SINCE: &str = "changed since it was installed";
+const NEW: &str = ".oddline-new";
+const OLD: &str = ".oddline-old";
 
 /// What is to be done.
 pub(super) struct Placing<'r> {
@@ -112,20 +160,32 @@ impl<'r> Placing<'r> {
     ///
     /// # Errors
     /// All places that are taken by what is not ours.
-    pub(super) fn plan(root: &'r Path, items: Vec<Item>, receipt: &Receipt) -> Result<Self, InstallError> {
-        let (mut planned, mut occupied) = (Vec::new(), Vec::new());
+    pub(super) fn plan(
+        root: &'r Path,
+        items: Vec<Item>,
+        receipt: &Receipt,
+        changed: Changed,
+    ) -> Result<Self, InstallError> {
+        let (mut planned, mut occupied, mut is_changed) = (Vec::new(), Vec::new(), false);
         let packaged = packages::paths(root)?;
         for item in items {
             stays_within(root, &item.target)?;
-            match action(root, &item, receipt, &packaged)? {
-                Ok(action) => planned.push((item, action)),
-                Err(reason) => occupied.push(format!("{} ({reason})", root.join(&item.target).display())),
+            let done = match action(root, &item, receipt, &packaged)? {
+                Ok(Action::Changed) => on_changed(root, &item, receipt, &packaged, changed)?,
+                action => action.map(|action| vec![(item.clone(), action)]),
+            };
+            match done {
+                Ok(steps) => planned.extend(steps),
+                Err(reason) => {
+                    is_changed |= reason == CHANGED_SINCE;
+                    occupied.push(format!("{} ({reason})", root.join(&item.target).display()));
+                }
             }
         }
         if occupied.is_empty() {
             Ok(Self { root, items: planned })
         } else {
-            Err(InstallError::Occupied { files: occupied })
+            Err(InstallError::Occupied { files: occupied, is_changed })
         }
     }
 
@@ -139,7 +199,7 @@ impl<'r> Placing<'r> {
     pub(super) fn carry_out(self, mut receipt: Receipt, agent: &str) -> Result<(), InstallError> {
         let before = receipt.clone();
         for (item, action) in &self.items {
-            if *action != Action::Foreign {
+            if !matches!(action, Action::Foreign | Action::Changed) {
                 let entry = receipt.files.entry(item.target.clone()).or_default();
                 entry.agents.insert(agent.to_owned());
                 entry.sha256.insert(item.sha256.clone());
@@ -155,9 +215,15 @@ impl<'r> Placing<'r> {
             receipt.save(self.root)?;
         }
         for (item, action) in &self.items {
-            if matches!(action, Action::Put | Action::Replace) {
+            if *action == Action::Changed {
+                continue;
+            }
+            if matches!(action, Action::Put | Action::Replace | Action::Aside) {
                 make_dirs(self.root, &item.target)?;
                 let path = self.root.join(&item.target);
+                if *action == Action::Aside {
+                    receipt::set_aside(&path, &beside(&path, OLD))?;
+                }
                 let is_linked = match twin(self.root, item, &receipt)? {
                     Some(twin) => receipt::link(&twin, &path).is_ok(),
                     None => false,
@@ -171,6 +237,36 @@ impl<'r> Placing<'r> {
             }
         }
         if receipt != before { receipt.save(self.root) } else { Ok(()) }
+    }
+}
+
+/// What is done where a file of ours was changed, or what is in the way of that.
+fn on_changed(
+    root: &Path,
+    item: &Item,
+    receipt: &Receipt,
+    packaged: &BTreeSet<PathBuf>,
+    changed: Changed,
+) -> Result<Result<Vec<(Item, Action)>, &'static str>, InstallError> {
+    match changed {
+        Changed::Refuse => Ok(Err(CHANGED_SINCE)),
+        Changed::Keep => {
+            let new = Item { target: beside(&item.target, NEW), ..item.clone() };
+            let action = action(root, &new, receipt, packaged)?;
+            // Whatever is there by that name is ours to write again only if we wrote it.
+            let is_ours =
+                |action| if action == Action::Changed { Err("NAME.oddline-new was changed, too") } else { Ok(action) };
+            Ok(action.and_then(is_ours).map(|action| vec![(item.clone(), Action::Changed), (new, action)]))
+        }
+        Changed::Replace => {
+            let (theirs, old) = (look(&root.join(&item.target))?, look(&root.join(beside(&item.target, OLD)))?);
+            Ok(match (theirs, old) {
+                (_, Found::Nothing) => Ok(vec![(item.clone(), Action::Aside)]),
+                // An installation that was cut off had got so far.
+                (Found::File(theirs), Found::File(old)) if theirs == old => Ok(vec![(item.clone(), Action::Aside)]),
+                _ => Err("NAME.oddline-old is there already"),
+            })
+        }
     }
 }
 
@@ -206,7 +302,7 @@ fn action(
         (Found::File(sum), Some(_)) if sum == item.sha256 => Ok(Action::Same),
         (Found::File(sum), Some(entry)) if entry.sha256.contains(&sum) => Ok(Action::Replace),
         (Found::File(_), _) if is_packaged => Err("a package of the system has it: upgrade or remove that package"),
-        (Found::File(_), Some(_)) => Err("changed since it was installed"),
+        (Found::File(_), Some(_)) => Ok(Action::Changed),
         (Found::File(_), None) => Err("another file"),
     })
 }

@@ -113,6 +113,15 @@ pub(super) fn link(twin: &Path, path: &Path) -> Result<(), InstallError> {
     })
 }
 
+/// Keeps what is at `path` under the name `old` too, so that it can be written over; one that an installation which was cut off left there goes.
+pub(super) fn set_aside(path: &Path, old: &Path) -> Result<(), InstallError> {
+    // Not every file system has a second name for a file.
+    renamed(old, |fresh| {
+        absent(fresh)?;
+        fs::hard_link(path, fresh).or_else(|_| fs::copy(path, fresh).map(drop))
+    })
+}
+
 fn renamed(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), InstallError> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let mut name = std::ffi::OsString::from(".");

@@ -24,7 +24,7 @@ pub(super) struct Release {
 }
 
 /// A file of a release.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Item {
     /// Where it is to be, below the root.
     pub(super) target: PathBuf,

@@ -1,5 +1,6 @@
 //! Posting scored events to the next hop.
 
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::receive::Refused;
 use crate::serve::backoff::Backoff;
 use crate::serve::error::ServeError;
-use crate::serve::options::Tls;
+use crate::serve::options::{Compression, Tls};
 use crate::serve::stats::{Stats, add};
 use crate::serve::tls::{self, Secure};
 
@@ -27,11 +28,17 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 pub(crate) struct HttpForward {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     uri: Uri,
+    compression: Compression,
 }
 
 impl HttpForward {
     /// Reads the address; connects to nothing.
-    pub(crate) fn new(key: &'static str, uri: &str, tls: Option<&Tls>) -> Result<Self, ServeError> {
+    pub(crate) fn new(
+        key: &'static str,
+        uri: &str,
+        compression: Compression,
+        tls: Option<&Tls>,
+    ) -> Result<Self, ServeError> {
         let is_address = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some();
         let parsed = uri.parse::<Uri>().ok().filter(is_address);
         let uri = parsed.ok_or_else(|| ServeError::Option {
@@ -41,14 +48,25 @@ impl HttpForward {
         })?;
         const KEY: &str = "http.forward_tls";
         let secure = tls::client(KEY, &uri, tls, tls::HTTP_FORWARD)?.map_or_else(|| Secure::none(KEY), Ok)?;
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(secure.connector()), uri })
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(secure.connector()), uri, compression })
     }
 
-    async fn attempt(&self, content_type: &'static str, bytes: &Bytes) -> Result<Answer, String> {
-        let request = Request::post(self.uri.clone())
-            .header(header::CONTENT_TYPE, content_type)
-            .body(Full::new(bytes.clone()))
-            .map_err(|error| error.to_string())?;
+    /// As it goes on. It takes its time: not on a thread that waits for sockets.
+    async fn packed(&self, bytes: &Bytes) -> Result<Packed, String> {
+        let (compression, plain) = (self.compression, bytes.clone());
+        if compression == Compression::None {
+            return Ok(Packed { encoding: None, bytes: plain });
+        }
+        let packing = tokio::task::spawn_blocking(move || packed(compression, &plain));
+        packing.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
+    async fn attempt(&self, content_type: &'static str, body: &Packed) -> Result<Answer, String> {
+        let mut request = Request::post(self.uri.clone()).header(header::CONTENT_TYPE, content_type);
+        if let Some(encoding) = body.encoding {
+            request = request.header(header::CONTENT_ENCODING, encoding);
+        }
+        let request = request.body(Full::new(body.bytes.clone())).map_err(|error| error.to_string())?;
         let answer = self.client.request(request).await.map_err(|error| error.to_string())?;
         let status = answer.status();
         let retry_after_secs = retry_after(answer.headers());
@@ -69,11 +87,13 @@ impl HttpForward {
         deadline: Instant,
         stats: &Stats,
     ) -> Result<Bytes, Refused> {
+        let packed = self.packed(bytes).await;
+        let packed = packed.map_err(|error| self.refused(StatusCode::SERVICE_UNAVAILABLE, &error))?;
         let mut last = "no answer in time".to_owned();
         let mut retry_after_secs = None;
         for pause in Backoff::default() {
             retry_after_secs = None;
-            match timeout_at(deadline, self.attempt(content_type, bytes)).await {
+            match timeout_at(deadline, self.attempt(content_type, &packed)).await {
                 Ok(Ok(answer)) if answer.status.is_success() => return Ok(answer.body),
                 Ok(Ok(Answer { status, .. })) if is_final(status) => {
                     return Err(self.refused(status, &status.to_string()));
@@ -95,6 +115,26 @@ impl HttpForward {
     fn refused(&self, status: StatusCode, why: &str) -> Refused {
         Refused::new(status, format!("next hop {}: {why}", self.uri))
     }
+}
+
+/// A body as it goes on.
+struct Packed {
+    encoding: Option<&'static str>,
+    bytes: Bytes,
+}
+
+/// At the fastest level: logs pack well at any, and whoever sent them waits.
+fn packed(compression: Compression, plain: &Bytes) -> io::Result<Packed> {
+    let (encoding, bytes) = match compression {
+        Compression::None => (None, plain.clone()),
+        Compression::Gzip => {
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packer.write_all(plain)?;
+            (Some("gzip"), packer.finish()?.into())
+        }
+        Compression::Zstd => (Some("zstd"), zstd::encode_all(&**plain, 1)?.into()),
+    };
+    Ok(Packed { encoding, bytes })
 }
 
 /// The longest that is waited for because a next hop says so.

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::base64;
 use super::cursor::{Cursor, Unexpected};
 use super::part::Plan;
 use super::record::{Attribute, Fate, Fates, Flat, Found, LogRecord, MAX_DEPTH, Record, Wanted};
@@ -282,7 +283,10 @@ fn any_value<'w, 'a>(
     members(cursor, |cursor, name| {
         let first = cursor.peek();
         match name {
-            "stringValue" | "bytesValue" if first == b'"' => found = Some(Scalar::Text(cursor.bytes("a string")?)),
+            "stringValue" if first == b'"' => found = Some(Scalar::Text(cursor.bytes("a string")?)),
+            "bytesValue" if first == b'"' => {
+                found = base64::decode(&cursor.bytes("a string")?).map(|bytes| Scalar::Text(Cow::Owned(bytes)));
+            }
             "boolValue" if matches!(first, b't' | b'f') => {
                 cursor.skip()?;
                 found = Some(Scalar::Flag(first == b't'));

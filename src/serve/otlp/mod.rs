@@ -25,6 +25,7 @@
 //! behind the record, in JSON at the end of its list. An attribute that has our name already is treated as `on_existing` says.
 
 mod answer;
+mod base64;
 mod cursor;
 mod json;
 mod part;

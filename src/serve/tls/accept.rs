@@ -1,5 +1,5 @@
-//! Taking connections with TLS. Handshakes are shaken beside each other and within a time, so that one who does not
-//! finish keeps nobody else out.
+//! Taking connections with TLS. Handshakes are shaken beside each other, within a time and in places of their own ([`Places::of_handshakes`]), so
+//! that those who do not finish keep nobody else out.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,18 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
-/// Handshakes under way at a time.
-const HANDSHAKES: usize = 256;
+use crate::serve::places::{Peer as _, Place, Places};
+
 /// Connections that wait to be served.
 const WAITING: usize = 16;
-/// How long a handshake may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause when no connection can be taken, as without file descriptors.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -42,10 +40,10 @@ impl Drop for Accepting {
 
 impl TlsListener {
     /// Takes connections of `listener` until it is dropped.
-    pub(crate) fn start(listener: TcpListener, config: Arc<ServerConfig>) -> io::Result<Self> {
+    pub(crate) fn start(listener: TcpListener, config: Arc<ServerConfig>, handshakes: Places) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (done, taken) = mpsc::channel(WAITING);
-        let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(config), done));
+        let accepting = tokio::spawn(accept(listener, TlsAcceptor::from(config), handshakes, done));
         Ok(Self { taken, address, _accepting: Accepting(accepting) })
     }
 
@@ -72,9 +70,8 @@ impl axum::serve::Listener for TlsListener {
     }
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, done: mpsc::Sender<Taken>) {
-    let permits = Arc::new(Semaphore::new(HANDSHAKES));
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, handshakes: Places, done: mpsc::Sender<Taken>) {
+    loop {
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -83,16 +80,23 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, done: mpsc::Sender
                 continue;
             }
         };
-        let (acceptor, done) = (acceptor.clone(), done.clone());
-        tokio::spawn(async move {
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, shake(acceptor, stream)).await {
-                // An error: the listener is gone, and with it the connection.
-                Ok(Ok(stream)) => drop(done.send((stream, peer)).await),
-                Ok(Err(error)) => tracing::debug!(%peer, %error, "a handshake failed"),
-                Err(_) => tracing::debug!(%peer, "a handshake was not finished"),
-            }
-            drop(permit);
-        });
+        // Who has as many under way as may be is closed at once.
+        let Some(place) = handshakes.take(peer.peer()).await else { continue };
+        tokio::spawn(take(acceptor.clone(), stream, peer, place, done.clone()));
+    }
+}
+
+async fn take(acceptor: TlsAcceptor, stream: TcpStream, peer: SocketAddr, place: Place, done: mpsc::Sender<Taken>) {
+    let shaken = tokio::select! {
+        shaken = shake(acceptor, stream) => shaken,
+        () = place.pulse.ended() => return tracing::debug!(%peer, "a handshake was not finished"),
+    };
+    // It is over, and its place not to be had for another one's sake any more.
+    let _over = place.pulse.begin();
+    match shaken {
+        // An error: the listener is gone, and with it the connection.
+        Ok(stream) => drop(done.send((stream, peer)).await),
+        Err(error) => tracing::debug!(%peer, %error, "a handshake failed"),
     }
 }
 

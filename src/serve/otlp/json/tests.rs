@@ -61,7 +61,8 @@ fn scalar(value: &Json) -> Option<Scalar<'static>> {
     let (kind, value) = value.as_object()?.iter().next()?;
     let owned = |text: String| Cow::Owned(text);
     match (kind.as_str(), value) {
-        ("stringValue" | "bytesValue", Json::String(text)) => Some(Scalar::Text(Cow::Owned(text.clone().into_bytes()))),
+        ("stringValue", Json::String(text)) => Some(Scalar::Text(Cow::Owned(text.clone().into_bytes()))),
+        ("bytesValue", Json::String(text)) => Some(Scalar::Text(Cow::Owned(base64::decode(text.as_bytes())?))),
         ("boolValue", Json::Bool(flag)) => Some(Scalar::Flag(*flag)),
         ("intValue" | "doubleValue", Json::String(text)) => Some(Scalar::Number(owned(text.clone()))),
         ("intValue" | "doubleValue", Json::Number(number)) => Some(Scalar::Number(owned(number.to_string()))),
@@ -162,6 +163,10 @@ fn any_values() -> BoxedStrategy<String> {
     let leaf = prop_oneof![
         of("stringValue", text().boxed()),
         of("bytesValue", text().boxed()),
+        of(
+            "bytesValue",
+            prop::sample::select(vec![r#""ZGlzayBmYWlsZWQ=""#, r#""_-8\u003d""#]).prop_map(str::to_owned).boxed()
+        ),
         of("intValue", integer.boxed()),
         of("doubleValue", Just("\"NaN\"".to_owned()).boxed()),
         of("boolValue", any::<bool>().prop_map(|flag| flag.to_string()).boxed()),
