@@ -60,7 +60,7 @@ mod tests {
     }
 
     fn is_aligned(memory: *mut u8, layout: Layout) -> bool {
-        !memory.is_null() && memory.addr() % layout.align() == 0
+        !memory.is_null() && memory.addr().is_multiple_of(layout.align())
     }
 
     /// Memory of `layout` that holds the low bytes of 0, 1, 2 …
