@@ -240,6 +240,9 @@ impl<'r> Placing<'r> {
     }
 }
 
+/// What is done with files, or what is in the way.
+type Planned = Result<Vec<(Item, Action)>, &'static str>;
+
 /// What is done where a file of ours was changed, or what is in the way of that.
 fn on_changed(
     root: &Path,
@@ -247,7 +250,7 @@ fn on_changed(
     receipt: &Receipt,
     packaged: &BTreeSet<PathBuf>,
     changed: Changed,
-) -> Result<Result<Vec<(Item, Action)>, &'static str>, InstallError> {
+) -> Result<Planned, InstallError> {
     match changed {
         Changed::Refuse => Ok(Err(CHANGED_SINCE)),
         Changed::Keep => {

@@ -3,8 +3,8 @@
 /// The bytes; nothing for what is no base64.
 pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let digits = match text {
-        [digits @ .., b'=', b'='] if text.len() % 4 == 0 => digits,
-        [digits @ .., b'='] if text.len() % 4 == 0 => digits,
+        [digits @ .., b'=', b'='] if text.len().is_multiple_of(4) => digits,
+        [digits @ .., b'='] if text.len().is_multiple_of(4) => digits,
         digits => digits,
     };
     let mut out = Vec::with_capacity(digits.len() / 4 * 3 + 2);
@@ -43,7 +43,7 @@ mod tests {
         let bits: Vec<bool> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect();
         let digit = |bits: &[bool]| (0..6).fold(0, |value, at| value << 1 | usize::from(bits.get(at) == Some(&true)));
         let mut text: String = bits.chunks(6).map(|bits| char::from(alphabet[digit(bits)])).collect();
-        while is_padded && text.len() % 4 != 0 {
+        while is_padded && !text.len().is_multiple_of(4) {
             text.push('=');
         }
         text
