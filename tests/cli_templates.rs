@@ -103,6 +103,9 @@ fn it_says_how_many_templates_had_to_make_room() {
     std::fs::write(config.path(), "max_templates: 4\n").unwrap();
     let table = run(&["templates", "--config", path(config.path())], shapes());
     assert_eq!(ok(&table).lines().count(), 4);
+    assert!(!stderr(&table).contains("more template"), "{table:?}");
+    let top = run(&["templates", "--top", "3"], shapes());
+    assert!(stderr(&top).contains("7 more templates (--top shows more)"), "{top:?}");
     assert!(
         stderr(&table).contains("6 templates had to make room for others and are not here: max_templates is 4"),
         "{table:?}"

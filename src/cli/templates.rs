@@ -23,7 +23,7 @@ use super::output::{self, Output, OutputFormat};
 use super::progress::Progress;
 use super::reader::{LineFormat, Reader, Timing};
 use super::report::Templates;
-use super::report_text::{cut, grouped, printable};
+use super::report_text::{cut, grouped, more_templates, printable};
 use super::settings;
 use super::signals::Stop;
 
@@ -39,7 +39,8 @@ pub(crate) struct TemplatesArgs {
     /// For each line print `template_id<TAB>template`, with the final templates (reads the input twice).
     #[arg(long, conflicts_with_all = ["format", "top"])]
     per_line: bool,
-    /// With --per-line: ids as they were when each line came (one pass); then says how many were merged away later.
+    /// With --per-line: ids as they were when each line came (one pass); then says how many were merged away later, and how many
+    /// are of templates that had to make room.
     #[arg(long, requires = "per_line")]
     as_emitted: bool,
     /// Show how this line is read after the files: what is masked by which rule, which template it meets and why.
@@ -240,6 +241,7 @@ fn print_templates(args: &TemplatesArgs, templates: &Templates) -> Result<(), Cl
     let mut templates: Vec<Template<'_>> =
         all.map(|t| Template { template_id: t.id.to_string(), template: &t.text, count: t.count }).collect();
     templates.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.template.cmp(b.template)));
+    let all = templates.len();
     templates.truncate(args.top.unwrap_or(usize::MAX));
     if args.format == OutputFormat::Json {
         return output::print_json(&templates);
@@ -250,5 +252,9 @@ fn print_templates(args: &TemplatesArgs, templates: &Templates) -> Result<(), Cl
             .map_err(CliError::stdout)?;
         out.appended()?;
     }
-    out.flush()
+    out.flush()?;
+    if all > templates.len() {
+        output::note(&format!("{} (--top shows more)\n", more_templates(all - templates.len())));
+    }
+    Ok(())
 }

@@ -852,8 +852,9 @@ impl Lane {
     /// The parameters of the last observed message, which must be given again; what is not UTF-8 is shown as U+FFFD. Of a template that was asked
     /// about before and has not changed since, this waits for nobody and allocates nothing.
     pub fn parameters<'m>(&'m mut self, message: &'m [u8]) -> impl Iterator<Item = Cow<'m, str>> {
+        // Of a template that is another by now they are those of the text it has now.
         if let Some(last) = self.last
-            && self.matcher.parameters(message, last).is_none()
+            && !(self.matcher.is_current(&last) && self.matcher.parameters(message, last).is_some())
         {
             self.matcher.learn_tokens(&last, &self.inner.core.store());
         }
