@@ -87,10 +87,14 @@ pub struct Hit {
     pub events: u64,
     /// Of these, anomalies.
     pub anomalies: u64,
-    /// Start of the first window it was seen in: RFC 3339, UTC.
+    /// Its first event in that time: RFC 3339, UTC; where `first_within_secs` is above 0, the start of the window that it is in.
     pub first_seen: String,
-    /// The same of the last.
+    /// Seconds of that window; 0 where the time is that of the event.
+    pub first_within_secs: u64,
+    /// As `first_seen`, of the last event.
     pub last_seen: String,
+    /// As `first_within_secs`.
+    pub last_within_secs: u64,
     /// A line of it: the message of its last incident in that time, where the journal keeps messages. Other lines are not kept.
     pub example: Option<String>,
 }
@@ -163,7 +167,8 @@ fn search_from(source: &Source<'_>, search: &Search) -> Result<Found, SearchErro
     let meant = Meant::new(&history, &names);
     let answer = nearest(source, &meant, search)?;
     let nearest = answer.nearest;
-    let mut templates: Vec<Hit> = nearest.into_iter().filter_map(|found| hit(&history, found)).collect();
+    let mut templates: Vec<Hit> =
+        nearest.into_iter().filter_map(|found| hit(&history, config.window_secs, found)).collect();
     if config.journal.enabled && !templates.is_empty() {
         match (source.read_incidents)(&search.reading(config)) {
             Ok(found) => add_examples(&mut templates, &found.incidents, &names),
@@ -317,7 +322,7 @@ fn the_nearest(mut found: Vec<(usize, f32)>, most: usize) -> Vec<(usize, f32)> {
     found
 }
 
-fn hit(history: &History, (place, similarity): (usize, f32)) -> Option<Hit> {
+fn hit(history: &History, window_secs: u64, (place, similarity): (usize, f32)) -> Option<Hit> {
     let template = history.templates.get(place)?;
     Some(Hit {
         similarity,
@@ -326,7 +331,9 @@ fn hit(history: &History, (place, similarity): (usize, f32)) -> Option<Hit> {
         events: template.events,
         anomalies: template.anomalies,
         first_seen: time_text(template.first_seen),
+        first_within_secs: if template.first_is_window { window_secs } else { 0 },
         last_seen: time_text(template.last_seen),
+        last_within_secs: if template.last_is_window { window_secs } else { 0 },
         example: None,
     })
 }
