@@ -14,8 +14,8 @@ use crate::arithmetic::mix;
 /// Length of a vector.
 pub const DIMENSIONS: usize = 384;
 
-/// Counted up whenever a text gets another vector under the same frequencies.
-pub(crate) const VERSION: u32 = 1;
+/// Counted up whenever a text gets another vector under the same frequencies. 2 differs from 1 in what follows the 48th letter in a row of scripts without spaces.
+pub(crate) const VERSION: u32 = 2;
 
 /// What the parts of a word weigh together, of the word's weight.
 const PARTS: f32 = 1.0;
@@ -164,6 +164,18 @@ mod tests {
     }
 
     #[test]
+    fn what_a_long_text_without_spaces_ends_with_is_found() {
+        let before = "服务器在昨天夜里重新启动以后所有的后台任务都按照计划顺利完成没有发现任何其他问题只是今天早上管理员收到了一封邮件说";
+        assert!(before.chars().count() > MOST_LETTERS);
+        let embedder = HashingEmbedder::default();
+        let (full, down) = (format!("{before}数据库的磁盘已经满了"), format!("{before}网络连接完全中断"));
+        let (of_full, of_down) =
+            (likeness(&embedder, "磁盘已经满了", &full), likeness(&embedder, "磁盘已经满了", &down));
+        assert!(of_full > 0.125 && of_full > of_down + 0.1, "{of_full} {of_down}");
+        assert!(likeness(&embedder, &full, &down) < 0.999);
+    }
+
+    #[test]
     fn a_word_that_all_share_says_less_than_one_that_few_have() {
         let (plain, fitted) = (HashingEmbedder::default(), fitted());
         let shared = |embedder| likeness(embedder, "INFO disk failed", "INFO user left");
@@ -182,6 +194,6 @@ mod tests {
         let strongest = bits(TEXTS[2]).enumerate().max_by(|a, b| (a.1 << 1, b.0).cmp(&(b.1 << 1, a.0)));
         assert_eq!(strongest, Some(STRONGEST), "{changed}");
         assert_eq!(["disk <*> almost full", "磁盘已满 größe", ""].map(hash), HASHES, "{changed}");
-        assert_eq!(fitted().model(), "hashing-1-c9aa308aaf3ddfac");
+        assert_eq!(fitted().model(), "hashing-2-c9aa308aaf3ddfac");
     }
 }
