@@ -83,6 +83,15 @@ fn templates_come_nearest_first_with_counts_times_and_an_example() {
     let cut = run(&[&["search", "pool of connections", "--config", &config][..], &cut].concat(), "");
     assert!(ok(&cut).contains("07:24:50.000000Z (each within 10 s from there on)"), "{}", ok(&cut));
     assert!(ok(&text).contains("10 events") && ok(&text).contains("as in: connection pool"), "{}", ok(&text));
+    assert!(
+        ok(&run(&["search", "backups", "of", "volumes", "--config", &config], "")).contains("backup of volume <*>")
+    );
+    for unlike in ["磁盘已经满了", "диск переполнен", "xxxxxxxxxxxxxxxx"] {
+        let told = run(&["search", unlike, "--config", &config], "");
+        assert!(ok(&told).starts_with("nothing like it among "), "{unlike}: {}", ok(&told));
+    }
+    let later = run(&["search", "backups", "--config", &config, "--since", "2030-01-01T00:00:00Z"], "");
+    assert!(ok(&later).starts_with("no template was seen in the time"), "{}", ok(&later));
     assert_eq!(search(&config, "backups", &[])[0]["template"], "backup of volume <*> finished");
     assert_eq!(search(&config, "backups of a volume", &["--k", "1"]).len(), 1);
     let none = run(&["search", "backups", "--config", &config, "--k", "0"], "");
@@ -213,9 +222,7 @@ fn what_is_asked_wrongly_is_said_and_long_and_foreign_words_are_searched() {
     failed(&run(&["search", "disk", "--data-dir", "/does/not/exist"], ""), 1);
     let empty = dir.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
-    assert!(
-        ok(&run(&["search", "disk", "--data-dir", path(&empty)], "")).contains("nothing like it among 0 templates")
-    );
+    assert!(ok(&run(&["search", "disk", "--data-dir", path(&empty)], "")).contains("no template was seen in the time"));
     for words in ["磁盘已满", "диск переполнен", "القرص ممتلئ", "🔥 x"] {
         assert!(ok(&ask(words, &[])).contains("templates"), "{words}");
     }

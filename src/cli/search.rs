@@ -20,8 +20,8 @@ use super::settings::{EngineArgs, PeriodArgs, StreamArgs};
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SearchArgs {
     /// What to search for, in words; digits and signs are not searched.
-    #[arg(value_name = "WORDS")]
-    words: String,
+    #[arg(value_name = "WORDS", required = true)]
+    words: Vec<String>,
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
@@ -52,6 +52,9 @@ Examples:
   oddline search \"disk full\" --data-dir /var/lib/oddline --stream host=db1 --k 3 --events
   oddline search \"login failed\" --data-dir /var/lib/oddline --format json | jq .template";
 
+const NONE: &str =
+    "no template was seen in the time and on the stream asked for, or nothing was scored into this data dir yet";
+
 fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number from 1 on".to_owned())
 }
@@ -62,7 +65,7 @@ pub(crate) fn run(args: &SearchArgs) -> Result<(), CliError> {
     let fs = fs();
     let (since, until) = args.period.read(SystemClock.now())?;
     let search = Search {
-        words: args.words.clone(),
+        words: args.words.join(" "),
         from: since.unwrap_or(Query::ALL.from),
         until: until.unwrap_or(Query::ALL.until),
         stream: args.stream.read(&config)?,
@@ -113,6 +116,7 @@ fn text(found: &Found) -> String {
     found.templates.iter().for_each(|hit| add(&mut text, hit));
     let searched = grouped(found.templates_searched as u64);
     let _infallible = match found.templates.len() {
+        0 if found.templates_searched == 0 => writeln!(text, "{NONE}"),
         0 => writeln!(text, "nothing like it among {searched} templates, by {}", found.model),
         _ => writeln!(text, "\nof {searched} templates, by {}", found.model),
     };

@@ -6,6 +6,8 @@
 //! [`frequency`](super::frequency) says; its parts together weigh `PARTS` of it, so that `timeout` and `timeouts` are near; a pair
 //! `PAIR` of both. What has the same words is the same; what has other words for the same thing is not seen to be: that takes a model.
 
+use std::collections::HashSet;
+
 use super::frequency::{Frequencies, hash_of};
 use super::words::{self, MOST_LETTERS};
 use super::{EmbedError, Embedder, normalise};
@@ -107,15 +109,42 @@ fn add_word(cells: &mut [f32; DIMENSIONS], hash: u64, weight: f32) {
 }
 
 fn add_parts(cells: &mut [f32; DIMENSIONS], letters: &[char], weight: f32) {
-    let length = if letters.iter().all(char::is_ascii) { 3 } else { 2 };
+    // With an edge on each side.
+    let parts = (letters.len() + 2).saturating_sub(length_of_parts(letters) - 1).max(1);
+    let share = weight * PARTS / (parts as f32).sqrt();
+    each_part(letters, |packed| add(cells, packed, share));
+}
+
+fn length_of_parts(letters: &[char]) -> usize {
+    if letters.iter().all(char::is_ascii) { 3 } else { 2 }
+}
+
+fn each_part(letters: &[char], mut show: impl FnMut(u64)) {
+    let length = length_of_parts(letters);
     let mut edged = [EDGE; MOST_LETTERS + 2];
     edged.iter_mut().skip(1).zip(letters).for_each(|(place, letter)| *place = *letter);
     let edged = edged.get(..letters.len() + 2).unwrap_or_default();
-    let parts = edged.windows(length);
-    let share = weight * PARTS / (parts.len().max(1) as f32).sqrt();
-    for part in parts {
-        let packed = part.iter().fold(PART_SEED, |packed, letter| packed.rotate_left(21) ^ u64::from(*letter as u32));
-        add(cells, packed, share);
+    let fold = |packed: u64, letter: &char| packed.rotate_left(21) ^ u64::from(*letter as u32);
+    edged.windows(length).for_each(|part| show(part.iter().fold(PART_SEED, fold)));
+}
+
+/// What a text is looked at by: two texts that have nothing of it in common are alike by chance alone, however near their vectors are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts(HashSet<u64>);
+
+impl Parts {
+    /// Of the words of `text`.
+    pub fn of(text: &str) -> Self {
+        let mut all = HashSet::new();
+        words::each(text, |letters| each_part(letters, |part| _ = all.insert(part)));
+        Self(all)
+    }
+
+    /// Whether `text` has one of them.
+    pub fn are_in(&self, text: &str) -> bool {
+        let mut is_there = false;
+        words::each(text, |letters| each_part(letters, |part| is_there |= self.0.contains(&part)));
+        is_there
     }
 }
 
@@ -182,6 +211,17 @@ mod tests {
         assert!(shared(&fitted) < shared(&plain), "{} {}", shared(&fitted), shared(&plain));
         let seldom = |embedder| likeness(embedder, "INFO disk failed", "WARN disk broken");
         assert!(seldom(&fitted) > shared(&fitted), "{} {}", seldom(&fitted), shared(&fitted));
+    }
+
+    #[test]
+    fn texts_without_a_part_in_common_are_told_from_those_that_have_one() {
+        let has = |query: &str, text: &str| Parts::of(query).are_in(text);
+        assert!(
+            has("exhausted connections", TEXTS[0])
+                && has("磁盘满", "服务器磁盘已满")
+                && has("диски", "диск переполнен")
+        );
+        assert!(!has("диск", TEXTS[2]) && !has("磁盘满了", TEXTS[2]) && !has("xxxxxxxx", TEXTS[2]) && !has("", ""));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::open::Engine;
 use super::stream::Stream;
 use super::vectors::{self, Entries, TextKey};
 use crate::config::Config;
+use crate::embed::hashing::Parts;
 use crate::embed::{EmbedError, Embedder, HashingEmbedder};
 use crate::event::{TemplateId, Timestamp};
 use crate::storage::FileSystem;
@@ -225,12 +226,14 @@ impl Meant {
     /// Places in the history and likeness, the nearest first.
     fn nearest(&self, words: &str, most: usize) -> Result<Vec<(usize, f32)>, EmbedError> {
         let query = self.embedder.vector(words)?;
+        // Words that are in no template, those of another script say, are near some by chance.
+        let parts = Parts::of(words);
         let mut vector = vec![0.0; query.len()];
         let mut found = Vec::new();
         for (place, text) in self.texts.iter().enumerate() {
             self.embedder.embed(text, &mut vector)?;
             let similarity = cosine(&vector, &query);
-            if similarity >= LEAST_LIKE {
+            if similarity >= LEAST_LIKE && parts.are_in(text) {
                 found.push((place, similarity));
             }
         }
