@@ -242,16 +242,20 @@ fn recalibrate_fits_what_is_known_now_says_what_changed_and_refuses_what_has_lea
     let lines: String = (0..600).map(|n| format!("request {n} of kind {} served\n", ["a", "b", "c"][n % 3])).collect();
     ok(&run(&["score", "--data-dir", path(&data)], lines));
     let first = run(&["recalibrate", "--data-dir", path(&data), "--format", "json"], "");
-    assert!(stderr(&first).contains("semantic_weight is 0"), "{}", stderr(&first));
+    assert!(
+        stderr(&first).contains("semantic_weight is 0") && stderr(&first).contains("no score changes"),
+        "{}",
+        stderr(&first)
+    );
     let first = json(ok(&first));
-    assert_eq!(first["before"], serde_json::Value::Null);
+    assert_eq!((&first["before"], &first["semantic_weight"]), (&serde_json::Value::Null, &serde_json::json!(0.0)));
     ok(&run(&["score", "--data-dir", path(&data)], "user 7 logged in\nuser 9 logged out\ndisk 3 full\n"));
     let config = dir.path().join("oddline.yaml");
     std::fs::write(&config, format!("data_dir: {}\nsemantic_weight: 1\n", data.display())).unwrap();
     let second = run(&["recalibrate", "--config", path(&config), "--format", "json"], "");
     assert_eq!(stderr(&second), "");
     let second = json(ok(&second));
-    assert_eq!(second["before"], first["after"]);
+    assert_eq!((&second["before"], &second["semantic_weight"]), (&first["after"], &serde_json::json!(1.0)));
     assert!(second["after"]["templates"].as_u64() > first["after"]["templates"].as_u64(), "{second}");
     let told = run(&["recalibrate", "--config", path(&config)], "");
     assert!(ok(&told).contains("before") && ok(&told).contains("centroids of"), "{}", ok(&told));

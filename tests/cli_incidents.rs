@@ -5,8 +5,13 @@
 mod cli_support;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cli_support::{failed, json, json_lines, ok, path, run};
+use oddline::engine::story::MOST_LOOKED_AT;
+use oddline::event::Timestamp;
+use oddline::storage::RealFs;
+use oddline::storage::journal::{Format, Incident, LocalStore, ObjectStore, Partition, encode, object_key, time_text};
 use serde_json::{Value, json};
 
 /// NDJSON of a host: routine, and at the end a number far off, a user never seen, an error never seen.
@@ -159,6 +164,44 @@ fn show_tells_the_line_the_odd_parameter_the_history_the_neighbours_and_what_was
         story["history"]["counts"].as_array().unwrap().iter().map(|count| count.as_u64().unwrap()).sum::<u64>() > 1_000
     );
     assert_eq!(story["similar"][0]["alike_in"], "template");
+}
+
+#[test]
+fn of_a_big_journal_the_newest_incidents_alone_are_looked_at_for_what_is_alike_and_it_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), "");
+    let scored = score(&config, &events("web1", 6_000));
+    let alert = alerts(&scored).pop().unwrap()["anomaly"].clone();
+    let told =
+        || json(ok(&run(&["show", alert["event_id"].as_str().unwrap(), "--config", &config, "--format", "json"], "")));
+    let before = told();
+    assert_eq!(before["looked_at_since"], Value::Null, "all of them");
+    let store = LocalStore::new(Arc::new(RealFs), dir.path().join("data/journal"));
+    // Another host's: 24 hours of 500, the last of which ends before the alert; in the first hour its like.
+    for hour in 1..=24 {
+        let begin = Timestamp(1_741_946_400_000_000 - hour * 3_600_000_000);
+        let row = |n: i64| Incident {
+            event_id: format!("{:012x}-00000000-{n:010x}", begin.0 / 1_000 + n),
+            time: time_text(Timestamp(begin.0 + n * 1_000)),
+            template_id: "00000000000000ab".to_owned(),
+            template: if hour == 24 { alert["template"].as_str().unwrap() } else { "disk <*> failed" }.to_owned(),
+            ..Incident::default()
+        };
+        let rows: Vec<Incident> = (0..500).map(row).collect();
+        let bytes = encode(Format::Ndjson, &rows).unwrap();
+        let key = object_key(&Partition::new("other", begin), &rows[0].event_id, &bytes, Format::Ndjson.extension());
+        store.put_new(&key, &bytes).unwrap();
+    }
+    let after = told();
+    assert_eq!(after["looked_at"], MOST_LOOKED_AT);
+    assert!(after["looked_at_since"].as_str().unwrap() > "2025-03-13", "{}", after["looked_at_since"]);
+    assert_eq!(after["similar"], before["similar"], "what is older than that is not looked at");
+    let text = run(&["show", alert["event_id"].as_str().unwrap(), "--config", &config], "");
+    assert!(
+        ok(&text).contains(" of the last 10,000, from 2025-03-1") || ok(&text).contains("among the last 10,000"),
+        "{}",
+        ok(&text)
+    );
 }
 
 #[test]

@@ -62,8 +62,11 @@ fn templates_come_nearest_first_with_counts_times_and_an_example() {
     let pool = &found[0];
     assert_eq!(pool["template"], "connection pool exhausted: waited <*> ms for a connection to orders");
     assert_eq!(pool["events"], 10);
-    assert_eq!(pool["first_seen"], "2026-01-31T07:04:50.000000Z");
-    assert_eq!(pool["last_seen"], "2026-01-31T07:49:50.000000Z");
+    assert_eq!(pool["first_seen"], "2026-01-31T07:04:59.000000Z", "the event's own time, not that of its window");
+    assert_eq!(pool["last_seen"], "2026-01-31T07:49:59.000000Z");
+    assert_eq!((&pool["first_within_secs"], &pool["last_within_secs"]), (&json!(0), &json!(0)));
+    assert!(pool["model"].as_str().unwrap().starts_with("hashing-") && pool["fallback"].is_null(), "{pool}");
+    assert!(pool.as_object().unwrap().contains_key("fallback"));
     assert!(
         pool["similarity"].as_f64().unwrap() > 0.25
             && found.is_sorted_by(|a, b| a["similarity"].as_f64() >= b["similarity"].as_f64())
@@ -72,7 +75,23 @@ fn templates_come_nearest_first_with_counts_times_and_an_example() {
     assert!(alerts > 0, "rare as it is it must have alerted: {pool}");
     assert!(pool["example"].as_str().unwrap().starts_with("connection pool exhausted: waited "), "{pool}");
     let text = run(&["search", "pool of connections", "--config", &config], "");
+    assert!(ok(&text).contains(" templates, by hashing-") && !ok(&text).contains("within"), "{}", ok(&text));
+    let cut = ["--since", "2026-01-31T07:05:03Z", "--until", "2026-01-31T07:25:03Z"];
+    let pool = &search(&config, "exhausted connections", &cut)[0];
+    assert_eq!((&pool["first_seen"], &pool["first_within_secs"]), (&json!("2026-01-31T07:09:50.000000Z"), &json!(10)));
+    assert_eq!((&pool["last_seen"], &pool["last_within_secs"]), (&json!("2026-01-31T07:24:50.000000Z"), &json!(10)));
+    let cut = run(&[&["search", "pool of connections", "--config", &config][..], &cut].concat(), "");
+    assert!(ok(&cut).contains("07:24:50.000000Z (each within 10 s from there on)"), "{}", ok(&cut));
     assert!(ok(&text).contains("10 events") && ok(&text).contains("as in: connection pool"), "{}", ok(&text));
+    assert!(
+        ok(&run(&["search", "backups", "of", "volumes", "--config", &config], "")).contains("backup of volume <*>")
+    );
+    for unlike in ["磁盘已经满了", "диск переполнен", "xxxxxxxxxxxxxxxx"] {
+        let told = run(&["search", unlike, "--config", &config], "");
+        assert!(ok(&told).starts_with("nothing like it among "), "{unlike}: {}", ok(&told));
+    }
+    let later = run(&["search", "backups", "--config", &config, "--since", "2030-01-01T00:00:00Z"], "");
+    assert!(ok(&later).starts_with("no template was seen in the time"), "{}", ok(&later));
     assert_eq!(search(&config, "backups", &[])[0]["template"], "backup of volume <*> finished");
     assert_eq!(search(&config, "backups of a volume", &["--k", "1"]).len(), 1);
     let none = run(&["search", "backups", "--config", &config, "--k", "0"], "");
@@ -203,9 +222,7 @@ fn what_is_asked_wrongly_is_said_and_long_and_foreign_words_are_searched() {
     failed(&run(&["search", "disk", "--data-dir", "/does/not/exist"], ""), 1);
     let empty = dir.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
-    assert!(
-        ok(&run(&["search", "disk", "--data-dir", path(&empty)], "")).contains("nothing like it among 0 templates")
-    );
+    assert!(ok(&run(&["search", "disk", "--data-dir", path(&empty)], "")).contains("no template was seen in the time"));
     for words in ["磁盘已满", "диск переполнен", "القرص ممتلئ", "🔥 x"] {
         assert!(ok(&ask(words, &[])).contains("templates"), "{words}");
     }

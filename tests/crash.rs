@@ -59,9 +59,7 @@ fn answer(line: &str) -> Option<Value> {
     anomaly.remove("event_id");
     // Without the ids, which name the run, of past incidents too.
     if let Some(similar) = anomaly.get_mut("similar").and_then(Value::as_array_mut) {
-        for line in similar {
-            *line = line.as_str().unwrap().split_once(' ').unwrap().1.into();
-        }
+        similar.iter_mut().for_each(|past| _ = past.as_object_mut().unwrap().remove("event_id"));
     }
     // How a template is shown depends on when a lane last asked for its text; which one it is does not.
     anomaly.remove("template");

@@ -229,6 +229,22 @@ fn a_runtime_that_is_missing_old_or_of_another_machine_is_refused_before_it_is_u
         let told = told(&format!("{name}.so"));
         assert!(told.contains(version) && told.contains(&format!("1.{LEAST_MINOR}")), "{told}");
     }
+    let places = tempfile::tempdir().unwrap();
+    std::fs::copy(dir.path().join("old.so"), places.path().join("libonnxruntime.so.9")).unwrap();
+    std::fs::copy(dir.path().join("next.so"), places.path().join("libonnxruntime.so.8")).unwrap();
+    let none = find(Some(places.path())).unwrap_err().to_string();
+    for named in ["libonnxruntime.so.9 is ONNX Runtime 1.3.0", "libonnxruntime.so.8 is ONNX Runtime 2.0.0"] {
+        assert!(none.contains(named), "{none}");
+    }
+    let fits = format!("1.{LEAST_MINOR}.1");
+    write(&dir, "runtime.c", fake_runtime(&fits));
+    let mut compiler = Command::new("cc");
+    compiler
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(places.path().join("libonnxruntime.so.7"))
+        .arg(dir.path().join("runtime.c"));
+    assert!(compiler.status().unwrap().success());
+    assert_eq!(find(Some(places.path())).unwrap().version, fits, "an old one hides no newer one");
     let mut library = std::fs::read(dir.path().join("old.so")).unwrap();
     library[18..20].copy_from_slice(&22u16.to_le_bytes());
     write(&dir, "other.so", &library);

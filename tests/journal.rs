@@ -582,6 +582,33 @@ fn objects(store: &dyn ObjectStore, format: Format, count: u64, each: u64) -> Ve
     (0..count).map(put).collect()
 }
 
+/// Of 20 hours of three objects of ten, no more is asked for than what is wanted takes.
+fn reads_no_more_than_is_asked_for(store: &dyn ObjectStore) {
+    for hour in 0..20 {
+        let partition = Partition::new("h1", Timestamp(START + hour * HOUR));
+        for object in 0..3u64 {
+            let number = |n: u64| hour as u64 * 100 + object * 10 + n;
+            let rows: Vec<_> = (0..10).map(|n| incident(number(n), START + hour * HOUR + number(n) as i64)).collect();
+            let bytes = encode(Format::Ndjson, &rows).unwrap();
+            let key = object_key(&partition, &rows[0].event_id, &bytes, Format::Ndjson.extension());
+            store.put_new(&key, &bytes).unwrap();
+        }
+    }
+    let fs: Arc<dyn FileSystem> = Arc::new(MemFs::new());
+    let read = |reading: &Reading| journal::read(store, (&fs, Path::new("/spool")), ("h1", &[]), reading).unwrap();
+    let few = read(&Reading { most_objects: Some(4), ..Reading::default() });
+    assert_eq!((few.incidents.len(), few.unread_objects), (60, 54), "the two last hours, each to its end");
+    let fewer = read(&Reading { most_objects: Some(4), limit: Some(25), ..Reading::default() });
+    assert_eq!((fewer.incidents.len(), fewer.unread_objects), (25, 57));
+    assert_eq!(fewer.incidents[..], few.incidents[35..], "the newest of them");
+    assert_eq!(read(&Reading { most_objects: Some(60), ..Reading::default() }).unread_objects, 0);
+}
+
+#[test]
+fn of_a_big_journal_no_more_objects_are_opened_than_is_said() {
+    reads_no_more_than_is_asked_for(&*local(&MemFs::new()));
+}
+
 #[test]
 fn compaction_makes_one_object_of_many_and_keeps_every_incident_once() {
     let fs = MemFs::new();
@@ -906,6 +933,11 @@ mod bucket {
         let bucket = Bucket::default();
         conforms(&*client(&bucket));
         assert!(bucket.objects.lock().unwrap().keys().all(|key| key.starts_with("oddline/host=")));
+    }
+
+    #[test]
+    fn of_a_big_journal_in_a_bucket_no_more_objects_are_asked_for_than_is_said() {
+        reads_no_more_than_is_asked_for(&*client(&Bucket::default()));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use oddline::config::{Config, Fields, Format, OnExisting};
+use oddline::config::{Config, EventRule, Fields, Format, OnExisting, RuleAction, RuleMatch};
 use oddline::serve::Options;
 use oddline::serve::options::{Compression, HttpOptions};
 use prost::Message as _;
@@ -198,6 +198,40 @@ async fn an_odd_record_is_found_by_severity_and_stream() {
         matches!(value(scored, "anomaly.detectors.severity"), Some(Any::Double(nats)) if *nats > 0.0),
         "{scored:?}"
     );
+}
+
+/// A rule makes each an alert, so that the second is like the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn past_incidents_are_a_list_of_maps_in_protobuf_and_json() {
+    let rule = EventRule {
+        name: "all".to_owned(),
+        matches: RuleMatch::Regex { regex: "^request".to_owned() },
+        action: RuleAction::Always,
+    };
+    let (hop, uri) = Hop::start(&[]).await;
+    let sidecar = sidecar(Config { rules: vec![rule], ..Config::default() }, Some(uri)).await;
+    ok(&sidecar, PROTOBUF, export(vec![record(1), record(2)]).encode_to_vec()).await;
+    let got = ExportRequest::decode(hop.last()).unwrap();
+    let [first, second] = records(&got)[..] else { panic!("{got:?}") };
+    assert_eq!(value(first, "anomaly.similar"), None);
+    let Some(Any::Array(similar)) = value(second, "anomaly.similar") else { panic!("{second:?}") };
+    let [AnyValue { value: Some(Any::Map(past)) }] = &similar.values[..] else { panic!("{similar:?}") };
+    let part = |name: &str| past.values.iter().find(|part| part.key == name)?.value.as_ref()?.value.as_ref();
+    assert_eq!(part("event_id"), value(first, "anomaly.event_id"));
+    assert_eq!(part("score"), value(first, "anomaly.score"));
+    assert_eq!((part("distance"), part("note")), (Some(&Any::Double(0.0)), None));
+    let line = |n: usize| json!({"timeUnixNano": "1700000000000000000", "body": {"stringValue": format!("request {n} took 5 ms")}});
+    let sent = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [line(3)]}]}]});
+    ok(&sidecar, JSON, sent.to_string()).await;
+    let got: Json = serde_json::from_slice(&hop.last()).unwrap();
+    let attributes = got["resourceLogs"][0]["scopeLogs"][0]["logRecords"][0]["attributes"].as_array().unwrap();
+    let similar = &attributes.iter().find(|attribute| attribute["key"] == "anomaly.similar").unwrap()["value"];
+    let past = similar["arrayValue"]["values"][0]["kvlistValue"]["values"].as_array().unwrap();
+    let part = |name: &str| past.iter().find(|part| part["key"] == name).map(|part| part["value"].clone());
+    let Some(Any::String(id)) = value(second, "anomaly.event_id") else { panic!("{second:?}") };
+    assert_eq!(part("event_id"), Some(json!({"stringValue": id})));
+    assert_eq!(part("distance"), Some(json!({"doubleValue": 0.0})));
+    assert!(part("time").is_some_and(|time| time["stringValue"].is_string()));
 }
 
 /// What JSON looks like with one of our attributes taken out again.

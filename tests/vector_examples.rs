@@ -167,10 +167,21 @@ fn the_index_template_has_every_field_with_its_type() {
             Kind::Number => "double",
             Kind::Flag => "boolean",
             Kind::Text | Kind::Texts => "keyword",
-            Kind::Numbers => "object",
+            Kind::Numbers | Kind::Maps(_) => "object",
         };
         let found = properties.get(field.name).unwrap_or_else(|| panic!("{} is missing", field.name));
         assert_eq!(found["type"], expected, "{}", field.name);
+        let Kind::Maps(parts) = field.kind else { continue };
+        for part in parts {
+            let expected = match (part.name, part.kind) {
+                ("time", _) => "date",
+                ("note", _) => "text",
+                (_, Kind::Share) => "float",
+                _ => "keyword",
+            };
+            assert_eq!(found["properties"][part.name]["type"], expected, "{}.{}", field.name, part.name);
+        }
+        assert_eq!(found["properties"].as_object().unwrap().len(), parts.len());
     }
     let names: Vec<_> = FIELDS.iter().map(|field| field.name).collect();
     assert!(properties.keys().all(|name| names.contains(&name.as_str())), "{properties:?}");

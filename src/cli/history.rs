@@ -164,6 +164,7 @@ struct ShownTemplate {
     template: String,
     events: u64,
     anomalies: u64,
+    /// Of the event; with `since` or `until` it may be the start of its window.
     first_seen: String,
     last_seen: String,
     counts: Vec<u64>,
@@ -172,8 +173,9 @@ struct ShownTemplate {
 impl Shown {
     fn new(found: &History, config: &Config, top: usize) -> Self {
         let window = i64::try_from(config.window_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-        let from = found.templates.iter().map(|template| template.first_seen).min();
-        let last = found.templates.iter().map(|template| template.last_seen).max();
+        let windows = || found.templates.iter().map(|template| &template.points);
+        let from = windows().filter_map(|points| points.first()).map(|(start, _)| *start).min();
+        let last = windows().filter_map(|points| points.last()).map(|(start, _)| *start).max();
         let span = from.zip(last).map_or(0, |(from, last)| last.0.saturating_sub(from.0));
         // Whole windows, as few of them as make at most as many bars as there are.
         let windows = span.checked_div(window.saturating_mul(BARS as i64)).unwrap_or(0).saturating_add(1);

@@ -129,6 +129,7 @@ pub(crate) fn run(args: &IncidentsArgs) -> Result<(), CliError> {
         streams: args.stream.read(&config)?.map(|stream| stream.names).unwrap_or_default(),
         reason: args.reason,
         limit: (args.top > 0).then_some(args.top),
+        ..Reading::default()
     };
     let found = incidents::read(&config, &fs(), &reading)?;
     tell_damage(&found);

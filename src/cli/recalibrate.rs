@@ -3,6 +3,7 @@
 use clap::Args;
 use oddline::config::{Config, Journal};
 use oddline::engine::{Calibrated, Engine, Environment, Recalibration};
+use serde::Serialize;
 
 use super::error::CliError;
 use super::output::{self, OutputFormat};
@@ -20,19 +21,31 @@ pub(crate) struct RecalibrateArgs {
 }
 
 const EXAMPLES: &str = "\
-With a `semantic_weight` above 0, what is far from all that was known when learning ended counts as odd. What was known then is frozen: nothing of it is learned \
+With a `semantic_weight` above 0 (the default is 0: then nothing is fitted, and what this command fits changes no score), what is far from all that was known when learning ended counts as odd. What was known then is frozen: nothing of it is learned \
 anew unless you say so, with this command, after a host was given another role or its software changed. No other process may use the data dir meanwhile.
 
 Examples:
   oddline recalibrate --data-dir /var/lib/oddline
   oddline recalibrate --config /etc/oddline/oddline.yaml --format json";
 
+const UNUSED: &str = "semantic_weight is 0, so that nothing is measured by this: no score changes. It is kept in the data dir, and counts once the \
+configuration gives semantic_weight a number above 0; oddline recalibrate then fits it to what is known by that time";
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    changed: &'a Recalibration,
+    /// 0: no score changes.
+    semantic_weight: f64,
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &RecalibrateArgs) -> Result<(), CliError> {
     let config = settings::checked(settings::load(&args.engine)?)?;
     settings::existing_data_dir(&config)?;
-    if config.semantic_weight == 0.0 {
-        output::warn("semantic_weight is 0: what is fitted is kept, and not looked at before it has a weight");
+    let semantic_weight = config.semantic_weight;
+    if semantic_weight == 0.0 {
+        output::warn(UNUSED);
     }
     // Incidents that wait for their store are the business of who raises them; what is not learned yet is not fitted to.
     let journal = Journal { enabled: false, ..config.journal.clone() };
@@ -43,7 +56,7 @@ pub(crate) fn run(args: &RecalibrateArgs) -> Result<(), CliError> {
     let changed = engine.recalibrate()?;
     engine.close()?;
     match args.format {
-        OutputFormat::Json => output::print_json(&changed),
+        OutputFormat::Json => output::print_json(&Answer { changed: &changed, semantic_weight }),
         OutputFormat::Text => output::print(&told(&changed)),
     }
 }

@@ -63,7 +63,7 @@ impl Text {
         }
         history(&mut text, story);
         self.around(&mut text, &story.around);
-        similar(&mut text, &story.similar);
+        similar(&mut text, story);
         text
     }
 
@@ -168,12 +168,19 @@ fn history(text: &mut String, story: &Story) {
     add(text, format_args!("  {} to {}\n", history.from, history.to));
 }
 
-fn similar(text: &mut String, similar: &[Similar]) {
-    if similar.is_empty() {
-        return;
+fn similar(text: &mut String, story: &Story) {
+    let (looked_at, since) = (grouped(story.looked_at as u64), story.looked_at_since.as_deref());
+    match (story.similar.is_empty(), since) {
+        (true, None) => return,
+        (true, Some(since)) => {
+            add(text, format_args!("\nno past incident like it among the last {looked_at}, from {since} on\n"))
+        }
+        (false, None) => text.push_str("\npast incidents like it\n"),
+        (false, Some(since)) => {
+            add(text, format_args!("\npast incidents like it, of the last {looked_at}, from {since} on\n"))
+        }
     }
-    text.push_str("\npast incidents like it\n");
-    for incident in similar {
+    for incident in &story.similar {
         let alike = match incident.alike_in {
             "template" => "same template".to_owned(),
             "meaning" => format!("distance {:.2}", incident.distance),

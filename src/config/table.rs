@@ -397,7 +397,7 @@ settings! {
     /// The model for `embedder: onnx`: a directory with `model.onnx` and `tokenizer.json`, as sentence models are published.
     embedder_model: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/var/lib/oddline-models/all-MiniLM-L6-v2".into());
     /// The ONNX Runtime for `embedder: onnx`, 1.17 or later: the library (`libonnxruntime.so.1.31.1`), or a directory that has it. Unset: what `ORT_DYLIB_PATH` names, or what is
-    /// beside oddline, in `LD_LIBRARY_PATH`, or in the usual directories for libraries. `tract` in place of a path: no library is needed, for models in fp32 (built with the feature `onnx-tract`).
+    /// beside oddline, in `LD_LIBRARY_PATH`, or in the usual directories for libraries, the first that fits. `tract` in place of a path: no library is needed, for models in fp32 (built with the feature `onnx-tract`).
     embedder_runtime: Option<PathBuf> = None, Kind::OptionalText(Shape::FilePath), unit "", sample Some("/opt/onnxruntime/lib".into());
     /// Threads that run the model for `embedder: onnx`, each with the model in memory once more.
     embedders: u64 = 1, Kind::Integer { min: 1, max: 16 }, unit "threads";

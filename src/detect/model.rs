@@ -129,6 +129,17 @@ pub struct Scored {
     pub new_value: Option<usize>,
 }
 
+/// −ln of one in a million: a score of 1.
+const NATS_OF_A_MILLION: f64 = 6.0 * std::f64::consts::LN_10;
+
+impl Scored {
+    /// `min(1, −log10 p / 6)`, from 0 on.
+    pub fn score(&self) -> f64 {
+        // Adding zero takes the sign from the minus zero of p = 1.
+        (f64::from(self.nats) / NATS_OF_A_MILLION).clamp(0.0, 1.0) + 0.0
+    }
+}
+
 /// The detectors that are calibrated, by their place in [`Calibrations`].
 const CALIBRATED: [DetectorKind; 4] =
     [DetectorKind::Rate, DetectorKind::Numeric, DetectorKind::Categorical, DetectorKind::Sequence];

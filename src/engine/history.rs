@@ -19,7 +19,7 @@ use super::whole::{Segments, whole};
 use super::{EngineError, sections};
 use crate::config::Config;
 use crate::event::{EventId, StreamKey, TemplateId, Timestamp};
-use crate::storage::chunk::summary::GroupPlace;
+use crate::storage::chunk::summary::{GroupPlace, Summary, TemplateCounts};
 use crate::storage::chunk::{ChunkReader, Point};
 use crate::storage::wal::{self, Record, WalEvent};
 use crate::storage::{FileSystem, StorageError, checkpoint, chunk_dir};
@@ -67,10 +67,14 @@ pub struct TemplateHistory {
     pub events: u64,
     /// Of these, anomalies.
     pub anomalies: u64,
-    /// Start of the first window it was seen in, or the event itself.
+    /// Its first event; where [`first_is_window`](Self::first_is_window), the start of the window that it is in.
     pub first_seen: Timestamp,
     /// The same for the last.
     pub last_seen: Timestamp,
+    /// A file of the history holds events of before [`Query::from`], too, and knows its first and its windows alone.
+    pub first_is_window: bool,
+    /// The same for [`Query::until`].
+    pub last_is_window: bool,
     /// Counts by window, ascending; windows it was not seen in are left out. Empty where only totals were asked for.
     pub points: Vec<(Timestamp, u64)>,
 }
@@ -368,6 +372,34 @@ struct Found<'q> {
     by_id: HashMap<TemplateId, TemplateHistory>,
 }
 
+/// When a template was first and last seen, and whether these are but starts of windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    first: (Timestamp, bool),
+    last: (Timestamp, bool),
+}
+
+impl Span {
+    /// Of one event.
+    pub(super) const fn at(time: Timestamp) -> Self {
+        Self { first: (time, false), last: (time, false) }
+    }
+
+    /// Of what is asked for of a template's counts; `None` when that is nothing.
+    fn of(summary: &Summary, counts: &TemplateCounts, query: &Query) -> Option<Self> {
+        let starts = || summary.points(counts).map(|point| point.start);
+        let (first, last) = (starts().next()?, starts().next_back()?);
+        let first_taken = starts().find(|start| query.takes(*start))?;
+        let last_taken = starts().rfind(|start| query.takes(*start))?;
+        let or_window = |is_there, exact, window| if is_there { (exact, false) } else { (window, true) };
+        Some(Self {
+            first: or_window(first == first_taken, counts.first, first_taken),
+            // The last window may go on beyond the time asked for.
+            last: or_window(last == last_taken && counts.last < query.until, counts.last, last_taken),
+        })
+    }
+}
+
 /// Microseconds of a window.
 fn window(config: &Config) -> i64 {
     i64::try_from(config.window_secs).unwrap_or(i64::MAX).saturating_mul(1_000_000).max(1)
@@ -384,15 +416,18 @@ pub(super) fn add(
     by_id: &mut HashMap<TemplateId, TemplateHistory>,
     id: TemplateId,
     points: impl Iterator<Item = Point>,
+    Span { first, last }: Span,
     detail: Detail,
 ) {
+    let new = || TemplateHistory { id, first_seen: first.0, last_seen: last.0, ..Default::default() };
+    let entry = by_id.entry(id).or_insert_with(new);
+    entry.first_seen = entry.first_seen.min(first.0);
+    entry.last_seen = entry.last_seen.max(last.0);
+    entry.first_is_window |= first.1;
+    entry.last_is_window |= last.1;
     for point in points {
-        let new = || TemplateHistory { id, first_seen: point.start, last_seen: point.start, ..Default::default() };
-        let entry = by_id.entry(id).or_insert_with(new);
         entry.events += point.events;
         entry.anomalies += point.marked;
-        entry.first_seen = entry.first_seen.min(point.start);
-        entry.last_seen = entry.last_seen.max(point.start);
         if detail == Detail::Totals {
             continue;
         }
@@ -427,9 +462,11 @@ impl Found<'_> {
         for counts in &summary.templates {
             let id = self.names.current(counts.id);
             if self.is_wanted(id) {
-                if self.query.stream.is_none() {
+                if self.query.stream.is_none()
+                    && let Some(span) = Span::of(summary, counts, self.query)
+                {
                     let points = summary.points(counts).filter(|point| self.query.takes(point.start));
-                    add(&mut self.by_id, id, points, self.detail);
+                    add(&mut self.by_id, id, points, span, self.detail);
                 }
                 note_text(&mut self.by_id, id, &counts.text);
             }
@@ -449,7 +486,7 @@ impl Found<'_> {
         let id = self.names.current(event.template);
         if self.is_wanted(id) && self.query.takes_event(event) {
             let point = point(event.timestamp, self.config, event.flags & FLAG_ANOMALY != 0);
-            add(&mut self.by_id, id, std::iter::once(point), self.detail);
+            add(&mut self.by_id, id, std::iter::once(point), Span::at(event.timestamp), self.detail);
         }
     }
 
@@ -570,6 +607,24 @@ mod tests {
             history.templates.iter().map(of).collect()
         };
         assert_eq!(figures(&totals), figures(&by_window));
+        let begun = Timestamp(1_767_225_600_000_000);
+        let times = |found: &History| -> Vec<_> {
+            let of = |found: &TemplateHistory| {
+                let offset = |time: Timestamp| (time.0 - begun.0) / 1_000_000;
+                ((offset(found.first_seen), found.first_is_window), (offset(found.last_seen), found.last_is_window))
+            };
+            let mut times: Vec<_> = found.templates.iter().map(of).collect();
+            times.sort_unstable();
+            times
+        };
+        let whole = [((0, false), (798 * 7, false)), ((7, false), (799 * 7, false))];
+        assert_eq!(times(&by_window), whole, "to the event, in files and in the log");
+        // Of one template there are events at 700, 714 … 1,400, of the other at 707, 721 … 1,407.
+        let cut =
+            Query { from: Timestamp(begun.0 + 703_000_000), until: Timestamp(begun.0 + 1_405_000_000), ..Query::ALL };
+        let cut = read(&fs, dir.path(), &config, &cut).unwrap();
+        let windows = [((710, true), (1_400, true)), ((720, true), (1_400, true))];
+        assert_eq!(times(&cut), windows, "a file that is cut knows its windows alone");
         assert!(totals.templates.iter().all(|template| template.points.capacity() == 0));
     }
 }

@@ -69,9 +69,6 @@ const SYNTHETIC_NUMBER: u64 = 1 << 39;
 /// Events no older than this when a tick first finds them are news: after them time passes among the events as it does here.
 const LIVE_SECS: f64 = 900.0;
 
-/// −ln of one in a million: a score of 1.
-const NATS_OF_A_MILLION: f64 = 6.0 * std::f64::consts::LN_10;
-
 /// Flag in the log: the event was an anomaly.
 pub(super) const FLAG_ANOMALY: u8 = 1;
 
@@ -96,8 +93,8 @@ pub struct Synthetic {
     pub stream: StreamKey,
     /// The template it is about.
     pub template_text: Arc<str>,
-    /// Past incidents like it, each in a line: noted ones first.
-    pub similar: Vec<Cow<'static, str>>,
+    /// Past incidents like it: noted ones first.
+    pub similar: Vec<SimilarIncident>,
 }
 
 /// Since when no event came.
@@ -279,7 +276,7 @@ impl Lane {
         let incident = {
             let store = core.store();
             let template = store.by_id(verdict.template);
-            template.map(|template| Remembered::new(verdict.event_id, time, template))
+            template.map(|template| Remembered::new(verdict.event_id, time, template, verdict.score))
         };
         let Some(incident) = incident else { return Vec::new() };
         let mut recall = core.recall();
@@ -430,7 +427,7 @@ impl Lane {
                 timestamp: now,
                 stream,
                 template_text: Arc::clone(&template_text),
-                similar: similar.iter().map(|incident| Cow::Owned(incident.line())).collect(),
+                similar,
             });
             self.report_silence(now, stream, &verdict, &template_text);
         }
@@ -473,8 +470,7 @@ impl Lane {
         let Told { measure, ruling, sample_ratio } = told;
         let state = if self.inner.core.is_degraded() { State::Degraded } else { scored.state };
         Verdict {
-            // Adding zero takes the sign from the minus zero of p = 1.
-            score: (f64::from(scored.nats) / NATS_OF_A_MILLION).clamp(0.0, 1.0) + 0.0,
+            score: scored.score(),
             p_value: scored.p_value,
             is_anomaly: scored.is_anomaly,
             suppressed: scored.suppressed,

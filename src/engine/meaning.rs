@@ -37,8 +37,8 @@ pub(super) const SECTION: &str = "meaning";
 
 const VERSION: u32 = 1;
 
-// Centroids are of its vectors: with others, those on disk are of another version.
-const _: () = assert!(hashing::VERSION == 1, "texts have other vectors: count VERSION up here, too");
+// Centroids are of its vectors: with others, those on disk are of another version. (2 changed those of long texts without spaces alone, so that what was fitted before stays as it is.)
+const _: () = assert!(hashing::VERSION == 2, "texts have other vectors: count VERSION up here, too");
 
 /// Templates that are clustered: of more, as many at equal steps by id, which is as good as by chance.
 const MOST_TEMPLATES: usize = 4_096;

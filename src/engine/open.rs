@@ -628,9 +628,10 @@ impl<'a> Recovery<'a> {
                 learned.note_slot(found.slot, found.id);
             }
             Record::Event(event) => {
-                unresolved += u64::from(!replay::event(store, &mut known, learned, &event, &mut events));
-                if event.flags & FLAG_ANOMALY != 0 {
-                    remember(recall, store, lane, &at, &event);
+                let scored = replay::event(store, &mut known, learned, &event, &mut events);
+                unresolved += u64::from(scored.is_none());
+                if let Some(scored) = scored.filter(|_| event.flags & FLAG_ANOMALY != 0) {
+                    remember(recall, store, (lane, &at), (&event, scored.score()));
                 }
             }
             Record::Decision { .. } => {}
@@ -663,9 +664,14 @@ impl<'a> Recovery<'a> {
 }
 
 /// As the lane did that raised the alert.
-fn remember(recall: &mut Recall, store: &TemplateStore, lane: u8, at: &wal::RecordAt, event: &WalEvent) {
+fn remember(
+    recall: &mut Recall,
+    store: &TemplateStore,
+    (lane, at): (u8, &wal::RecordAt),
+    (event, score): (&WalEvent, f64),
+) {
     let Some(template) = store.by_id(event.template) else { return };
     let millis = u64::try_from(event.timestamp.as_millis()).unwrap_or(0);
     let id = EventId { millis, run: at.position.run, lane, number: at.event_number };
-    recall.remember(Remembered::new(id, event.timestamp, template));
+    recall.remember(Remembered::new(id, event.timestamp, template, score));
 }

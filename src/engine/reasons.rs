@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::EngineError;
-use super::history::{self, Detail, History, Names, Query, TemplateHistory};
+use super::history::{self, Detail, History, Names, Query, Span, TemplateHistory};
 use super::incidents::{self, Incident, JournalError, Reading};
 use crate::config::Config;
 use crate::event::{Reason, TemplateId};
@@ -61,7 +61,7 @@ fn template_of(incident: &Incident, names: &Names) -> Option<TemplateId> {
 
 fn count(by_id: &mut HashMap<TemplateId, TemplateHistory>, id: TemplateId, incident: &Incident, config: &Config) {
     let Some(time) = parse_time(&incident.time) else { return };
-    history::add(by_id, id, std::iter::once(history::point(time, config, true)), Detail::Windows);
+    history::add(by_id, id, std::iter::once(history::point(time, config, true)), Span::at(time), Detail::Windows);
     if let Some(template) = by_id.get_mut(&id) {
         template.text.clone_from(&incident.template);
     }

@@ -51,16 +51,20 @@ pub(super) struct Remembered {
     pub(super) template_id: String,
     /// Its text, variables `<*>`.
     pub(super) template: String,
+    /// Its score; unknown in what was written before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) score: Option<f64>,
 }
 
 impl Remembered {
     /// An event of a template.
-    pub(super) fn new(id: EventId, time: Timestamp, template: &StoredTemplate) -> Self {
+    pub(super) fn new(id: EventId, time: Timestamp, template: &StoredTemplate, score: f64) -> Self {
         Self {
             event_id: id.to_string(),
             time: time_text(time),
             template_id: template.id.to_string(),
             template: String::from_utf8_lossy(&template.text).into_owned(),
+            score: Some(score),
         }
     }
 }
@@ -72,19 +76,12 @@ pub struct SimilarIncident {
     pub event_id: String,
     /// When it happened: RFC 3339, UTC, microseconds.
     pub time: String,
+    /// Its score; unknown of one that was remembered before scores were.
+    pub score: Option<f64>,
     /// 0 is the same template, or the same words; 1 is nothing in common.
     pub distance: f32,
     /// What was said of it.
     pub note: Option<String>,
-}
-
-impl SimilarIncident {
-    /// In a line: id, time, distance and, where there is one, the note.
-    pub fn line(&self) -> String {
-        let Self { event_id, time, distance, .. } = self;
-        let note = self.note.as_deref().map(|note| format!(" {note}")).unwrap_or_default();
-        format!("{event_id} {time} {distance:.2}{note}")
-    }
 }
 
 /// A note, and the vector of its template: made before a lock is taken that an alert may wait for.
@@ -253,11 +250,11 @@ impl Recall {
     }
 
     fn told(&self, template: u64, distance: f32) -> Option<SimilarIncident> {
-        if let Some(Note { event_id, time, note, .. }) = self.noted.get(&template).cloned() {
-            return Some(SimilarIncident { event_id, time, distance, note: Some(note) });
+        if let Some(Note { event_id, time, score, note, .. }) = self.noted.get(&template).cloned() {
+            return Some(SimilarIncident { event_id, time, score: Some(score), distance, note: Some(note) });
         }
-        let Remembered { event_id, time, .. } = self.past.get(&template).cloned()?;
-        Some(SimilarIncident { event_id, time, distance, note: None })
+        let Remembered { event_id, time, score, .. } = self.past.get(&template).cloned()?;
+        Some(SimilarIncident { event_id, time, score, distance, note: None })
     }
 }
 
@@ -271,6 +268,7 @@ mod tests {
             time: format!("2025-03-14T10:{minute:02}:00.000000Z"),
             template_id: TemplateId(template).to_string(),
             template: text.to_owned(),
+            score: Some(f64::from(minute) / 60.0),
         }
     }
 
@@ -305,7 +303,16 @@ mod tests {
         let found = recall().similar(TemplateId(1), POOL);
         assert_eq!(ids(&found), ["event-4", "event-3"]);
         assert!(found[0].distance == 0.0 && found[1].distance > 0.0 && found[1].distance <= FARTHEST, "{found:?}");
-        assert_eq!(found[0].line(), "event-4 2025-03-14T10:04:00.000000Z 0.00");
+        assert_eq!(
+            found[0],
+            SimilarIncident {
+                event_id: "event-4".to_owned(),
+                time: "2025-03-14T10:04:00.000000Z".to_owned(),
+                score: Some(4.0 / 60.0),
+                distance: 0.0,
+                note: None,
+            }
+        );
         assert_eq!(ids(&recall().similar(TemplateId(9), "connection pool exhausted")), ["event-3", "event-4"]);
         assert!(recall().similar(TemplateId(9), "kernel panic").is_empty());
         assert!(recall().similar(TemplateId(9), "<*>").is_empty());
@@ -320,7 +327,6 @@ mod tests {
         let found = recall.similar(TemplateId(1), POOL);
         assert_eq!(ids(&found), ["event-3", "event-4"]);
         assert_eq!(found[0].note.as_deref(), Some("root cause: leak"));
-        assert!(found[0].line().ends_with(" root cause: leak"));
         recall.set_notes(Vec::new());
         assert_eq!(ids(&recall.similar(TemplateId(1), POOL)), ["event-4", "event-5"]);
     }
@@ -355,6 +361,8 @@ mod tests {
         assert_eq!(restored.similar(TemplateId(1), POOL), recall().similar(TemplateId(1), POOL));
         restored.remember(past(1, POOL, 2));
         assert_eq!(restored.similar(TemplateId(1), POOL), recall().similar(TemplateId(1), POOL));
+        let before_scores = br#"[{"event_id":"e","time":"2025-03-14T10:00:00.000000Z","template_id":"0000000000000001","template":"disk full"}]"#;
+        assert_eq!(Recall::from_bytes(before_scores).unwrap().similar(TemplateId(1), "disk full")[0].score, None);
         assert!(Recall::from_bytes(b"{").is_err() && Recall::from_bytes(b"[{}]").is_err());
     }
 

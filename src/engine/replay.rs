@@ -3,9 +3,9 @@
 use super::lane::{FLAG_ANOMALY, FLAG_LIKE_INCIDENT, FLAG_MUTED, oddness_of};
 use super::learned::Learned;
 use super::picture::FoldedEvents;
-use crate::detect::Input;
 use crate::detect::severity::Severity;
 use crate::detect::value::Values;
+use crate::detect::{Input, Scored};
 use crate::event::TemplateId;
 use crate::storage::wal::WalEvent;
 use crate::template::{Slot, TemplateStore};
@@ -48,19 +48,19 @@ impl Known {
     }
 }
 
-/// Learns an event; false when its template is gone: then it only counts.
+/// Learns an event, and what its lane scored it with when it learned it alone; `None` when its template is gone: then it only counts.
 pub(super) fn event(
     store: &mut TemplateStore,
     known: &mut Known,
     learned: &mut Learned,
     event: &WalEvent,
     events: &mut FoldedEvents,
-) -> bool {
+) -> Option<Scored> {
     events.events += 1;
     events.incidents += u64::from(event.flags & FLAG_ANOMALY != 0);
     events.newest = events.newest.max(event.timestamp);
-    let Some(slot) = known.meet(event.template, store, learned) else { return false };
-    learned.observe(&Input {
+    let slot = known.meet(event.template, store, learned)?;
+    Some(learned.observe(&Input {
         slot: slot.index(),
         timestamp: event.timestamp,
         stream: event.stream,
@@ -70,6 +70,5 @@ pub(super) fn event(
         is_like_incident: event.flags & FLAG_LIKE_INCIDENT != 0,
         oddness: oddness_of(event.flags),
         ..Input::default()
-    });
-    true
+    }))
 }

@@ -23,6 +23,7 @@ use super::open::Engine;
 use super::stream::Stream;
 use super::vectors::{self, Entries, TextKey};
 use crate::config::Config;
+use crate::embed::hashing::Parts;
 use crate::embed::{EmbedError, Embedder, HashingEmbedder};
 use crate::event::{TemplateId, Timestamp};
 use crate::storage::FileSystem;
@@ -87,10 +88,14 @@ pub struct Hit {
     pub events: u64,
     /// Of these, anomalies.
     pub anomalies: u64,
-    /// Start of the first window it was seen in: RFC 3339, UTC.
+    /// Its first event in that time: RFC 3339, UTC; where `first_within_secs` is above 0, the start of the window that it is in.
     pub first_seen: String,
-    /// The same of the last.
+    /// Seconds of that window; 0 where the time is that of the event.
+    pub first_within_secs: u64,
+    /// As `first_seen`, of the last event.
     pub last_seen: String,
+    /// As `first_within_secs`.
+    pub last_within_secs: u64,
     /// A line of it: the message of its last incident in that time, where the journal keeps messages. Other lines are not kept.
     pub example: Option<String>,
 }
@@ -163,7 +168,8 @@ fn search_from(source: &Source<'_>, search: &Search) -> Result<Found, SearchErro
     let meant = Meant::new(&history, &names);
     let answer = nearest(source, &meant, search)?;
     let nearest = answer.nearest;
-    let mut templates: Vec<Hit> = nearest.into_iter().filter_map(|found| hit(&history, found)).collect();
+    let mut templates: Vec<Hit> =
+        nearest.into_iter().filter_map(|found| hit(&history, config.window_secs, found)).collect();
     if config.journal.enabled && !templates.is_empty() {
         match (source.read_incidents)(&search.reading(config)) {
             Ok(found) => add_examples(&mut templates, &found.incidents, &names),
@@ -220,12 +226,14 @@ impl Meant {
     /// Places in the history and likeness, the nearest first.
     fn nearest(&self, words: &str, most: usize) -> Result<Vec<(usize, f32)>, EmbedError> {
         let query = self.embedder.vector(words)?;
+        // Words that are in no template, those of another script say, are near some by chance.
+        let parts = Parts::of(words);
         let mut vector = vec![0.0; query.len()];
         let mut found = Vec::new();
         for (place, text) in self.texts.iter().enumerate() {
             self.embedder.embed(text, &mut vector)?;
             let similarity = cosine(&vector, &query);
-            if similarity >= LEAST_LIKE {
+            if similarity >= LEAST_LIKE && parts.are_in(text) {
                 found.push((place, similarity));
             }
         }
@@ -317,7 +325,7 @@ fn the_nearest(mut found: Vec<(usize, f32)>, most: usize) -> Vec<(usize, f32)> {
     found
 }
 
-fn hit(history: &History, (place, similarity): (usize, f32)) -> Option<Hit> {
+fn hit(history: &History, window_secs: u64, (place, similarity): (usize, f32)) -> Option<Hit> {
     let template = history.templates.get(place)?;
     Some(Hit {
         similarity,
@@ -326,7 +334,9 @@ fn hit(history: &History, (place, similarity): (usize, f32)) -> Option<Hit> {
         events: template.events,
         anomalies: template.anomalies,
         first_seen: time_text(template.first_seen),
+        first_within_secs: if template.first_is_window { window_secs } else { 0 },
         last_seen: time_text(template.last_seen),
+        last_within_secs: if template.last_is_window { window_secs } else { 0 },
         example: None,
     })
 }

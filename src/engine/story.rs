@@ -40,6 +40,15 @@ const MOST_AROUND: i64 = 600_000_000;
 /// Past incidents are looked for this far back, microseconds: 30 days.
 const MOST_PAST: i64 = 30 * 24 * 3_600_000_000;
 
+/// Of these the newest so many are looked at, of all hosts.
+pub const MOST_LOOKED_AT: usize = 10_000;
+
+/// And the newest so many objects of the journal are opened.
+const MOST_OBJECTS: u64 = 1_000;
+
+/// An id has the millisecond of its event: its row is looked for this far around it, microseconds.
+const NEAR: i64 = 1_000_000;
+
 /// Past incidents told.
 const MOST_SIMILAR: usize = 5;
 
@@ -66,6 +75,10 @@ pub struct Story {
     pub around: Vec<Neighbour>,
     /// Past incidents that are like it, the likest first.
     pub similar: Vec<Similar>,
+    /// Past incidents that were looked at for these: of all hosts, of the 30 days before it.
+    pub looked_at: usize,
+    /// When there are more than are looked at, the time of the first that was; what was noted is looked at, however old.
+    pub looked_at_since: Option<String>,
 }
 
 /// How often a template was seen.
@@ -133,15 +146,7 @@ pub fn tell(config: &Config, fs: &Arc<dyn FileSystem>, event: EventId) -> Result
     let dir = config.data_dir.as_deref().ok_or(JournalError::NoDataDir)?;
     let id = event.to_string();
     let near = Timestamp(i64::try_from(event.millis).unwrap_or(i64::MAX).saturating_mul(1_000));
-    let since = Some(Timestamp(near.0.saturating_sub(MOST_PAST)));
-    let reading = Reading { since, until: Some(Timestamp(near.0.saturating_add(MOST_AFTER))), ..Reading::default() };
-    let mut incidents =
-        if config.journal.enabled { incidents::read(config, fs, &reading)?.incidents } else { Vec::new() };
-    // With one store for many hosts an id may be there twice; this data dir's host is meant.
-    let own = crate::storage::journal::host_part(&incidents::host_of(config));
-    let of_host = incidents.iter().position(|(host, row)| row.event_id == id && *host == own);
-    let at = of_host.or_else(|| incidents.iter().position(|(_, row)| row.event_id == id));
-    let found = at.map(|at| incidents.remove(at));
+    let found = row(config, fs, &id, near)?;
     let store = newest_templates(&**fs, dir, config);
     let near = found.as_ref().and_then(|(_, incident)| parse_time(&incident.time)).unwrap_or(near);
     let known = found.as_ref().and_then(|(_, incident)| u64::from_str_radix(&incident.template_id, 16).ok());
@@ -153,8 +158,47 @@ pub fn tell(config: &Config, fs: &Arc<dyn FileSystem>, event: EventId) -> Result
         tracing::warn!(%error, "notes");
         Vec::new()
     });
-    let others = Others { incidents: &incidents, notes: &notes, store: store.as_ref() };
+    let before = match &found {
+        Some(_) => incidents_before(config, fs, near)?,
+        None => incidents::Found::default(),
+    };
+    let others = Others { found: &before, notes: &notes, store: store.as_ref() };
     Ok(Some(past.story(id, near, found, &others)))
+}
+
+/// The row of an event: of this data dir's host where one journal has many, and an id may be there twice.
+fn row(
+    config: &Config,
+    fs: &Arc<dyn FileSystem>,
+    id: &str,
+    near: Timestamp,
+) -> Result<Option<(String, Incident)>, JournalError> {
+    if !config.journal.enabled {
+        return Ok(None);
+    }
+    let (since, until) = (near.0.saturating_sub(NEAR), near.0.saturating_add(NEAR));
+    let reading = Reading { since: Some(Timestamp(since)), until: Some(Timestamp(until)), ..Reading::default() };
+    let mut rows = incidents::read(config, fs, &reading)?.incidents;
+    rows.retain(|(_, row)| row.event_id == id);
+    let own = crate::storage::journal::host_part(&incidents::host_of(config));
+    let at = rows.iter().position(|(host, _)| *host == own).unwrap_or(0);
+    Ok((at < rows.len()).then(|| rows.swap_remove(at)))
+}
+
+/// What an incident of this time may be like; what is of the same time among it.
+fn incidents_before(
+    config: &Config,
+    fs: &Arc<dyn FileSystem>,
+    time: Timestamp,
+) -> Result<incidents::Found, JournalError> {
+    let reading = Reading {
+        since: Some(Timestamp(time.0.saturating_sub(MOST_PAST))),
+        until: Some(Timestamp(time.0.saturating_add(1))),
+        limit: Some(MOST_LOOKED_AT),
+        most_objects: Some(MOST_OBJECTS),
+        ..Reading::default()
+    };
+    incidents::read(config, fs, &reading)
 }
 
 /// The template an id leads to by now.
@@ -281,6 +325,8 @@ impl Past {
             history: self.history(near),
             around: self.neighbours(store),
             similar,
+            looked_at: others.found.incidents.len(),
+            looked_at_since: others.since(),
             incident,
         }
     }
@@ -288,12 +334,19 @@ impl Past {
 
 /// What an incident may be like.
 struct Others<'o> {
-    incidents: &'o [(String, Incident)],
+    found: &'o incidents::Found,
     notes: &'o [Note],
     store: Option<&'o TemplateStore>,
 }
 
 impl Others<'_> {
+    /// From when on, when there are more.
+    fn since(&self) -> Option<String> {
+        let has_more = self.found.left_out + self.found.unread_objects > 0;
+        let (_, oldest) = self.found.incidents.first().filter(|_| has_more)?;
+        Some(oldest.time.clone())
+    }
+
     fn note(&self, event_id: &str) -> Option<String> {
         self.notes.iter().find(|note| note.event_id == event_id).map(|note| note.note.clone())
     }
@@ -309,7 +362,7 @@ impl Others<'_> {
         let own = self.template(incident);
         let is_before = |row: &Incident| (&row.time, &row.event_id) < (&incident.time, &incident.event_id);
         let noted = self.noted_alone();
-        let past = self.incidents.iter().chain(&noted).filter(|(_, row)| is_before(row));
+        let past = self.found.incidents.iter().chain(&noted).filter(|(_, row)| is_before(row));
         let mut found: Vec<Similar> = Vec::new();
         for (host, row) in past {
             let is_same = own.is_some() && self.template(row) == own;
@@ -347,7 +400,7 @@ impl Others<'_> {
 
     /// Incidents that only their notes know of by now.
     fn noted_alone(&self) -> Vec<(String, Incident)> {
-        let known: HashSet<&str> = self.incidents.iter().map(|(_, row)| row.event_id.as_str()).collect();
+        let known: HashSet<&str> = self.found.incidents.iter().map(|(_, row)| row.event_id.as_str()).collect();
         let alone = self.notes.iter().filter(|note| !known.contains(note.event_id.as_str()));
         let row = |note: &Note| Incident {
             event_id: note.event_id.clone(),

@@ -12,7 +12,6 @@
 //! Nothing here fails for an event and no panic leaves [`Component::process`], [`Component::tick`] or
 //! [`Component::flush`].
 
-use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -25,7 +24,7 @@ use super::event::{Event, Input, Layout, LayoutError, Written};
 use super::ruled::FieldRules;
 use super::texts::Texts;
 use crate::config::{Config, ConfigError, Fields, TimeSource};
-use crate::engine::{Engine, EngineError, Environment, Explanation, Lane, Stats, Synthetic};
+use crate::engine::{Engine, EngineError, Environment, Explanation, Lane, SimilarIncident, Stats, Synthetic};
 use crate::event::{Observation, Ruling, State, StreamKey, StreamName, Timestamp, Verdict};
 
 /// Seconds between two attempts to open a data dir that could not be opened.
@@ -216,7 +215,7 @@ struct Scored {
     timestamp: Timestamp,
     stream: StreamKey,
     template: Option<Arc<str>>,
-    similar: Vec<Cow<'static, str>>,
+    similar: Vec<SimilarIncident>,
     /// Whether the parameters were taken.
     has_parameters: bool,
 }
@@ -366,7 +365,7 @@ impl Component {
             *has_parameters = true;
         }
         if verdict.is_anomaly {
-            *similar = lane.similar(verdict.event_id).iter().map(|incident| Cow::Owned(incident.line())).collect();
+            *similar = lane.similar(verdict.event_id).to_vec();
         }
     }
 

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::fields::{FIELDS, Field, FieldId, Kind};
+use super::fields::{FIELDS, Field, FieldId, Kind, Part};
 use crate::config::Fields;
 use crate::event::Reason;
 
@@ -162,6 +162,7 @@ pub fn check(adapter: &mut dyn Adapter) -> Vec<String> {
         ("events keep their number and order", order as fn(&mut dyn Adapter) -> Result<(), String>),
         ("a template field", template_field),
         ("a template that is known", known_template),
+        ("past incidents", past_incidents),
     ] {
         if let Err(failure) = check(adapter) {
             failures.push(format!("{name}: {failure}"));
@@ -268,9 +269,35 @@ fn typed(field: &Field, value: &Json) -> Result<(), String> {
         Kind::Flag => value.is_boolean(),
         Kind::Text => value.is_string(),
         Kind::Texts => value.as_array().is_some_and(|texts| texts.iter().all(Json::is_string)),
+        Kind::Maps(parts) => {
+            value.as_array().is_some_and(|maps| !maps.is_empty() && maps.iter().all(|map| has(map, parts)))
+        }
         Kind::Numbers => value.as_object().is_some_and(|map| !map.is_empty() && map.values().all(Json::is_f64)),
     };
     if fits { Ok(()) } else { Err(format!("{}: expected {:?}, found {value}", field.name, field.kind)) }
+}
+
+/// An alert like the one before it names it.
+fn past_incidents(adapter: &mut dyn Adapter) -> Result<(), String> {
+    let event = |n: u32| json!({"message": format!("disk {n} failed"), "host": "web-1"});
+    let out = adapter.run(&ruled("host", "web-1", "always"), &[event(1), event(2)])?;
+    let at = |n: usize, path: &str| out.get(n).and_then(|event| event.pointer(path)).unwrap_or(&Json::Null);
+    same("similar of the first", at(0, "/anomaly/similar"), &Json::Null)?;
+    let similar = FIELDS.iter().find(|field| field.id == FieldId::Similar).ok_or("no such field")?;
+    typed(similar, at(1, "/anomaly/similar"))?;
+    same("event_id", at(1, "/anomaly/similar/0/event_id"), at(0, "/anomaly/event_id"))?;
+    same("score", at(1, "/anomaly/similar/0/score"), at(0, "/anomaly/score"))?;
+    same("distance", at(1, "/anomaly/similar/0/distance"), &json!(0.0))
+}
+
+fn has(map: &Json, parts: &[Part]) -> bool {
+    let fits = |part: &Part| match (map.get(part.name), part.kind) {
+        (None, _) => !part.is_required,
+        (Some(value), Kind::Share) => value.is_f64(),
+        (Some(value), _) => value.is_string(),
+    };
+    map.as_object().is_some_and(|map| map.keys().all(|name| parts.iter().any(|part| part.name == name)))
+        && parts.iter().all(fits)
 }
 
 fn known_names(fields: &Map<String, Json>) -> Result<(), String> {

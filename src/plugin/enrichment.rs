@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::fields::{FIELDS, FieldId};
 use crate::config::Fields;
+use crate::engine::SimilarIncident;
 use crate::event::{DETECTORS, DetectorKind, EventId, Measure, State, TemplateId, Verdict};
 
 /// Decimals a number is rounded to: a millionth is far below what a score can tell apart.
@@ -24,7 +25,12 @@ pub enum Value<'a> {
     Texts(&'a [Cow<'a, str>]),
     /// A map from names to numbers as in [`Value::Number`], never empty.
     Numbers(&'a [(&'static str, f64)]),
+    /// A list of maps from names to [`Value::Number`] and [`Value::Text`], never empty, nor is one of them.
+    Maps(&'a [Vec<MapEntry<'a>>]),
 }
+
+/// An entry of a map of [`Value::Maps`].
+pub type MapEntry<'a> = (&'static str, Value<'a>);
 
 /// What is written to one event.
 #[derive(Clone, Debug)]
@@ -44,7 +50,7 @@ pub struct Enrichment<'a> {
     parameters: Option<&'a [Cow<'a, str>]>,
     rule: Option<&'a str>,
     sample_ratio: Option<f64>,
-    similar: &'a [Cow<'a, str>],
+    similar: &'a [SimilarIncident],
 }
 
 fn rounded(number: f64) -> f64 {
@@ -114,7 +120,7 @@ impl<'a> Enrichment<'a> {
 
     /// Adds past incidents like this one.
     #[must_use]
-    pub fn with_similar(self, similar: &'a [Cow<'a, str>]) -> Self {
+    pub fn with_similar(self, similar: &'a [SimilarIncident]) -> Self {
         Self { similar, ..self }
     }
 
@@ -196,7 +202,8 @@ impl<'a> Enrichment<'a> {
             }
             FieldId::Similar => {
                 if !self.similar.is_empty() {
-                    write(Value::Texts(self.similar));
+                    let maps: Vec<Vec<MapEntry<'_>>> = self.similar.iter().map(parts).collect();
+                    write(Value::Maps(&maps));
                 }
             }
             FieldId::EventId => {
@@ -208,6 +215,16 @@ impl<'a> Enrichment<'a> {
     }
 }
 
+/// As [`SIMILAR`](super::fields::SIMILAR) says.
+fn parts(incident: &SimilarIncident) -> Vec<MapEntry<'_>> {
+    let SimilarIncident { event_id, time, score, distance, note } = incident;
+    let score = score.map(|score| ("score", Value::Number(rounded(score.min(1.0)))));
+    let distance = Value::Number(rounded(f64::from(*distance).min(1.0)));
+    let note = note.as_deref().map(|note| ("note", Value::Text(note)));
+    let known = [("event_id", Value::Text(event_id)), ("time", Value::Text(time))];
+    known.into_iter().chain(score).chain([("distance", distance)]).chain(note).collect()
+}
+
 /// As `{:016x}` writes it, without the formatting machinery: this is done for every event.
 fn hex(id: u64) -> [u8; 16] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -216,6 +233,7 @@ fn hex(id: u64) -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fields::{Kind, SIMILAR};
     use super::*;
 
     fn names(enrichment: &Enrichment<'_>) -> Vec<&'static str> {
@@ -244,6 +262,24 @@ mod tests {
         assert_eq!(names(&sample(Fields::Standard, false).synthetic()), [&standard[..], &rest].concat());
         let asked = sample(Fields::Standard, false).with_parameters(Some(&[]));
         assert_eq!(names(&asked), [&standard[..], &["parameters"]].concat());
+    }
+
+    #[test]
+    fn what_an_alert_is_like_has_the_parts_of_the_table_and_lacks_what_is_not_known() {
+        let noted = SimilarIncident {
+            event_id: "event-1".to_owned(),
+            time: "2025-03-14T10:00:00.000000Z".to_owned(),
+            score: Some(2.0),
+            distance: 1.0 / 3.0,
+            note: Some("a leak".to_owned()),
+        };
+        let names = |incident: &SimilarIncident| parts(incident).iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        assert_eq!(names(&noted), SIMILAR.map(|part| part.name));
+        let numbers = parts(&noted).iter().filter(|(_, value)| matches!(value, Value::Number(_))).count();
+        assert_eq!(numbers, SIMILAR.iter().filter(|part| part.kind == Kind::Share).count());
+        assert_eq!(parts(&noted)[2..4], [("score", Value::Number(1.0)), ("distance", Value::Number(0.333333))]);
+        let bare = SimilarIncident { score: None, note: None, ..noted };
+        assert_eq!(names(&bare), ["event_id", "time", "distance"]);
     }
 
     #[test]

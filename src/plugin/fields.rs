@@ -59,7 +59,35 @@ pub enum Kind {
     Texts,
     /// A map from names to numbers.
     Numbers,
+    /// A list of maps with these parts.
+    Maps(&'static [Part]),
 }
+
+/// One part of the maps of [`Kind::Maps`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type: [`Kind::Text`] or [`Kind::Share`].
+    pub kind: Kind,
+    /// It is always there.
+    pub is_required: bool,
+    /// What it says.
+    pub meaning: &'static str,
+}
+
+const fn part(name: &'static str, kind: Kind, is_required: bool, meaning: &'static str) -> Part {
+    Part { name, kind, is_required, meaning }
+}
+
+/// What is said of a past incident, in the order it is written.
+pub static SIMILAR: [Part; 5] = [
+    part("event_id", Kind::Text, true, "its id, for `oddline show`"),
+    part("time", Kind::Text, true, "when it happened, RFC 3339"),
+    part("score", Kind::Share, false, "its score, where it is known"),
+    part("distance", Kind::Share, true, "how far apart the templates are in meaning: 0 is the same"),
+    part("note", Kind::Text, false, "what `oddline note` said of it"),
+];
 
 /// From which setting of `fields` on a field is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,9 +236,9 @@ pub static FIELDS: [Field; 16] = [
         ..field(
             FieldId::Similar,
             "similar",
-            Kind::Texts,
+            Kind::Maps(&SIMILAR),
             When::Notable,
-            "past incidents like an alert, at most three, noted ones first, then the nearest: event id, time, distance (0 to 1) and what `oddline note` said of it, with a blank between them",
+            "past incidents like an alert, at most three, noted ones first, then the nearest",
         )
     },
 ];
@@ -243,6 +271,7 @@ impl Kind {
             Self::Text => "string",
             Self::Texts => "list of strings",
             Self::Numbers => "map of floats",
+            Self::Maps(_) => "list of objects",
         }
     }
 }
@@ -256,6 +285,12 @@ impl Field {
             FieldId::Detectors => DetectorKind::ALL.iter().map(|kind| kind.as_str()).collect(),
             _ => Vec::new(),
         }
+    }
+
+    fn parts_in_words(&self) -> String {
+        let Kind::Maps(parts) = self.kind else { return String::new() };
+        let one = |part: &Part| format!("`{}` ({}: {})", part.name, part.kind.in_words(), part.meaning);
+        format!(": {}", parts.iter().map(one).collect::<Vec<_>>().join(", "))
     }
 
     fn schema(&self) -> Json {
@@ -273,12 +308,28 @@ impl Field {
                 "propertyNames": {"enum": words},
                 "additionalProperties": {"type": "number", "minimum": 0},
             }),
+            Kind::Maps(parts) => json!({"type": "array", "items": object_schema(parts)}),
         };
         if let Json::Object(map) = &mut schema {
             map.insert("description".to_owned(), json!(self.meaning));
         }
         schema
     }
+}
+
+impl Part {
+    fn schema(&self) -> Json {
+        match self.kind {
+            Kind::Share => json!({"type": "number", "minimum": 0, "maximum": 1, "description": self.meaning}),
+            _ => json!({"type": "string", "description": self.meaning}),
+        }
+    }
+}
+
+fn object_schema(parts: &[Part]) -> Json {
+    let properties: Map<String, Json> = parts.iter().map(|part| (part.name.to_owned(), part.schema())).collect();
+    let required: Vec<_> = parts.iter().filter(|part| part.is_required).map(|part| part.name).collect();
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
 /// JSON Schema of the object under the target.
@@ -309,11 +360,12 @@ pub fn reference_markdown() -> String {
         } else {
             format!(": {}", words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
         };
+        let parts = field.parts_in_words();
         let condition = if field.condition.is_empty() { String::new() } else { format!(", {}", field.condition) };
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "| `{}` | {} | {}{condition} | {}{words} |",
+            "| `{}` | {} | {}{condition} | {}{words}{parts} |",
             field.name,
             field.kind.in_words(),
             field.when.in_words(),

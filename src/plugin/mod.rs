@@ -20,7 +20,7 @@ mod texts;
 pub mod timestamp;
 
 pub use component::{Component, ComponentError, ComponentStats, Counts, Outcome, Panicked, guard};
-pub use enrichment::{Enrichment, Value};
+pub use enrichment::{Enrichment, MapEntry, Value};
 pub use event::{Event, Input, Layout, LayoutError, Scalar, Written};
 pub use json::LineScorer;
 pub use path::{Path, PathError};

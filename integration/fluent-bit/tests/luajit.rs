@@ -72,6 +72,10 @@ fn with_points(value: &mut Value) {
         let point = |value: &mut Value| *value = value.as_f64().map_or(Value::Null, Value::from);
         match FIELDS.iter().find(|field| field.name == name).map(|field| field.kind) {
             Some(Kind::Share | Kind::Number) if value.is_number() => point(value),
+            Some(Kind::Maps(_)) => {
+                let maps = value.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut);
+                maps.flat_map(|map| map.values_mut()).filter(|part| part.is_number()).for_each(point);
+            }
             Some(Kind::Numbers) => value.as_object_mut().into_iter().flat_map(|map| map.values_mut()).for_each(point),
             _ => with_points(value),
         }

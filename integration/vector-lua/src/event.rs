@@ -9,7 +9,7 @@ use mlua::{Lua, Result, Table, Value as LuaValue};
 use oddline::config::OnExisting;
 use oddline::event::Timestamp;
 use oddline::plugin::event::renamed;
-use oddline::plugin::{Enrichment, Event, Input, Layout, Path, Scalar, Value, Written, timestamp};
+use oddline::plugin::{Enrichment, Event, Input, Layout, MapEntry, Path, Scalar, Value, Written, timestamp};
 
 /// The `log` of an event.
 pub(crate) struct LuaEvent<'a> {
@@ -162,6 +162,17 @@ impl LuaEvent<'_> {
             Value::Numbers(numbers) => {
                 table.raw_set(name, self.lua.create_table_from(numbers.iter().map(|(name, number)| (*name, *number)))?)
             }
+            Value::Maps(maps) => {
+                let list = self.lua.create_table_with_capacity(maps.len(), 0)?;
+                maps.iter().try_for_each(|map| list.raw_push(self.map(map)?))?;
+                table.raw_set(name, list)
+            }
         }
+    }
+
+    fn map(&self, parts: &[MapEntry<'_>]) -> Result<Table> {
+        let map = self.lua.create_table_with_capacity(0, parts.len())?;
+        parts.iter().try_for_each(|(name, part)| self.field(&map, name, *part))?;
+        Ok(map)
     }
 }

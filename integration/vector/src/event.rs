@@ -14,7 +14,7 @@ use bytes::Bytes;
 use oddline::config::{Config, OnExisting};
 use oddline::event::Timestamp;
 use oddline::plugin::event::renamed;
-use oddline::plugin::{Enrichment, Event, Input, Layout, Path, Scalar, Value as Field, Written};
+use oddline::plugin::{Enrichment, Event, Input, Layout, MapEntry, Path, Scalar, Value as Field, Written};
 use vector_lib::event::{LogEvent, ObjectMap, Value};
 
 /// What an event is read and written by: the paths, and which of them are the defaults.
@@ -173,7 +173,12 @@ fn field(value: Field<'_>) -> Value {
             let entry = |(name, number): &(&'static str, f64)| ((*name).into(), Value::from_f64_or_zero(*number));
             Value::Object(numbers.iter().map(entry).collect())
         }
+        Field::Maps(maps) => Value::Array(maps.iter().map(|entries| map(entries)).collect()),
     }
+}
+
+fn map(parts: &[MapEntry<'_>]) -> Value {
+    Value::Object(parts.iter().map(|(name, part)| ((*name).into(), field(*part))).collect())
 }
 
 fn text(text: &str) -> Value {

@@ -2,7 +2,7 @@
 
 use oddline::config::{Config, Fields, OnExisting};
 use oddline::plugin::Path;
-use oddline::plugin::fields::{FIELDS, Field, Kind as FieldKind, When};
+use oddline::plugin::fields::{FIELDS, Field, Kind as FieldKind, Part, When};
 use vector_lib::lookup::{OwnedTargetPath, OwnedValuePath, PathPrefix};
 use vector_lib::schema::Definition;
 use vector_lib::vrl::path::OwnedSegment;
@@ -70,9 +70,19 @@ fn kind(field: &Field) -> Kind {
         FieldKind::Text => Kind::bytes(),
         FieldKind::Texts => Kind::array(Collection::from_unknown(Kind::bytes())),
         FieldKind::Numbers => Kind::object(Collection::from_unknown(Kind::float())),
+        FieldKind::Maps(parts) => Kind::array(Collection::from_unknown(map(parts))),
     };
     // An event without a message has no template, and most fields come with some events only.
     maybe(kind, field.when != When::Minimal || !field.condition.is_empty())
+}
+
+fn map(parts: &[Part]) -> Kind {
+    let kind = |part: &Part| match part.kind {
+        FieldKind::Share => Kind::float(),
+        _ => Kind::bytes(),
+    };
+    let known = parts.iter().map(|part| (part.name.into(), maybe(kind(part), !part.is_required))).collect();
+    Kind::object(Collection::from_parts(known, Kind::undefined()))
 }
 
 #[cfg(test)]

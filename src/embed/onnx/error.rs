@@ -65,6 +65,12 @@ pub enum OnnxError {
         /// Files and directories.
         looked_for: Vec<String>,
     },
+    /// Libraries were found, and none can be used.
+    #[error("no ONNX Runtime that fits was found; name one with embedder_runtime or ORT_DYLIB_PATH. Found: {}", found.join("; "))]
+    NoneFits {
+        /// What is wrong with each.
+        found: Vec<String>,
+    },
     /// tract is named and not there.
     #[error("embedder_runtime: tract needs an oddline built with the feature `onnx-tract`, which this one is not")]
     NoTract,

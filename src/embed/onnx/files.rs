@@ -27,6 +27,9 @@ const MOST_TOKENS: usize = 512;
 /// Where nothing says how many tokens a text may have: what all-MiniLM-L6-v2 has.
 const USUAL_TOKENS: usize = 256;
 
+/// What is no regular file is not opened: a pipe would be waited for.
+const NO_FILE: &str = "not a regular file";
+
 /// What the model says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Settings {
@@ -89,7 +92,7 @@ fn size(path: &Path, most: u64) -> Result<u64, OnnxError> {
     let file = |source| OnnxError::File { path: path.to_owned(), source };
     let meta = std::fs::metadata(path).map_err(file)?;
     if !meta.is_file() {
-        return Err(file(io::Error::new(io::ErrorKind::InvalidInput, "not a file")));
+        return Err(file(io::Error::new(io::ErrorKind::InvalidInput, NO_FILE)));
     }
     if meta.len() > most {
         return Err(OnnxError::TooLarge { path: path.to_owned(), found: meta.len(), most });
@@ -136,6 +139,9 @@ pub(super) fn model(path: &Path) -> io::Result<impl io::Read> {
 
 /// The first `most` bytes of a file, or all of a shorter one, and how long it is.
 pub(super) fn head(path: &Path, most: u64) -> io::Result<(Vec<u8>, u64)> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, NO_FILE));
+    }
     let mut bytes = Vec::new();
     let file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -317,7 +323,16 @@ mod tests {
         assert!(error.contains("4294967296 bytes") && error.contains("right file"), "{error}");
         std::fs::remove_file(dir.path().join("model.onnx")).unwrap();
         std::fs::create_dir(dir.path().join("model.onnx")).unwrap();
-        assert!(look(dir.path()).unwrap_err().to_string().contains("not a file"));
+        assert!(look(dir.path()).unwrap_err().to_string().contains("not a regular file"));
+        std::fs::remove_dir(dir.path().join("model.onnx")).unwrap();
+        for pipe in ["model.onnx", "tokenizer.json", "config.json"] {
+            let _was_there = std::fs::remove_file(dir.path().join(pipe));
+            assert!(std::process::Command::new("mkfifo").arg(dir.path().join(pipe)).status().unwrap().success());
+            let error = look(dir.path()).unwrap_err().to_string();
+            assert!(error.contains(pipe) && error.contains("not a regular file"), "{error}");
+            std::fs::remove_file(dir.path().join(pipe)).unwrap();
+            std::fs::write(dir.path().join(pipe), "{}").unwrap();
+        }
         assert!(look(&dir.path().join("none")).unwrap_err().to_string().contains("model.onnx"));
     }
 

@@ -2,8 +2,10 @@
 //!
 //! It is looked at before it is handed on: what loads it for us hangs or panics over one that is missing, old, or for another machine.
 //!
-//! What is named, by the configuration or by `ORT_DYLIB_PATH`, is what must be there; otherwise the usual places are looked through.
+//! What is named, by the configuration or by `ORT_DYLIB_PATH`, is what must be there; otherwise the usual places are looked through, and the first library that fits is taken: an old one
+//! of the distribution hides no newer one elsewhere.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -44,8 +46,9 @@ pub struct Runtime {
 pub fn find(named: Option<&Path>) -> Result<Runtime, OnnxError> {
     let variable = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
     match named.map(Path::to_owned).or(variable) {
-        Some(named) => check(&in_directory(&named)?),
-        None => check(&anywhere(&places())?),
+        Some(named) if named.is_dir() => anywhere(&[named]),
+        Some(named) => check(&named),
+        None => anywhere(&places()),
     }
 }
 
@@ -57,26 +60,42 @@ fn places() -> Vec<PathBuf> {
     beside.into_iter().chain(searched).chain([triplet]).chain(PLACES.map(PathBuf::from)).collect()
 }
 
-fn anywhere(places: &[PathBuf]) -> Result<PathBuf, OnnxError> {
-    let looked_for = || places.iter().map(|dir| format!("{}/{}{}*", dir.display(), NAME.0, NAME.1)).collect();
-    places.iter().find_map(|dir| newest(dir)).ok_or_else(|| OnnxError::NoRuntime { looked_for: looked_for() })
+/// The first library that fits: directories in their order, in each the highest version first.
+fn anywhere(places: &[PathBuf]) -> Result<Runtime, OnnxError> {
+    let mut wrong = Vec::new();
+    let mut seen = HashSet::new();
+    for path in places.iter().flat_map(|dir| newest_first(dir)) {
+        if !seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())) {
+            continue;
+        }
+        match check(&path) {
+            Ok(runtime) => return Ok(runtime),
+            Err(error) => wrong.push(error),
+        }
+    }
+    let pattern = |dir: &PathBuf| format!("{}/{}{}*", dir.display(), NAME.0, NAME.1);
+    match (wrong.pop(), wrong.is_empty()) {
+        (None, _) => Err(OnnxError::NoRuntime { looked_for: places.iter().map(pattern).collect() }),
+        // The one there is has an error of its own.
+        (Some(only), true) => Err(only),
+        (Some(last), false) => {
+            let found = wrong.iter().chain([&last]).map(ToString::to_string).collect();
+            Err(OnnxError::NoneFits { found })
+        }
+    }
 }
 
-/// The library in a directory, or the path itself when it is none.
-fn in_directory(path: &Path) -> Result<PathBuf, OnnxError> {
-    if path.is_dir() { anywhere(&[path.to_owned()]) } else { Ok(path.to_owned()) }
-}
-
-/// The library of the highest version: `libonnxruntime.so`, `libonnxruntime.so.1.31.1` …
-fn newest(dir: &Path) -> Option<PathBuf> {
+/// The libraries in a directory, that of the highest version first: `libonnxruntime.so.1.31.1`, `libonnxruntime.so` …
+fn newest_first(dir: &Path) -> Vec<PathBuf> {
     let version = |name: &str| -> Option<Vec<u32>> {
         let rest = name.strip_prefix(NAME.0)?;
         let numbers: String = rest.replacen(NAME.1, "", 1);
         let is_ours = rest.contains(NAME.1) && numbers.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         is_ours.then(|| numbers.split('.').filter_map(|number| number.parse().ok()).collect())
     };
-    let named = files::names(dir).into_iter().filter_map(|name| Some((version(&name)?, name)));
-    named.max().map(|(_, name)| dir.join(name))
+    let mut named: Vec<_> = files::names(dir).into_iter().filter_map(|name| Some((version(&name)?, name))).collect();
+    named.sort_unstable_by(|a, b| b.cmp(a));
+    named.into_iter().map(|(_, name)| dir.join(name)).collect()
 }
 
 fn check(path: &Path) -> Result<Runtime, OnnxError> {
@@ -135,18 +154,49 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn of_several_in_a_directory_the_highest_version_is_taken() {
+    fn of_several_in_a_directory_the_highest_version_is_the_first() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(newest(dir.path()), None);
+        assert!(newest_first(dir.path()).is_empty());
         for name in ["libonnxruntime_providers_shared.so", "libonnxruntime.a", "libother.so.9"] {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        assert_eq!(newest(dir.path()), None);
+        assert!(newest_first(dir.path()).is_empty());
         for name in ["libonnxruntime.so", "libonnxruntime.so.1.9.0", "libonnxruntime.so.1.31.1", "libonnxruntime.so.1"]
         {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
-        assert_eq!(newest(dir.path()), Some(dir.path().join("libonnxruntime.so.1.31.1")));
+        let names = ["libonnxruntime.so.1.31.1", "libonnxruntime.so.1.9.0", "libonnxruntime.so.1", "libonnxruntime.so"];
+        assert_eq!(newest_first(dir.path()), names.map(|name| dir.path().join(name)));
+    }
+
+    #[test]
+    fn where_none_fits_every_one_is_named_with_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = ["a", "b", "c"].map(|name| dir.path().join(name));
+        places.iter().for_each(|place| std::fs::create_dir(place).unwrap());
+        let name = format!("{}{}", NAME.0, NAME.1);
+        std::fs::write(places[0].join(&name), "no library").unwrap();
+        let only = anywhere(&places).unwrap_err();
+        assert!(matches!(&only, OnnxError::NotARuntime { path, .. } if *path == places[0].join(&name)), "{only}");
+        std::fs::write(places[2].join(&name), "nor this").unwrap();
+        let none = anywhere(&places).unwrap_err().to_string();
+        for place in [&places[0], &places[2]] {
+            assert!(none.contains(&format!("{} is no ONNX Runtime", place.join(&name).display())), "{none}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_pipe_or_a_device_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("libonnxruntime.so");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for path in [pipe, dir.path().to_owned(), "/dev/zero".into()] {
+            let (told, heard) = std::sync::mpsc::channel();
+            std::thread::spawn(move || told.send(find(Some(&path)).unwrap_err().to_string()));
+            let error = heard.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
+            assert!(error.contains("not a regular file"), "{error}");
+        }
     }
 
     #[test]

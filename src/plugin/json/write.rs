@@ -78,8 +78,8 @@ fn list<T>(out: &mut Vec<u8>, ends: [u8; 2], items: impl Iterator<Item = T>, mut
     out.push(ends[1]);
 }
 
-fn value(out: &mut Vec<u8>, value: Value<'_>) {
-    match value {
+fn value(out: &mut Vec<u8>, written: Value<'_>) {
+    match written {
         Value::Flag(true) => out.extend_from_slice(b"true"),
         Value::Flag(false) => out.extend_from_slice(b"false"),
         Value::Number(value) => number(out, value),
@@ -89,6 +89,13 @@ fn value(out: &mut Vec<u8>, value: Value<'_>) {
             string(out, name);
             out.push(b':');
             number(out, *value);
+        }),
+        Value::Maps(maps) => list(out, *b"[]", maps.iter(), |out, map| {
+            list(out, *b"{}", map.iter(), |out, (name, part)| {
+                string(out, name);
+                out.push(b':');
+                value(out, *part);
+            });
         }),
     }
 }

@@ -81,6 +81,7 @@ impl Asked {
             streams: stream.map_err(|error| error.to_string())?.map(|stream| stream.names).unwrap_or_default(),
             reason: self.reason()?,
             limit: Some(self.limit()?),
+            ..Reading::default()
         })
     }
 

@@ -8,7 +8,7 @@
 //! | `k` | templates at most, up to [`MOST`] | 10 |
 //!
 //! The answer is `{"templates": […], "templates_searched": N, "model": "…", "fallback": null, "unlisted_events": N, "damaged": […]}`, the nearest first; `fallback` says why the
-//! model that is configured was not used. [`AT_ONCE`] searches run at a time; one more is answered 503. A request line of more than 64 KiB is answered 414.
+//! model that is configured was not used. First and last times are exact where `first_within_secs` and `last_within_secs` are 0, else starts of windows of so many seconds. [`AT_ONCE`] searches run at a time; one more is answered 503. A request line of more than 64 KiB is answered 414.
 
 use std::sync::Arc;
 

@@ -9,9 +9,9 @@ use std::ops::Range;
 use super::base64;
 use super::cursor::{Cursor, Unexpected};
 use super::part::Plan;
-use super::record::{Attribute, Fate, Fates, Flat, Found, LogRecord, MAX_DEPTH, Record, Wanted};
+use super::record::{Attribute, Fate, Fates, Flat, Found, LogRecord, MAX_DEPTH, Record, Wanted, scalar_of};
 use crate::plugin::json::write;
-use crate::plugin::{Component, Layout, Scalar, Written};
+use crate::plugin::{Component, Layout, MapEntry, Scalar, Written};
 
 /// Where the records of `request` are. All of it is read, so that nothing is refused once something was learned.
 pub(super) fn plan(request: &[u8], limit: usize) -> Result<Plan, Unexpected> {
@@ -390,6 +390,11 @@ fn push(out: &mut Vec<u8>, key: &str, attribute: Attribute<'_>) {
     out.extend_from_slice(b",{\"key\":");
     write::string(out, key);
     out.extend_from_slice(b",\"value\":");
+    value(out, attribute);
+    out.push(b'}');
+}
+
+fn value(out: &mut Vec<u8>, attribute: Attribute<'_>) {
     match attribute {
         Attribute::Flag(flag) => {
             out.extend_from_slice(if flag { b"{\"boolValue\":true}" } else { b"{\"boolValue\":false}" });
@@ -409,8 +414,27 @@ fn push(out: &mut Vec<u8>, key: &str, attribute: Attribute<'_>) {
             }
             out.extend_from_slice(b"]}}");
         }
+        Attribute::Maps(maps) => {
+            out.extend_from_slice(b"{\"arrayValue\":{\"values\":[");
+            for (index, map) in maps.iter().enumerate() {
+                out.extend_from_slice(if index > 0 { b"," } else { b"" });
+                map_value(out, map);
+            }
+            out.extend_from_slice(b"]}}");
+        }
     }
-    out.push(b'}');
+}
+
+fn map_value(out: &mut Vec<u8>, map: &[MapEntry<'_>]) {
+    out.extend_from_slice(b"{\"kvlistValue\":{\"values\":[");
+    for (index, (name, part)) in map.iter().enumerate() {
+        out.extend_from_slice(if index > 0 { b",{\"key\":" } else { b"{\"key\":" });
+        write::string(out, name);
+        out.extend_from_slice(b",\"value\":");
+        value(out, scalar_of(*part));
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}}");
 }
 
 fn text_value(out: &mut Vec<u8>, text: &str) {

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::part::Plan;
-use super::record::{Attribute, Fate, Fates, Flat, Found, LogRecord, MAX_DEPTH, Record, Wanted};
+use super::record::{Attribute, Fate, Fates, Flat, Found, LogRecord, MAX_DEPTH, Record, Wanted, scalar_of};
 use crate::engine::Synthetic;
 use crate::plugin::component::synthetic_message;
-use crate::plugin::{Component, Event as _, Layout, Scalar, Written};
+use crate::plugin::{Component, Event as _, Layout, MapEntry, Scalar, Written};
 use crate::serve::wire::{self, Malformed, Wire};
 
 const RESOURCE_LOGS: u64 = 1;
@@ -286,6 +286,20 @@ fn value(out: &mut Vec<u8>, attribute: Attribute<'_>) {
                 wire::message(out, ITEMS, |out| wire::bytes(out, STRING, text.as_bytes()));
             }
         }),
+        Attribute::Maps(maps) => wire::message(out, ARRAY, |out| {
+            for map in maps {
+                wire::message(out, ITEMS, |out| wire::message(out, MAP, |out| parts(out, map)));
+            }
+        }),
+    }
+}
+
+fn parts(out: &mut Vec<u8>, map: &[MapEntry<'_>]) {
+    for (name, part) in map {
+        wire::message(out, ITEMS, |out| {
+            wire::bytes(out, KEY, name.as_bytes());
+            wire::message(out, VALUE, |out| value(out, scalar_of(*part)));
+        });
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::OnExisting;
 use crate::event::Timestamp;
 use crate::plugin::event::renamed;
 use crate::plugin::path::Path;
-use crate::plugin::{Enrichment, Event, Input, Layout, Scalar, Value, Written};
+use crate::plugin::{Enrichment, Event, Input, Layout, MapEntry, Scalar, Value, Written};
 
 /// OpenTelemetry's name for the template.
 const TEMPLATE: &str = "log.record.template";
@@ -243,6 +243,17 @@ pub(super) enum Attribute<'a> {
     Number(f64),
     Text(&'a str),
     Texts(&'a [Cow<'a, str>]),
+    Maps(&'a [Vec<MapEntry<'a>>]),
+}
+
+/// A part of a map, which is a text or a number.
+pub(super) fn scalar_of(part: Value<'_>) -> Attribute<'_> {
+    match part {
+        Value::Flag(flag) => Attribute::Flag(flag),
+        Value::Number(number) => Attribute::Number(number),
+        Value::Text(text) => Attribute::Text(text),
+        Value::Texts(_) | Value::Numbers(_) | Value::Maps(_) => Attribute::Text(""),
+    }
 }
 
 /// Keys of attributes, one after the other in the same memory.
@@ -329,6 +340,7 @@ impl Event for LogRecord<'_, '_, '_> {
             Value::Number(number) => push(out, key.of(&[name]), Attribute::Number(number)),
             Value::Text(text) => push(out, key.of(&[name]), Attribute::Text(text)),
             Value::Texts(texts) => push(out, key.of(&[name]), Attribute::Texts(texts)),
+            Value::Maps(maps) => push(out, key.of(&[name]), Attribute::Maps(maps)),
             Value::Numbers(numbers) => {
                 for (inner, number) in numbers {
                     push(out, key.of(&[name, inner]), Attribute::Number(*number));

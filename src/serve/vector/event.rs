@@ -13,7 +13,7 @@ use super::proto::number;
 use crate::config::OnExisting;
 use crate::event::Timestamp;
 use crate::plugin::event::renamed;
-use crate::plugin::{Enrichment, Event, Input, Layout, Path, Scalar, Value, Written};
+use crate::plugin::{Enrichment, Event, Input, Layout, MapEntry, Path, Scalar, Value, Written};
 use crate::serve::wire::{self, Malformed, Wire};
 
 /// The entries of a map, as they came: a key may stand there twice, the last counts.
@@ -320,7 +320,16 @@ fn field(out: &mut Vec<u8>, value: Value<'_>) {
                 entry(out, name, |out| wire::double(out, number::FLOAT, *number));
             }
         }),
+        Value::Maps(maps) => wire::message(out, number::ARRAY, |out| {
+            for map in maps {
+                wire::message(out, number::ITEMS, |out| wire::message(out, number::MAP, |out| parts(out, map)));
+            }
+        }),
     }
+}
+
+fn parts(out: &mut Vec<u8>, map: &[MapEntry<'_>]) {
+    map.iter().for_each(|(name, part)| entry(out, name, |out| field(out, *part)));
 }
 
 /// Appends an entry of a map with a text, or of maps within maps as `names` say.

@@ -99,7 +99,7 @@ pub struct Summary {
 
 impl Summary {
     /// The windows in which the template was seen, ascending.
-    pub fn points<'a>(&self, counts: &'a TemplateCounts) -> impl Iterator<Item = Point> + 'a {
+    pub fn points<'a>(&self, counts: &'a TemplateCounts) -> impl DoubleEndedIterator<Item = Point> + 'a {
         let micros = self.window_micros;
         counts.points.iter().map(move |point| Point {
             start: Timestamp(point.window.saturating_mul(micros)),

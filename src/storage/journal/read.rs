@@ -47,6 +47,8 @@ pub struct Reading {
     pub reason: Option<Reason>,
     /// The newest so many; none: all.
     pub limit: Option<usize>,
+    /// Objects that are opened at most, and those of an hour that was begun, the newest hours first; none: all. Each is a request where the store is a bucket.
+    pub most_objects: Option<u64>,
 }
 
 /// What was found.
@@ -56,7 +58,7 @@ pub struct Found {
     pub incidents: Vec<(String, Incident)>,
     /// Older ones that were read and are beyond the limit; one that is stored twice may count twice.
     pub left_out: u64,
-    /// Objects that were not opened, since all they can hold is older than the limit's last.
+    /// Objects that were not opened, since all they can hold is older than the limit's last, or beyond [`Reading::most_objects`].
     pub unread_objects: u64,
     /// Lines that are damaged.
     pub damaged_lines: u64,
@@ -225,12 +227,15 @@ impl<'a> From<'a> {
 
     fn gather(&mut self, mut gathered: Gathered, reading: &Reading) -> Result<Gathered, StorageError> {
         let hours = self.hours(reading)?;
+        let mut opened = 0;
         for ((date, hour), objects) in hours.iter().rev() {
             let end = hour_start(date, hour).0.saturating_add(HOUR_MICROS);
-            if gathered.is_sure_from(Timestamp(end)) {
+            let is_enough = reading.most_objects.is_some_and(|most| opened >= most);
+            if is_enough || gathered.is_sure_from(Timestamp(end)) {
                 gathered.found.unread_objects += objects.len() as u64;
                 continue;
             }
+            opened += objects.len() as u64;
             objects.iter().try_for_each(|object| gathered.add_stored(object, self, reading))?;
         }
         Ok(gathered)

@@ -71,8 +71,8 @@ fn number(out: &mut Vec<u8>, number: f64) {
 }
 
 /// A value of a field.
-pub(crate) fn value(out: &mut Vec<u8>, value: Value<'_>) {
-    match value {
+pub(crate) fn value(out: &mut Vec<u8>, written: Value<'_>) {
+    match written {
         Value::Flag(flag) => out.push(0xc2 | u8::from(flag)),
         Value::Number(value) => number(out, value),
         Value::Text(value) => text(out, value.as_bytes()),
@@ -85,6 +85,16 @@ pub(crate) fn value(out: &mut Vec<u8>, value: Value<'_>) {
             for (name, value) in numbers {
                 text(out, name.as_bytes());
                 number(out, *value);
+            }
+        }
+        Value::Maps(maps) => {
+            array_header(out, maps.len());
+            for map in maps {
+                map_header(out, u32::try_from(map.len()).unwrap_or(u32::MAX), 1);
+                for (name, part) in map {
+                    text(out, name.as_bytes());
+                    value(out, *part);
+                }
             }
         }
     }
