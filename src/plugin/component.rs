@@ -598,6 +598,8 @@ pub fn synthetic_message(synthetic: &Synthetic) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::{Scalar, Value};
+    use std::borrow::Cow;
+
     use super::*;
 
     struct Partitions(Vec<Option<&'static str>>);
