@@ -209,9 +209,40 @@ impl Categorical {
 const _: () = assert!(SLOTS == 8, "`wanted` has a bit for each");
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::detect::value::Values;
+
+    /// What a checkpoint of this detector was before words had places.
+    pub(in crate::detect) fn former(bytes: &[u8]) -> Vec<u8> {
+        let from = &mut StateReader::new(bytes);
+        let mut out = Vec::new();
+        let slots = from.u32("").unwrap();
+        out.extend(slots.to_le_bytes());
+        for _ in 0..slots {
+            out.extend(from.bytes("", 4).unwrap());
+            let length = from.u32("").unwrap();
+            out.extend(length.to_le_bytes());
+            for _ in 0..length {
+                out.extend(from.bytes("", 8 + FORMER_MOST_WORDS).unwrap());
+                from.bytes("", MOST_WORDS - FORMER_MOST_WORDS).unwrap();
+                out.extend(from.bytes("", 4).unwrap());
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn sets_of_an_earlier_format_are_read_and_go_on() {
+        let mut categorical = Categorical::default();
+        (0..1_000).for_each(|n| _ = see(&mut categorical, ["root", "cron", "www"][n % 3]));
+        let mut bytes = Vec::new();
+        categorical.checkpoint(&mut bytes);
+        let mut again = Categorical::default();
+        again.restore_former(&mut StateReader::new(&former(&bytes))).unwrap();
+        assert_eq!(see(&mut again, "cron"), 0.0);
+        assert!(see(&mut again, "eve") > 5.0);
+    }
 
     fn see(categorical: &mut Categorical, text: &str) -> f32 {
         let values = Values::of([text.as_bytes()].into_iter(), categorical.wanted(0));

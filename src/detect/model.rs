@@ -912,6 +912,8 @@ mod tests {
         bytes.truncate(bytes.len() - streams.len());
         let rate = part(&|out| model.rate.checkpoint(out));
         bytes = with(&bytes, &rate, &crate::detect::rate::tests::without_plain(&rate));
+        let categorical = part(&|out| model.categorical.checkpoint(out));
+        bytes = with(&bytes, &categorical, &crate::detect::categorical::tests::former(&categorical));
         let sequence = part(&|out| model.sequence.checkpoint(out));
         bytes = with(&bytes, &sequence, &crate::detect::sequence::tests::in_single(&sequence));
         bytes[..4].copy_from_slice(&FORMAT_WITHOUT_CLOCK.to_le_bytes());

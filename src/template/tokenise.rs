@@ -350,7 +350,8 @@ mod tests {
         for (line, expected) in [
             ("17 17", "17 <*>"),
             ("  uid=0  uid=0", "uid=0 uid=<*>"),
-            ("user ann, by", "user <*>, by"),
+            ("user 'ann', by", "user '<*>', by"),
+            ("by user ann, by", "by user <*>, by"),
             ("Mon Jul  4 14:52:27 2005 Jul", "Mon <*> Jul"),
             ("{\"took\":17} x", "{\"took\":<*>} x"),
             ("x<*>1 1", "x<*>1 <*>"),
