@@ -29,7 +29,7 @@ use crate::arithmetic::word_code;
 use crate::event::TemplateId;
 
 /// Changes kept for lanes that have not asked lately; one that asks later reloads everything.
-const CHANGES_KEPT: usize = 4_096;
+const CHANGES_KEPT: usize = 8_192;
 
 /// A tree is published once one in so many of all skeletons was asked for.
 const ASKED_PART: usize = 16;
