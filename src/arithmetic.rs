@@ -21,6 +21,18 @@ pub(crate) const fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// Of longer words only the beginning is hashed.
+const MOST_BYTES_OF_A_WORD: usize = 32;
+
+/// Eight bits for a word, never 0; FNV-1a, whose result must not depend on the process since it is logged.
+pub(crate) fn word_code(text: &[u8]) -> u8 {
+    let start = 0xcbf2_9ce4_8422_2325_u64;
+    let head = text.get(..MOST_BYTES_OF_A_WORD).unwrap_or(text);
+    let hash = head.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    // The last byte of the text has not reached the upper bits yet.
+    ((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).max(1)
+}
+
 /// The next number of SplitMix64.
 pub(crate) const fn next_random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -11,7 +11,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("event", &[]),
     ("clock", &["event"]),
     ("config", &[]),
-    ("template", &["event", "clock"]),
+    ("template", &["event", "clock", "arithmetic"]),
     ("detect", &["event", "clock", "arithmetic"]),
     ("embed", &["arithmetic"]),
     ("index", &["arithmetic"]),

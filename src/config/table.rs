@@ -410,7 +410,7 @@ settings! {
     masks: Vec<Mask> = Vec::new(), Kind::Masks { max_items: 64 }, unit "", sample vec![Mask { name: "order".to_owned(), regex: "ORD-[0-9]+".to_owned() }];
     /// Built-in masks that do not apply. There are: `path` (paths, URLs), `key_value` (values of `key=value`), `number` (words with a digit),
     /// `hex` (eight hex digits or more), `calendar_time`, `size` (a number and its unit), `protocol` (the version after a path),
-    /// `empty_value` (nothing between brackets), `quoted_value`, `user_name` (the word after `user`), `list` (ids of one kind in
+    /// `empty_value` (nothing between brackets), `quoted_value`, `user_name` (the word after `for user`, `by user` and the like, or in quotes after `user`), `list` (ids of one kind in
     /// a row), `json` (values in JSON, but of keys like `level` and `msg`), `glued` (parts of a word: without it a word with a variable in it is a
     /// variable as a whole) and `first_token` (a line's first word is a word like any other: without it that is no variable).
     disabled_masks: Vec<BuiltinMask> = Vec::new(), Kind::Choices(BuiltinMask::NAMES), unit "", sample vec![BuiltinMask::Path];

@@ -5,8 +5,12 @@
 //! history: a set that just grew says little about whether it is complete.
 //!
 //! Values are known by eight bits of hash: of a set of four, one new value in 64 goes unnoticed.
+//!
+//! Where templates merge since words differ, the words are the values of a place of their own, and each template tells of one word how often it was seen and since
+//! when ([`Worded`]).
 
 mod join;
+mod words;
 
 use super::logarithm::ln;
 use super::runs::Runs;
@@ -14,8 +18,11 @@ use super::value::{self, SLOTS};
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;
 
-/// Values a closed wildcard has at the most.
-pub const MOST_WORDS: usize = 8;
+/// Values a closed wildcard has at the most: more than the templates that merge, whose words are where a wildcard of words begins.
+pub const MOST_WORDS: usize = 16;
+
+/// The same before words had places.
+const FORMER_MOST_WORDS: usize = 8;
 
 /// Events of a wildcard before it can be called closed.
 const LEAST_EVENTS: u32 = 50;
@@ -38,16 +45,42 @@ struct Wildcard {
 pub struct Categorical {
     wildcards: Runs<Wildcard>,
     place: Option<usize>,
+    /// Events of the model until the first of each slot, that included; 0: not known.
+    founded: Vec<u32>,
+}
+
+/// A word that a template had in every line is a value from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Worded {
+    /// The template's slot.
+    pub slot: usize,
+    /// Where its values belong to from now on, or the same.
+    pub into: usize,
+    /// The place it has there, which is a new one of `slot`.
+    pub place: usize,
+    /// The code of the word, 0 when there was not one alone.
+    pub word: u8,
 }
 
 impl Wildcard {
     fn observe(&mut self, word: u8) -> f32 {
         self.events = self.events.saturating_add(1);
-        if self.is_open || self.words.get(..usize::from(self.length)).unwrap_or_default().contains(&word) {
+        if self.is_open || self.knows(word) {
             return 0.0;
         }
         let evidence = self.surprise();
         self.grew_at = self.events;
+        self.take(word);
+        evidence
+    }
+
+    /// Whether a word, which is not 0, is in the set: all places are compared at once, and 0 is in those that are free.
+    #[inline]
+    fn knows(&self, word: u8) -> bool {
+        self.words.iter().fold(false, |found, known| found | (*known == word))
+    }
+
+    fn take(&mut self, word: u8) {
         match self.words.get_mut(usize::from(self.length)) {
             Some(place) => {
                 *place = word;
@@ -55,7 +88,6 @@ impl Wildcard {
             }
             None => self.is_open = true,
         }
-        evidence
     }
 
     fn surprise(&self) -> f32 {
@@ -69,6 +101,11 @@ impl Wildcard {
 }
 
 impl Categorical {
+    /// The values of the slot's template are at other places from now on.
+    pub(super) fn forget_values(&mut self, slot: usize) {
+        self.wildcards.forget(slot);
+    }
+
     /// The wildcard whose value the last event's evidence rests on, if it gave any.
     pub fn place(&self) -> Option<usize> {
         self.place
@@ -112,13 +149,15 @@ impl Detector for Categorical {
     fn merge(&mut self, from: usize, into: usize) {
         let gone: Vec<Wildcard> = self.wildcards.get(from).to_vec();
         self.wildcards.forget(from);
-        // The place where they differed is no wildcard that has values, and where the others moved nothing is known of them.
+        // Where values moved nothing is known of them.
         let kept = self.wildcards.of(into, gone.len());
         kept.iter_mut().zip(&gone).for_each(|(wildcard, gone)| wildcard.unite(gone));
+        self.found_earlier(from, into);
     }
 
     fn forget(&mut self, slot: usize) {
         self.wildcards.forget(slot);
+        self.found(slot, 0);
     }
 
     fn checkpoint(&self, out: &mut Vec<u8>) {
@@ -128,28 +167,82 @@ impl Detector for Categorical {
             out.extend_from_slice(&wildcard.words);
             out.extend_from_slice(&(u32::from(wildcard.length) << 1 | u32::from(wildcard.is_open)).to_le_bytes());
         });
+        out.extend_from_slice(&(self.founded.len() as u32).to_le_bytes());
+        self.founded.iter().for_each(|events| out.extend_from_slice(&events.to_le_bytes()));
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        let what = "templates' first events";
+        let mut restored = Self::sets(from, MOST_WORDS)?;
+        let slots = from.length(what, super::MOST_TEMPLATES, 4)?;
+        restored.founded = (0..slots).map(|_| from.u32(what)).collect::<Result<_, _>>()?;
+        *self = restored;
+        Ok(())
+    }
+}
+
+impl Categorical {
+    /// Takes in what [`Self::checkpoint`] wrote before words had places.
+    ///
+    /// # Errors
+    /// As [`Detector::restore`].
+    pub(super) fn restore_former(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        *self = Self::sets(from, FORMER_MOST_WORDS)?;
+        Ok(())
+    }
+
+    /// Sets of so many words.
+    fn sets(from: &mut StateReader<'_>, most: usize) -> Result<Self, StateError> {
         let what = "categorical sets";
-        let wildcards = Runs::restore(from, what, 20, |from| {
+        let wildcards = Runs::restore(from, what, 12 + most, |from| {
             let (events, grew_at) = (from.u32(what)?, from.u32(what)?);
-            let words = from.u64(what)?.to_le_bytes();
+            let mut words = [0; MOST_WORDS];
+            words.iter_mut().zip(from.bytes(what, most)?).for_each(|(word, kept)| *word = *kept);
             let rest = from.u32(what)?;
-            let length = ((rest >> 1) as usize).min(MOST_WORDS) as u8;
+            let length = ((rest >> 1) as usize).min(most) as u8;
             Ok(Wildcard { events, grew_at, words, length, is_open: rest & 1 != 0 })
         })?;
-        *self = Self { wildcards, place: None };
-        Ok(())
+        Ok(Self { wildcards, ..Self::default() })
     }
 }
 
 const _: () = assert!(SLOTS == 8, "`wanted` has a bit for each");
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::detect::value::Values;
+
+    /// What a checkpoint of this detector was before words had places.
+    pub(in crate::detect) fn former(bytes: &[u8]) -> Vec<u8> {
+        let from = &mut StateReader::new(bytes);
+        let mut out = Vec::new();
+        let slots = from.u32("").unwrap();
+        out.extend(slots.to_le_bytes());
+        for _ in 0..slots {
+            out.extend(from.bytes("", 4).unwrap());
+            let length = from.u32("").unwrap();
+            out.extend(length.to_le_bytes());
+            for _ in 0..length {
+                out.extend(from.bytes("", 8 + FORMER_MOST_WORDS).unwrap());
+                from.bytes("", MOST_WORDS - FORMER_MOST_WORDS).unwrap();
+                out.extend(from.bytes("", 4).unwrap());
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn sets_of_an_earlier_format_are_read_and_go_on() {
+        let mut categorical = Categorical::default();
+        (0..1_000).for_each(|n| _ = see(&mut categorical, ["root", "cron", "www"][n % 3]));
+        let mut bytes = Vec::new();
+        categorical.checkpoint(&mut bytes);
+        let mut again = Categorical::default();
+        again.restore_former(&mut StateReader::new(&former(&bytes))).unwrap();
+        assert_eq!(see(&mut again, "cron"), 0.0);
+        assert!(see(&mut again, "eve") > 5.0);
+    }
 
     fn see(categorical: &mut Categorical, text: &str) -> f32 {
         let values = Values::of([text.as_bytes()].into_iter(), categorical.wanted(0));

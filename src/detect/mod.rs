@@ -30,7 +30,7 @@
 //!
 //! # Templates that become one
 //! What was learned of a template goes over to the one that takes it in: counts, windows that run and that closed, ranges, sets of values, hours,
-//! what was said of late and what is held. Of the order what neighbours are found (a bounded search), of the gaps between events those of the more regular one: see
+//! what was said of late and what is held. The words they differ in are values from then on. Of the order what neighbours are found (a bounded search), of the gaps between events those of the more regular one: see
 //! there.
 //!
 //! # Several lanes

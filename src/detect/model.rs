@@ -11,7 +11,7 @@ use reasons::{News, reasons, reasons_given};
 
 use super::budget::{AlertBudget, Threshold};
 use super::calibration::{Calibration, Calibrations, TailShape};
-use super::categorical::Categorical;
+use super::categorical::{Categorical, Worded};
 use super::clock::{Clock, Source};
 use super::extremes::larger;
 use super::hold::{self, Hold};
@@ -214,6 +214,10 @@ pub struct Model {
     seen_share_bins: SeenBins,
 }
 
+fn in_32_bits(events: u64) -> u32 {
+    u32::try_from(events).unwrap_or(u32::MAX)
+}
+
 /// What detectors say of one event: before calibration those that are calibrated, after it all.
 struct Evidence {
     /// When the event is, by the lane's clock.
@@ -287,6 +291,9 @@ impl Model {
     /// Scores an event by what was learned before it, then learns it.
     pub fn observe(&mut self, input: &Input) -> Scored {
         let is_new = self.rarity.is_new(input.slot);
+        if is_new {
+            self.categorical.found(input.slot, in_32_bits(self.events() + 1));
+        }
         let at = self.clock.see(input.timestamp);
         let mut evidence = self.evidence(input, at);
         let mut judged = self.judge(&evidence);
@@ -674,10 +681,17 @@ impl Model {
         }
     }
 
+    /// A word that a template had in every line is a value from now on.
+    pub fn worded(&mut self, worded: Worded) {
+        let events = self.rarity.decayed_count(worded.slot).clamp(1.0, 1e9) as u32;
+        let events = if self.rarity.is_new(worded.slot) { 0 } else { events };
+        self.categorical.worded(worded, events, in_32_bits(self.events()));
+    }
+
     /// The values of the slot's template are at other places from now on.
     pub fn forget_values(&mut self, slot: usize) {
         self.numeric.forget(slot);
-        self.categorical.forget(slot);
+        self.categorical.forget_values(slot);
     }
 
     /// The slot is about to hold another template.
@@ -758,7 +772,7 @@ impl Model {
         restored.rarity.restore(from)?;
         if is_former { restored.rate.restore_without_plain(from) } else { restored.rate.restore(from) }?;
         restored.numeric.restore(from)?;
-        restored.categorical.restore(from)?;
+        if is_former { restored.categorical.restore_former(from) } else { restored.categorical.restore(from) }?;
         if is_former { restored.sequence.restore_single(from) } else { restored.sequence.restore(from) }?;
         restored.silence.restore(from)?;
         restored.season.restore(from)?;
@@ -909,6 +923,8 @@ mod tests {
         bytes.truncate(bytes.len() - streams.len());
         let rate = part(&|out| model.rate.checkpoint(out));
         bytes = with(&bytes, &rate, &crate::detect::rate::tests::without_plain(&rate));
+        let categorical = part(&|out| model.categorical.checkpoint(out));
+        bytes = with(&bytes, &categorical, &crate::detect::categorical::tests::former(&categorical));
         let sequence = part(&|out| model.sequence.checkpoint(out));
         bytes = with(&bytes, &sequence, &crate::detect::sequence::tests::in_single(&sequence));
         bytes[..4].copy_from_slice(&FORMAT_WITHOUT_CLOCK.to_le_bytes());

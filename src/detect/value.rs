@@ -10,11 +10,10 @@
 //!
 //! Two bytes and not the text, so that the log can keep what the detectors learn from: a replay then learns the same.
 
+use crate::arithmetic::word_code;
+
 /// Wildcards of a line that are looked at; those beyond are not.
 pub const SLOTS: usize = 8;
-
-/// Of longer texts only the beginning is hashed.
-const MOST_BYTES: usize = 32;
 
 /// Digits of a number that surely fits 32 bits, and of one that surely fits 64.
 const MOST_SHORT: usize = 9;
@@ -204,19 +203,31 @@ pub struct Values {
 impl Values {
     /// Of the texts at a line's wildcards; `wanted` has a bit for each whose word is asked for.
     pub fn of<'m>(texts: impl Iterator<Item = &'m [u8]>, wanted: u8) -> Self {
-        Self::of_places(texts.map(Some), wanted)
+        Self::of_places(texts.map(Some), std::iter::empty(), wanted)
     }
 
-    /// The same, where a line need not have something at each.
-    pub fn of_places<'m>(texts: impl Iterator<Item = Option<&'m [u8]>>, wanted: u8) -> Self {
+    /// The same, where a line need not have something at each, and then of the `words` at places that words alone differ at: no numbers, whatever
+    /// they look like.
+    #[inline]
+    pub fn of_places<'m>(
+        texts: impl Iterator<Item = Option<&'m [u8]>>,
+        words_alone: impl Iterator<Item = &'m [u8]>,
+        wanted: u8,
+    ) -> Self {
         // In registers: eight bytes written one by one and read at once are waited for.
-        let (mut numbers, mut words) = (0u64, 0u64);
-        for (place, text) in texts.take(SLOTS).enumerate() {
-            let Some(text) = text else { continue };
-            numbers |= u64::from(number_of(text)) << (8 * place);
-            if wanted >> place & 1 != 0 {
-                words |= u64::from(word_of(text)) << (8 * place);
+        let (mut numbers, mut words, mut places) = (0u64, 0u64, 0);
+        let code = |place: usize, text| {
+            if wanted >> place & 1 != 0 { u64::from(word_code(text)) << (8 * place) } else { 0 }
+        };
+        for text in texts.take(SLOTS) {
+            if let Some(text) = text {
+                numbers |= u64::from(number_of(text)) << (8 * places);
+                words |= code(places, text);
             }
+            places += 1;
+        }
+        for (place, text) in (places..SLOTS).zip(words_alone) {
+            words |= code(place, text);
         }
         Self { numbers: numbers.to_le_bytes(), words: words.to_le_bytes() }
     }
@@ -265,15 +276,6 @@ fn short_number(text: &[u8]) -> Option<u32> {
         value = value.wrapping_mul(10).wrapping_add(u32::from(digit));
     }
     Some(value)
-}
-
-/// Never 0; FNV-1a, whose result must not depend on the process since it is logged.
-fn word_of(text: &[u8]) -> u8 {
-    let start = 0xcbf2_9ce4_8422_2325_u64;
-    let head = text.get(..MOST_BYTES).unwrap_or(text);
-    let hash = head.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    // The last byte of the text has not reached the upper bits yet.
-    ((hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).max(1)
 }
 
 #[cfg(test)]

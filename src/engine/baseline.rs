@@ -40,13 +40,14 @@ use super::picture::{LaneState, Picture};
 use super::sections;
 use super::source::{self, Source};
 use crate::config::Config;
+use crate::detect::categorical::Worded;
 use crate::detect::joining::{Moved, Moves, Scope};
 use crate::detect::{Model, StateError, StateReader};
 use crate::event::{State, TemplateId, Timestamp};
 use crate::storage::wal::{Position, SegmentSequence};
 use crate::storage::{FileSystem, StorageError, atomic, baseline as file, checkpoint};
 use crate::template::unify::{self, Counts, Part, Unified};
-use crate::template::{ImageError, TemplateOptions, TemplateStore};
+use crate::template::{ImageError, Slot, TemplateOptions, TemplateStore};
 
 const MANIFEST: &str = "manifest";
 const TEMPLATES: &str = "templates";
@@ -297,8 +298,8 @@ impl Baseline {
             picture.templates.iter().map(|(id, count)| (*id, *count)).collect();
         let tokeniser = tokeniser(&options);
         let (unified, places) = unify::unify(unbounded(options), &[Part { store, counts: &counts }]);
-        let moves = moves(places.first().map(Vec::as_slice).unwrap_or_default());
-        let model = model_of_lanes(config, lanes, &moves, unified.slots());
+        let joined = Joined::new(store, &unified, places.first().map(Vec::as_slice).unwrap_or_default());
+        let model = model_of_lanes(config, lanes, &joined, unified.slots());
         let origin = Origin {
             host: host.to_owned(),
             events: picture.events_total,
@@ -354,7 +355,7 @@ impl Baseline {
         let mut counts = BTreeMap::new();
         let mut origins = Vec::new();
         for ((_, part), places) in parts.iter().zip(&places) {
-            model.join(&part.model, &moves(places), Scope::Host);
+            Joined::new(&part.store, &store, places).join(&mut model, &part.model, Scope::Host);
             add_counts(&mut counts, &part.counts, &store);
             origins.extend(part.manifest.origins.iter().cloned());
         }
@@ -499,9 +500,9 @@ impl Baseline {
     pub(super) fn start(&self, config: &Config, options: TemplateOptions, now: Timestamp) -> Start {
         let part = Part { store: &self.store, counts: &self.counts };
         let (store, places) = unify::unify(options, &[part]);
-        let moves = moves(places.first().map(Vec::as_slice).unwrap_or_default());
+        let joined = Joined::new(&self.store, &store, places.first().map(Vec::as_slice).unwrap_or_default());
         let mut learned = Learned::new(model_options(config), &store);
-        learned.model.join(&self.model, &moves, Scope::Host);
+        joined.join(&mut learned.model, &self.model, Scope::Host);
         learned.model.settle(store.slots());
         let last_seen = self.manifest.origins.iter().filter_map(|origin| origin.last_seen_us).max();
         last_seen.into_iter().for_each(|last| learned.model.move_seasons_on(Timestamp(last), now));
@@ -594,21 +595,45 @@ fn is_new(fs: &dyn FileSystem, dir: &Path) -> Result<bool, StorageError> {
     Ok(checkpoints.is_empty() && lanes.is_empty())
 }
 
-fn moves(places: &[Option<Unified>]) -> Moves {
-    let moved = |place: &Option<Unified>| {
-        place.map(|Unified { slot, keeps_wildcards }| Moved { slot: slot.index(), keeps_wildcards })
-    };
-    Moves::new(places.iter().map(moved).collect())
+/// What becomes of a store's templates in one of several.
+struct Joined {
+    moves: Moves,
+    /// Their words that are values there, by their own slots.
+    worded: Vec<Worded>,
+}
+
+impl Joined {
+    fn new(store: &TemplateStore, whole: &TemplateStore, places: &[Option<Unified>]) -> Self {
+        let moved = |place: &Option<Unified>| {
+            place.map(|Unified { slot, keeps_wildcards }| Moved { slot: slot.index(), keeps_wildcards })
+        };
+        let kept = (0..).map(Slot).zip(places).filter_map(|(slot, place)| Some((slot, (*place)?)));
+        let worded = kept.filter(|(_, place)| place.keeps_wildcards).flat_map(|(slot, place)| {
+            let index = slot.index();
+            let words = store.words_in(slot, whole, place.slot);
+            words.map(move |(place, word)| Worded { slot: index, into: index, place: usize::from(place), word })
+        });
+        Self { worded: worded.collect(), moves: Moves::new(places.iter().map(moved).collect()) }
+    }
+
+    fn join(&self, model: &mut Model, theirs: &Model, scope: Scope) {
+        if self.worded.is_empty() {
+            return model.join(theirs, &self.moves, scope);
+        }
+        let mut theirs = theirs.clone();
+        self.worded.iter().for_each(|worded| theirs.worded(*worded));
+        model.join(&theirs, &self.moves, scope);
+    }
 }
 
 /// The lane that has seen most, and of the others what lanes do not exchange.
-fn model_of_lanes(config: &Config, lanes: &[Arc<LaneState>], moves: &Moves, slots: usize) -> Model {
+fn model_of_lanes(config: &Config, lanes: &[Arc<LaneState>], joined: &Joined, slots: usize) -> Model {
     let mut model = Model::new(model_options(config));
     let most = lanes.iter().max_by_key(|lane| (lane.learned.model.events(), std::cmp::Reverse(lane.number)));
     if let Some(most) = most {
-        model.join(&most.learned.model, moves, Scope::Host);
+        joined.join(&mut model, &most.learned.model, Scope::Host);
         for lane in lanes.iter().filter(|lane| lane.number != most.number) {
-            model.join(&lane.learned.model, moves, Scope::Lane);
+            joined.join(&mut model, &lane.learned.model, Scope::Lane);
         }
     }
     model.settle(slots);

@@ -307,7 +307,7 @@ impl Lane {
     fn report(&mut self, reporter: &Reporter, observation: &Observation<'_>, verdict: &Verdict, scored: &Scored) {
         let message = observation.message;
         let odd = scored.outlier.map(|outlier| outlier.place).or(scored.new_value);
-        let odd = odd.and_then(|place| self.matcher.values(message, &self.last?).nth(place)?);
+        let odd = odd.and_then(|place| self.matcher.value_at(message, &self.last?, place));
         let parameters = || self.parameters(message).map(Cow::into_owned).collect();
         let circumstances = Circumstances {
             time: observation.timestamp,
@@ -345,7 +345,7 @@ impl Lane {
     fn values(&self, message: &[u8], found: &Match) -> Values {
         let wanted = self.learned.model.wanted_words(found.slot.index());
         if found.is_generalised() {
-            Values::of_places(self.matcher.values(message, found), wanted)
+            Values::of_places(self.matcher.values(message, found), self.matcher.words(message, found), wanted)
         } else {
             Values::of(self.matcher.skeleton().variables(message), wanted)
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::feedback::Feedback;
 use super::picture::Delta;
 use super::ruling::TemplateRules;
+use crate::detect::categorical::Worded;
 use crate::detect::semantic::Oddness;
 use crate::detect::severity::Severity;
 use crate::detect::{Input, Model, ModelOptions, Scored};
@@ -107,6 +108,10 @@ impl Learned {
                 }
             }
             Change::Replaced(slot) => self.model.forget_values(slot.index()),
+            Change::Worded { slot, into, place, word } => {
+                let (slot, into, place) = (slot.index(), into.index(), usize::from(place));
+                self.model.worded(Worded { slot, into, place, word });
+            }
             Change::Evicted(slot) => {
                 self.model.forget(slot.index());
                 self.clear_slot(slot);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Slot;
-use super::keyed::Tokens;
+use super::keyed::{self, Tokens};
 use super::known_tokens::KnownTokens;
 use super::parameters::Parts;
 use super::places::Places;
@@ -154,9 +154,26 @@ impl LaneMatcher {
 
     /// The values of the last line at the places of its template, in order: a line's variables, but where words differed;
     /// `None` where it has a word in place of a value. What is at one place stays at it, whatever a line has elsewhere.
+    #[inline]
     pub fn values<'m>(&self, message: &'m [u8], found: &Match) -> impl Iterator<Item = Option<&'m [u8]>> {
-        let places = if found.is_generalised() { self.shared.places(found.slot) } else { Places::default() };
-        self.skeleton.placed(message, places)
+        self.skeleton.placed(message, self.places(found))
+    }
+
+    /// The tokens of the last line where words differed, in order: their places come after those of [`Self::values`].
+    #[inline]
+    pub fn words<'m>(&self, message: &'m [u8], found: &Match) -> impl Iterator<Item = &'m [u8]> {
+        self.skeleton.words(message, self.places(found).words)
+    }
+
+    /// What the last line has at one place, of those of values and then of those of words: of `key=word` the word.
+    pub fn value_at<'m>(&self, message: &'m [u8], found: &Match, place: usize) -> Option<&'m [u8]> {
+        let word = |token: &'m [u8]| keyed::value(token).and_then(|value| token.get(value)).or(Some(token));
+        self.values(message, found).chain(self.words(message, found).map(word)).nth(place)?
+    }
+
+    #[inline]
+    fn places(&self, found: &Match) -> Places {
+        if found.is_generalised() { self.shared.places(found.slot) } else { Places::default() }
     }
 
     /// Whether the last line has a value of a kind that its template's wildcard has not met; always false unless
@@ -206,7 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::template::{Masking, Rule, RuleSet};
+    use crate::template::{Change, Masking, Rule, RuleSet};
 
     struct Miner {
         store: TemplateStore,
@@ -366,6 +383,47 @@ mod tests {
         assert_eq!(miner.store.len(), 2);
         let none: Vec<_> = values(&mut miner, "login of zoe took long ms");
         assert_eq!((none, miner.store.len()), (vec![None], 2));
+    }
+
+    #[test]
+    fn words_have_places_behind_the_values_and_a_merge_tells_which() {
+        let mut miner = Miner::new(TemplateOptions { merge_after: 3, ..TemplateOptions::default() });
+        let line = |who: &str, what: &str| format!("at 17 {who} has user={what}, in 4 ms");
+        let told = |miner: &Miner, since: u64| {
+            let (changes, seen) = miner.store.changes_since(since);
+            let places = changes.unwrap().filter_map(|change| match change {
+                Change::Worded { slot, into, place, word } => Some((slot.0, into.0, place, word)),
+                _ => None,
+            });
+            (places.collect::<Vec<_>>(), seen)
+        };
+        let code = crate::arithmetic::word_code;
+        ["x", "y", "z"].iter().for_each(|what| _ = miner.line(&line("ann", what)));
+        let (words, seen) = told(&miner, 0);
+        let expected = [(0, "user=x,"), (1, "user=y,"), (2, "user=z,")];
+        assert_eq!(words, expected.map(|(slot, word)| (slot, 0, 2, code(word.as_bytes()))));
+        ["bob", "cy"].iter().for_each(|who| _ = miner.line(&line(who, "x")));
+        // A line of the merged template, so that three are alike but for who.
+        ["bob", "cy"].iter().for_each(|who| ["y", "z"].iter().for_each(|what| _ = miner.line(&line(who, what))));
+        let found = miner.line(&line("dot", "w"));
+        assert_eq!(miner.text(found), "at <*> <*> has user=<*>, in <*> ms");
+        let (words, _) = told(&miner, seen);
+        assert!(
+            words.iter().any(|(slot, into, place, word)| slot == into && *place == 2 && *word == code(b"ann")),
+            "{words:?}"
+        );
+        let message = line("dot", "w").into_bytes();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert_eq!(
+            miner.matcher.values(&message, &found).map(|value| value.map(text)).collect::<Vec<_>>(),
+            [Some("17".to_owned()), Some("4".to_owned())]
+        );
+        assert_eq!(miner.matcher.words(&message, &found).map(text).collect::<Vec<_>>(), ["dot", "user=w,"]);
+        let at = |place| miner.matcher.value_at(&message, &found, place).map(text);
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(at),
+            [Some("17"), Some("4"), Some("dot"), Some("w"), None].map(|text| text.map(str::to_owned))
+        );
     }
 
     #[test]

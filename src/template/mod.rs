@@ -10,7 +10,7 @@
 //!    new skeleton is entered under each of its *leave-one-out* signatures (all tokens but one). Once
 //!    `merge_after` skeletons differ in one position only, that position is a variable: they become one template; of
 //!    `key=word` the key stays. The decision rests on the number of distinct values seen, never on a first mismatch, so `GET` and `POST` stay apart.
-//!    Where words differed there are no values for the detectors (`places`).
+//!    Where words differed the detectors see words (`places`). What the generalised template covers becomes part of it (`cover`).
 //!
 //! # Ids
 //! A template's id is the hash of the skeleton it was first seen with: the same on every host, and unchanged when
@@ -26,6 +26,7 @@
 //! small queue and stay only when met again, so a storm of lines that never repeat cannot push out the known ones.
 
 mod cache;
+mod cover;
 pub mod explain;
 mod hash;
 mod image;

@@ -7,14 +7,16 @@
 //! | token of the template | gives |
 //! |---|---|
 //! | constant, or with variables inside | its variables |
-//! | a wildcard, or `key=<*>`, that a merge made: words differed there | nothing, so that all places stay what they were before the merge |
 //! | another such wildcard, of a mask or a seed | one value, and none where the line has a word |
+//! | a wildcard, or `key=<*>`, that a merge made: words differed there | the whole token, as a word |
+//!
+//! Words have their places behind all values, by token: a merge moves no value, and words only those behind its own.
 //!
 //! It takes one bit a token, for the first 64 tokens: longer templates never merge, and of a longer seed the tokens behind
 //! them count as in any line.
 
 use super::keyed;
-use super::tokenise::{Skeleton, slice};
+use super::tokenise::{Skeleton, WILDCARD, slice};
 
 /// The tokens of a generalised template that give no more than one value, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +34,32 @@ impl Places {
         let single = open.fold(0, |single, (number, _)| single | bit(number));
         Self { words, single: single & !words }
     }
+
+    /// Which of the words' places is that of a token.
+    fn rank(words: u64, token: usize) -> usize {
+        (words & bit(token).saturating_sub(1)).count_ones() as usize
+    }
+
+    /// The place of a token where words differ, in a template of that text.
+    pub(super) fn of_word(text: &[u8], words: u64, token: usize) -> usize {
+        layout(text, words).into_iter().sum::<usize>() + Self::rank(words, token)
+    }
+}
+
+/// How many values, words left out, each token of a generalised template gives.
+pub(super) fn layout(text: &[u8], words: u64) -> Vec<usize> {
+    let wildcards = |token| memchr::memmem::find_iter(token, WILDCARD).count();
+    let tokens = text.split(|byte| *byte == b' ').enumerate();
+    tokens.map(|(number, token)| if words & bit(number) == 0 { wildcards(token) } else { 0 }).collect()
+}
+
+/// The tokens of these bits, ascending.
+pub(super) fn tokens(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let next = (bits != 0).then(|| bits.trailing_zeros() as usize);
+        bits &= bits.wrapping_sub(1);
+        next
+    })
 }
 
 /// The bit of a token.
@@ -49,5 +77,11 @@ impl Skeleton {
             let values = own.iter().map(move |variable| Some(slice(message, &variable.range())));
             is_word.then_some(None).into_iter().chain(values)
         })
+    }
+
+    /// The tokens where words differ, whatever masks say of them.
+    #[inline]
+    pub(super) fn words<'m>(&self, message: &'m [u8], words: u64) -> impl Iterator<Item = &'m [u8]> {
+        tokens(words).filter_map(|token| self.tokens.get(token)).map(|token| slice(message, &(token.start..token.end)))
     }
 }

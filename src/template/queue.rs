@@ -63,6 +63,11 @@ impl EvictionQueue {
         }
     }
 
+    /// Slots in both queues.
+    pub(super) fn len(&self) -> usize {
+        self.live.iter().sum()
+    }
+
     /// The small queue and the main one, next to go first.
     pub(super) fn slots(&self) -> [impl Iterator<Item = Slot> + '_; 2] {
         let live = |items: &'_ VecDeque<Item>| {

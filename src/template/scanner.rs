@@ -7,7 +7,8 @@ use super::hash;
 use super::mask::{self, Variable, Variables, class};
 use super::rule::Rule;
 use super::shapes::{
-    calendar_time, is_calendar_word, is_empty_pair, is_user, protocol_version, quoted_value, size_unit, user_name,
+    calendar_time, introduces_user, is_calendar_word, is_empty_pair, is_user, protocol_version, quoted_value,
+    size_unit, user_name,
 };
 use super::tokenise::{Masking, Skeleton, Token, WILDCARD, WILDCARD_TOKEN, hash_pieces, slice};
 
@@ -155,6 +156,7 @@ impl<'a> Scanner<'a> {
         if after_user
             && self.allows(Rule::UserName)
             && let Some(name) = user_name(text)
+            && (name.start > 0 || self.is_user_introduced())
         {
             self.push_variable_within(start + name.start..start + name.end, start..end, Rule::UserName);
             return end;
@@ -167,6 +169,13 @@ impl<'a> Scanner<'a> {
             hash: hash::bytes(text),
         });
         end
+    }
+
+    /// Whether the token before `user`, the last, says that a name follows: `User escalated privileges` has none.
+    #[cold]
+    fn is_user_introduced(&self) -> bool {
+        let before = self.skeleton.tokens.iter().nth_back(1);
+        before.is_some_and(|token| introduces_user(slice(self.message, &(token.start..token.end))))
     }
 
     fn masked_token(&mut self, start: usize, end: usize, seen: u8) -> usize {

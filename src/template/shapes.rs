@@ -96,6 +96,13 @@ pub(super) fn is_user(text: &[u8]) -> bool {
     word.eq_ignore_ascii_case(b"user") && before.iter().all(|byte| matches!(byte, b'"' | b'\'' | b'(' | b'['))
 }
 
+/// A word after which `user` is followed by who it is: of a sentence about the user it may be anything.
+pub(super) fn introduces_user(token: &[u8]) -> bool {
+    const WORDS: [&str; 6] = ["for", "of", "by", "as", "from", "to"];
+    let word = token.rsplit(|byte| !byte.is_ascii_alphabetic()).next().unwrap_or_default();
+    WORDS.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(word))
+}
+
 /// The name in a token that follows the word `user`: between quotes or brackets and closing punctuation; letters and
 /// what names have between them. Words that continue a sentence are none.
 pub(super) fn user_name(text: &[u8]) -> Option<Range<usize>> {

@@ -25,10 +25,11 @@ use super::similar::{self, Family, SimilarTable};
 use super::tokenise::{self, Masking, Skeleton, WILDCARD};
 use super::tree::Tree;
 use super::{Match, Slot};
+use crate::arithmetic::word_code;
 use crate::event::TemplateId;
 
 /// Changes kept for lanes that have not asked lately; one that asks later reloads everything.
-const CHANGES_KEPT: usize = 4_096;
+const CHANGES_KEPT: usize = 8_192;
 
 /// A tree is published once one in so many of all skeletons was asked for.
 const ASKED_PART: usize = 16;
@@ -75,6 +76,18 @@ pub enum Change {
     },
     /// The template in the slot has its values at other places now, or is about to be merged into one that has.
     Replaced(Slot),
+    /// The template in `slot` is about to be merged into the one in `into`, or is that, which tells words apart at a place that `slot` has not: the places
+    /// behind it move on.
+    Worded {
+        /// The template.
+        slot: Slot,
+        /// What it becomes part of, or itself.
+        into: Slot,
+        /// The new place.
+        place: u8,
+        /// Code of the word it has there in every line; 0: not one word.
+        word: u8,
+    },
     /// The template was evicted; the slot is free.
     Evicted(Slot),
 }
@@ -127,6 +140,13 @@ impl Entry {
 
     fn has_wildcard_in(&self, position: usize) -> bool {
         self.token(position).is_some_and(|token| memchr::memmem::find(token, WILDCARD.as_bytes()).is_some())
+    }
+
+    /// Where a template of that text, in which `words` differ, tells words apart and this one does not: the place, and as in [`Change::Worded`] the word.
+    fn words_apart(&self, text: &[u8], words: u64) -> SmallVec<[(u8, u8); 2]> {
+        let place = |token| u8::try_from(Places::of_word(text, words, token)).unwrap_or(u8::MAX);
+        let word = |token| self.token(token).filter(|_| !self.has_wildcard_in(token)).map_or(0, word_code);
+        places::tokens(words & !self.words).map(|token| (place(token), word(token))).collect()
     }
 
     /// Puts `wildcard` in place of a token; returns the hash of its skeleton then.
@@ -194,7 +214,7 @@ pub struct TemplateStore {
     entered_total: u64,
     /// Sum of [`Entry::bytes`].
     pub(super) entry_bytes: usize,
-    tree: Tree,
+    pub(super) tree: Tree,
     /// Lines that were found in the tree here since it was published.
     asked: usize,
     /// Of the line that is learned; kept for their room.
@@ -297,6 +317,13 @@ impl TemplateStore {
         self.tree.find(&Tokens::of(skeleton, message))
     }
 
+    /// Where the template in `slot`, which is now that in `into` of `whole` and keeps its wildcards, has words that are values there: as in [`Change::Worded`]
+    /// the place and the word.
+    pub fn words_in(&self, slot: Slot, whole: &Self, into: Slot) -> impl Iterator<Item = (u8, u8)> {
+        let both = self.entry(slot).zip(whole.entry(into));
+        both.into_iter().flat_map(|(own, whole)| own.words_apart(&whole.template.text, whole.words))
+    }
+
     /// Whether the template in `slot` has the very tokens of `skeleton`.
     pub(super) fn is_own_skeleton(&self, slot: Slot, skeleton: &Skeleton) -> bool {
         self.entry(slot).is_some_and(|entry| entry.tokens.iter().copied().eq(skeleton.token_hashes()))
@@ -345,6 +372,7 @@ impl TemplateStore {
         if !entry.generalised && keyed::has_open_wildcard(&entry.template.text) {
             entry.generalised = true;
             self.enter_tree(learned.slot);
+            self.take_in_covered(learned.slot);
         }
         Learned { is_new: learned.is_new, ..self.learned(learned.slot) }
     }
@@ -361,6 +389,7 @@ impl TemplateStore {
         let id = self.unused_id(hash);
         let slot = self.insert(id, tokens.hashes().into(), text(), hash);
         let slot = self.generalise(slot);
+        self.look_round(slot);
         Learned { is_new: true, ..self.learned(slot) }
     }
 
@@ -441,7 +470,11 @@ impl TemplateStore {
     /// Merges the family that `slot` completes, and whatever family the merged template then completes.
     pub(super) fn generalise(&mut self, mut slot: Slot) -> Slot {
         while let Some(family) = self.family_of(slot) {
-            slot = self.merge(&family);
+            let merged = self.merge(&family);
+            slot = self.covering(merged).map_or(merged, |above| self.take_in(merged, above));
+            if slot != merged {
+                break;
+            }
         }
         slot
     }
@@ -479,11 +512,23 @@ impl TemplateStore {
         let into = family.members.first().copied().unwrap_or(Slot(0));
         let wildcard = self.common_key(family).unwrap_or_else(|| WILDCARD.into());
         self.tell_replaced(family, into);
+        let words = self.entry(into).map_or(0, |entry| entry.words) | places::bit(family.position);
+        for member in family.members.iter().copied() {
+            self.tell_words(member, into, words);
+        }
         for from in family.members.iter().skip(1).copied() {
             self.absorb(from, into);
         }
         self.generalise_at(into, family.position, &wildcard);
+        self.take_in_covered(into);
         into
+    }
+
+    /// Tells of the words that a template has where the one in `into` will have words that differ.
+    pub(super) fn tell_words(&mut self, slot: Slot, into: Slot, words: u64) {
+        let (Some(entry), Some(whole)) = (self.entry(slot), self.entry(into)) else { return };
+        let apart = entry.words_apart(&whole.template.text, words);
+        apart.into_iter().for_each(|(place, word)| self.tell(Change::Worded { slot, into, place, word }));
     }
 
     /// Tells of the members whose values are at other places than those of the merged template will be.
@@ -504,7 +549,7 @@ impl TemplateStore {
     }
 
     /// Takes `from` into `into`; the slot of `from` is free afterwards.
-    fn absorb(&mut self, from: Slot, into: Slot) {
+    pub(super) fn absorb(&mut self, from: Slot, into: Slot) {
         let Some(gone) = self.forget(from) else { return };
         self.queue.remove(from);
         self.free.push(from);
@@ -542,9 +587,11 @@ impl TemplateStore {
         if let Some(twin) = self.by_skeleton.insert(hash, slot)
             && twin != slot
         {
-            if self.entry(twin).map(|entry| entry.words) != self.entry(slot).map(|entry| entry.words) {
+            let words = self.entry(slot).map_or(0, |entry| entry.words);
+            if self.entry(twin).map(|entry| entry.words) != Some(words) {
                 self.tell(Change::Replaced(twin));
             }
+            self.tell_words(twin, slot, words);
             self.absorb(twin, slot);
             self.by_skeleton.insert(hash, slot);
         }

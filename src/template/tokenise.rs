@@ -10,7 +10,7 @@
 //! | … of one separator it is no path | `GET /login HTTP/1.1` | `GET /login HTTP/<*>` |
 //! | an empty value | `()`, `""` alone | `(<*>)`, `"<*>"` |
 //! | quoted value of a key, but of one that tells what happened | `unit="Main Pump",`, `msg="all done"` | `unit="<*>",`, itself |
-//! | name after `user` | `for user ann,` | `for user <*>,` |
+//! | name after `user`, in quotes or after `for`, `of`, `by`, `as`, `from` or `to` | `for user ann,`, `user 'ann'` | `for user <*>,`, `user '<*>'` |
 //! | ids of one kind in a row | `job_1 job_2` | `<*>` |
 //!
 //! Bounds ([`Masking`]): after `max_tokens` tokens, or 64 KiB of text without the variables, the rest of the line is one
@@ -309,9 +309,11 @@ mod tests {
             ("from () at \"\"", "from (<*>) at \"<*>\""),
             ("tag=\"\" x", "tag=\"<*>\" x"),
             ("tag=\"one\", x", "tag=\"<*>\", x"),
-            ("level=info msg=\"user ann logged in\"", "level=info msg=\"user <*> logged in\""),
+            ("level=info msg=\"login by user ann\"", "level=info msg=\"login by user <*>\""),
             ("for user ann, by", "for user <*>, by"),
             ("User 'www-data'", "User '<*>'"),
+            ("User escalated privileges", "User escalated privileges"),
+            ("when the user escalated privileges", "when the user escalated privileges"),
             ("user unknown", "user unknown"),
             ("user 17 x", "user <*> x"),
             ("ask job_1 job_-2 job_3 now", "ask <*> now"),
@@ -350,7 +352,8 @@ mod tests {
         for (line, expected) in [
             ("17 17", "17 <*>"),
             ("  uid=0  uid=0", "uid=0 uid=<*>"),
-            ("user ann, by", "user <*>, by"),
+            ("user 'ann', by", "user '<*>', by"),
+            ("by user ann, by", "by user <*>, by"),
             ("Mon Jul  4 14:52:27 2005 Jul", "Mon <*> Jul"),
             ("{\"took\":17} x", "{\"took\":<*>} x"),
             ("x<*>1 1", "x<*>1 <*>"),

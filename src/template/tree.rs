@@ -104,19 +104,25 @@ impl Tree {
     /// The template with the most constants, of equals the one with the smallest id, that agrees with `tokens` at each
     /// constant.
     pub(super) fn find(&self, tokens: &Tokens) -> Option<Match> {
+        let found = self.find_but(tokens, Slot(u32::MAX));
+        #[cfg(fuzzing)]
+        assert_eq!(found, self.naive_find(tokens));
+        found
+    }
+
+    /// The same, of all but that in slot `but`.
+    pub(super) fn find_but(&self, tokens: &Tokens, but: Slot) -> Option<Match> {
         let mut best: Option<&Generalised> = None;
         for branch in self.branches.get(&tokens.hashes().len())? {
             let firsts = tokens.ways(branch.position);
             for template in firsts.flat_map(|first| branch.by_token.get(&first).into_iter().flatten()) {
-                if best.is_none_or(|best| template.is_better(best)) && tokens.agree_with(&template.tokens) {
+                let may_be = best.is_none_or(|best| template.is_better(best)) && template.found.slot != but;
+                if may_be && tokens.agree_with(&template.tokens) {
                     best = Some(template);
                 }
             }
         }
-        let found = best.map(|template| template.found);
-        #[cfg(fuzzing)]
-        assert_eq!(found, self.naive_find(tokens));
-        found
+        best.map(|template| template.found)
     }
 
     /// The twin of [`Self::find`]: every template there is.

@@ -43,7 +43,7 @@ pub trait Counts: std::fmt::Debug {
 pub struct Unified {
     /// Its slot in the one store.
     pub slot: Slot,
-    /// Its values have the same places there.
+    /// Its values have the same places there; of its words [`TemplateStore::words_in`] tells those that it has no places for.
     pub keeps_wildcards: bool,
 }
 
@@ -233,13 +233,6 @@ fn words(members: &[&Node<'_>], text: &[u8]) -> u64 {
     members.iter().fold(0, |words, node| words | node.entry.words | differs(node))
 }
 
-/// Wildcards that are places of values, by token.
-fn layout(entry: &Entry) -> Vec<usize> {
-    let tokens = entry.template.text.split(|byte| *byte == b' ').enumerate();
-    let is_place = |number| entry.words & places::bit(number) == 0;
-    tokens.map(|(number, token)| if is_place(number) { count_wildcards(token) } else { 0 }).collect()
-}
-
 /// What was met at each wildcard, where all members have the same ones.
 fn kinds(members: &[&Node<'_>], wildcards: usize) -> Vec<u8> {
     if members.iter().any(|node| count_wildcards(&node.entry.template.text) != wildcards) {
@@ -263,6 +256,7 @@ fn places(store: &TemplateStore, nodes: &[Node<'_>], part: usize, slots: usize) 
         let template = &node.entry.template;
         let now = store.by_id(template.id).or_else(|| template.aliases.iter().find_map(|alias| store.by_id(*alias)));
         if let (Some(now), Some(place)) = (now, places.get_mut(template.slot.index())) {
+            let layout = |entry: &Entry| places::layout(&entry.template.text, entry.words);
             let keeps_wildcards = store.entry(now.slot).map(layout) == Some(layout(node.entry));
             *place = Some(Unified { slot: now.slot, keeps_wildcards });
         }
@@ -281,13 +275,14 @@ impl TemplateStore {
         store
     }
 
-    /// Enters every template into the table of similar ones, and merges what families that completes.
+    /// Enters every template into the table of similar ones, merges what families that completes, and takes in what is covered then.
     fn merge_families(&mut self) {
         for slot in (0..self.entries.len() as u32).map(Slot) {
             if self.entry(slot).is_some() {
                 self.generalise(slot);
             }
         }
+        self.take_in_all();
     }
 
     fn settle_cap(&mut self) {
@@ -335,8 +330,9 @@ pub fn fingerprint(masking: &Masking) -> u64 {
     tokenise::skeleton_hash(hashes)
 }
 
+/// What they make of `user alice` is not looked at: masks of that kind became fewer, and what was learned before can still be used.
 const PROBES: [&str; 12] = [
-    "user alice logged in from 10.0.0.17:22 at 2025-03-14T10:00:00.000Z",
+    "user u17 logged in from 10.0.0.17:22 at 2025-03-14T10:00:00.000Z",
     "GET /api/v1/items/42?page=3 HTTP/1.1 200 1532 12ms",
     "Mon Jul  4 14:52:27 2005 kernel: eth0: link up, 1000 Mbps",
     "session=4fe9a1b2c3d4e5f6 state=open retries=3 name=\"a b c\" empty=[]",

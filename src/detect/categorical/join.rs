@@ -8,16 +8,6 @@ impl Wildcard {
         self.words.get(..usize::from(self.length)).unwrap_or_default()
     }
 
-    fn take(&mut self, word: u8) {
-        match self.words.get_mut(usize::from(self.length)) {
-            Some(place) => {
-                *place = word;
-                self.length += 1;
-            }
-            None => self.is_open = true,
-        }
-    }
-
     /// A value that only one of both had says that neither set was complete.
     pub(super) fn unite(&mut self, other: &Self) {
         if self.events == 0 || other.events == 0 {
