@@ -411,7 +411,7 @@ impl Rate {
 
     /// Takes in events of a slot that another lane saw at about `micros`; `weight` is what they count together.
     pub(super) fn absorb(&mut self, slot: usize, micros: i64, events: u32, weight: f32) {
-        let number = micros.saturating_sub(self.ahead).div_euclid(SHORT);
+        let number = self.steady(micros).div_euclid(SHORT);
         let decays = self.decays;
         let Some(counts) = self.counts(slot) else { return };
         if counts.number != number {
@@ -632,6 +632,16 @@ pub(super) mod tests {
         for extreme in [i64::MIN, i64::MAX, 0, -1] {
             let evidence = rate.observe(&Input { timestamp: Timestamp(extreme), ..Input::default() });
             assert!(evidence.is_finite(), "{extreme}");
+        }
+    }
+
+    #[test]
+    fn what_another_lane_tells_of_a_time_far_ahead_empties_no_windows() {
+        let mut rate = Rate::default();
+        steady(&mut rate, 1_000, 1_000);
+        for far in [253_370_764_800, -253_370_764_800, i64::MAX / 1_000_000] {
+            rate.absorb(0, far * 1_000_000, 1, 1.0);
+            assert!(steady(&mut rate, 2_000, 60) < 1.0, "what is usual still is");
         }
     }
 

@@ -25,6 +25,11 @@ impl Rate {
         }
     }
 
+    /// Templates on a stream whose counts had to go for others'.
+    pub(in crate::detect) const fn evicted(&self) -> u64 {
+        self.pairs.evicted()
+    }
+
     /// What comes from here on is of other streams.
     pub(in crate::detect) fn leave_streams(&mut self) {
         self.pairs.clear();
