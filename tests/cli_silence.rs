@@ -55,7 +55,9 @@ fn a_silence_names_its_host_wherever_it_is_told_and_can_be_accepted_and_flagged(
     assert!(listed.contains("db1") && listed.contains("silence"), "{listed}");
 
     let shown = ok(&run(&["show", id, "--config", &config], "")).to_owned();
-    for part in ["stream db1", "its template on this stream, 600 events", "around it on the same stream", "did not come:"] {
+    for part in
+        ["stream db1", "its template on this stream, 600 events", "around it on the same stream", "did not come:"]
+    {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let story = json(ok(&run(&["show", id, "--config", &config, "--format", "json"], "")));

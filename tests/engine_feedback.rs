@@ -15,7 +15,8 @@ use oddline::event::{EventId, Observation, Reason, Ruling, TemplateId, Timestamp
 use oddline::storage::FileSystem;
 
 fn say(bed: &Bed, id: TemplateId, opinion: Opinion) {
-    let said = Said { template_id: id.to_string(), opinion, template: None, event_id: None, said_at_ms: 0, silence: None };
+    let said =
+        Said { template_id: id.to_string(), opinion, template: None, event_id: None, said_at_ms: 0, silence: None };
     edit(bed, |feedback| feedback.say(said)).unwrap();
 }
 

@@ -444,7 +444,11 @@ mod tests {
             let mut clock = of_events();
             seen(&mut clock, std::iter::repeat_n(YEAR_9999, first));
             let sane = seen(&mut clock, (0..600).map(|n| 1.8e9 + f64::from(n)));
-            assert!(sane[quickly..].iter().zip(quickly..).all(|(lane, n)| *lane == 1.8e9 + n as f64), "{:?}", &sane[..9]);
+            assert!(
+                sane[quickly..].iter().zip(quickly..).all(|(lane, n)| *lane == 1.8e9 + n as f64),
+                "{:?}",
+                &sane[..9]
+            );
             assert_eq!((clock.told(clock.now()), clock.is_lost()), (clock.now(), false));
         }
         let mut all_at_once = of_events();

@@ -19,6 +19,15 @@
 //! that: the input was away, or the clock jumped, and windows in which nothing could come are not empty ones. A clock set back goes on from where
 //! it was.
 
+//!
+//! **Where the series are.** In the lane's own state, and not in a store of their own with two buffers. A lane is one thread, and the only one that reads or writes its
+//! series: there is no reader for whom a second buffer would have to stand still, and a look into the window that runs costs no exchange. What is
+//! read by others, the history by template and window, has its two buffers: the open window and the sealed ones ([`crate::storage::chunk`]). What survives is the
+//! checkpoint: a copy made at a fold and written beside the one before, which goes only when the new one is durable, so that it is the second buffer.
+//!
+//! **Bounds.** Of templates as many series as `max_templates`: a slot that is given to another template begins anew. Of templates on one stream 8,192, 168 bytes each with
+//! its key; a newcomer takes the place of the one in its bucket unseen for longest, which `rate_series_evicted_total` counts.
+
 mod join;
 mod merge;
 mod streams;
@@ -423,7 +432,8 @@ impl Rate {
         }
     }
 
-    /// Microseconds on a clock that neither jumps nor goes back.
+    /// Microseconds on a clock that neither jumps nor goes back. The lane's own ([`clock`](super::clock)) tells how long nothing came, which a silence or a budget by the hour
+    /// must know, and goes back when what was ahead proves wrong; to windows such a stretch is nothing that could have held events.
     #[inline]
     fn steady(&mut self, micros: i64) -> i64 {
         let outage = OUTAGE_SECS * 1_000_000;

@@ -206,7 +206,8 @@ impl Feedback {
     /// # Errors
     /// As [`Self::say`].
     pub fn say_of(&mut self, template_ids: &[TemplateId], said: Said) -> Result<(), FeedbackError> {
-        let ids: Vec<String> = template_ids.iter().map(TemplateId::to_string).chain([said.template_id.clone()]).collect();
+        let ids: Vec<String> =
+            template_ids.iter().map(TemplateId::to_string).chain([said.template_id.clone()]).collect();
         self.retain(|known| !(ids.contains(&known.template_id) && known.silence == said.silence));
         if self.said.len() >= MOST {
             return Err(FeedbackError::Full);

@@ -411,7 +411,7 @@ impl Lane {
         // What the user does not want to hear of hides nothing else.
         for _ in 0..MOST_MUTED_SILENCES {
             let Some((silent, mut scored)) = self.learned.model.worst_silence(now) else { return };
-            let stream = silent.stream.or_else(|| self.learned.model.only_stream()).unwrap_or_default();
+            let stream = silent.stream.or_else(|| self.only_stream()).unwrap_or_default();
             let said = self.said_of_silence(Slot(silent.slot as u32), stream);
             if let Some(ruling) = said.filter(|ruling| ruling.is_always()) {
                 overrule(&mut scored, ruling);
@@ -466,6 +466,11 @@ impl Lane {
             synthetic: true,
         };
         reporter.report(incidents::incident(verdict, circumstances));
+    }
+
+    /// The stream of all events, when there is only one and it has a name.
+    fn only_stream(&self) -> Option<StreamKey> {
+        self.learned.model.only_stream().filter(|stream| self.learned.streams.get(*stream).is_some())
     }
 
     /// What a stream is called in the journal; its key where the name is not known.

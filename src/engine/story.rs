@@ -244,13 +244,8 @@ impl Past {
             Silence::Everywhere => None,
             Silence::On(stream) => Some(*stream),
         };
-        let event = PastEvent {
-            id,
-            time,
-            template: self.template,
-            stream: stream.unwrap_or_default(),
-            is_anomaly: true,
-        };
+        let event =
+            PastEvent { id, time, template: self.template, stream: stream.unwrap_or_default(), is_anomaly: true };
         self.event = Some(event);
         self.is_of_all_streams = stream.is_none();
         self.around.insert((time, id), event);

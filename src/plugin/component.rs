@@ -603,6 +603,17 @@ pub fn synthetic_values<'a>(synthetic: &'a Synthetic, layout: &'a Layout) -> imp
     synthetic.stream_values.iter().filter_map(of)
 }
 
+/// The message and what [`synthetic_values`] gives, for who writes each under a name of its own: of those below one name the first.
+pub fn synthetic_texts<'a>(synthetic: &'a Synthetic, message: &'a str, layout: &'a Layout) -> Vec<(&'a Path, &'a str)> {
+    let mut texts: Vec<(&Path, &str)> = vec![(&layout.message, message)];
+    for (path, value) in synthetic_values(synthetic, layout) {
+        if texts.iter().all(|(known, _)| known.segments().first() != path.segments().first()) {
+            texts.push((path, value));
+        }
+    }
+    texts
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Scalar, Value};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::event::{self, LogEvent};
 use super::proto::number;
 use crate::engine::Synthetic;
-use crate::plugin::component::{synthetic_message, synthetic_values};
+use crate::plugin::component::{synthetic_message, synthetic_texts};
 use crate::plugin::{Component, Event as _, Layout, Written};
 use crate::serve::http::body::{PART_BYTES, PART_EVENTS};
 use crate::serve::wire::{self, Malformed, Wire};
@@ -117,8 +117,7 @@ pub(crate) fn synthetic(events: &[Synthetic], component: &Component) -> Enriched
     for synthetic in events {
         let mut wrapper = Vec::new();
         let message = synthetic_message(synthetic);
-        let texts = std::iter::once((&layout.message, message.as_str())).chain(synthetic_values(synthetic, &layout));
-        event::synthetic(&mut wrapper, texts, synthetic.timestamp);
+        event::synthetic(&mut wrapper, &synthetic_texts(synthetic, &message, &layout), synthetic.timestamp);
         let mut added = Vec::new();
         if let Ok(Some(mut event)) = LogEvent::parse(&wrapper, &layout, &mut added) {
             event.write(&component.describe(synthetic));

@@ -332,16 +332,11 @@ fn nested_text(out: &mut Vec<u8>, names: &[String], text: &str) {
     });
 }
 
-/// Appends the `EventWrapper` of an event of oddline's own, the fields to follow: texts where events have them, of several below one name the first
-/// alone, and the time where Vector looks for it.
-pub(super) fn synthetic<'t>(out: &mut Vec<u8>, texts: impl Iterator<Item = (&'t Path, &'t str)>, time: Timestamp) {
+/// Appends the `EventWrapper` of an event of oddline's own, the fields to follow: texts where events have them, each under a name of its own, and the time
+/// where Vector looks for it.
+pub(super) fn synthetic(out: &mut Vec<u8>, texts: &[(&Path, &str)], time: Timestamp) {
     wire::message(out, number::LOG, |out| {
-        let mut taken = vec!["timestamp"];
-        for (at, text) in texts {
-            let Some(first) = at.segments().first().filter(|first| !taken.contains(&first.as_str())) else { continue };
-            taken.push(first);
-            nested_text(out, at.segments(), text);
-        }
+        texts.iter().for_each(|(at, text)| nested_text(out, at.segments(), text));
         entry(out, "timestamp", |out| {
             wire::message(out, number::TIMESTAMP, |out| {
                 wire::number(out, number::SECONDS, time.0.div_euclid(1_000_000) as u64);
