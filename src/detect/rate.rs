@@ -25,8 +25,8 @@
 //! read by others, the history by template and window, has its two buffers: the open window and the sealed ones ([`crate::storage::chunk`]). What survives is the
 //! checkpoint: a copy made at a fold and written beside the one before, which goes only when the new one is durable, so that it is the second buffer.
 //!
-//! **Bounds.** Of templates as many series as `max_templates`: a slot that is given to another template begins anew. Of templates on one stream 8,192, 168 bytes each with
-//! its key; a newcomer takes the place of the one in its bucket unseen for longest, which `rate_series_evicted_total` counts.
+//! **Bounds.** Of templates as many series as `max_templates`: a slot that is given to another template begins anew. Of templates on one stream 8,192, which take less than a
+//! megabyte; a newcomer takes the place of the one in its bucket unseen for longest, which `rate_series_evicted_total` counts.
 
 mod join;
 mod merge;

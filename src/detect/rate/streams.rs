@@ -64,6 +64,8 @@ mod tests {
         rate.checkpoint_streams(&mut bytes);
         let kept = (bytes.len() - 12) / SERIES_BYTES;
         assert!(kept <= 1 << PAIR_BITS, "{kept}");
+        // Of each the key and when it was last asked for, too.
+        assert!((size_of::<Counts>() + 16) << PAIR_BITS < 1 << 20);
         assert_eq!(rate.evicted(), 1_000_001 - kept as u64);
         let events = rate.pairs.peek(in_use).unwrap().windows[1].events;
         assert!(events > 1_000.0, "{events}");
