@@ -125,10 +125,15 @@ impl FromStr for EventId {
     }
 }
 
-/// What a stream is called, for who wants to read it: asked for only when an event is an incident.
+/// What a stream is called, for who wants to read it: asked for only when an event is an incident, or its stream may be new.
 pub trait StreamName: fmt::Debug {
-    /// The name, such as the host's.
-    fn name(&self) -> String;
+    /// The values the stream is told apart by, such as the host's name; nothing for one the event does not have.
+    fn values(&self) -> Vec<Option<String>>;
+
+    /// The name, as [`StreamKey::name_of`].
+    fn name(&self) -> String {
+        StreamKey::name_of(&self.values())
+    }
 }
 
 /// What scoring needs of an event.

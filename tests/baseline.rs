@@ -372,7 +372,7 @@ fn told(host: &str, said: &[(&str, Opinion)]) -> Baseline {
         let template = engine.templates().into_iter().find(|template| template.text == *text).unwrap();
         let (template_id, event_id) = (template.id.to_string(), Some("an-event-of-its-own".to_owned()));
         let template = Some(template.text);
-        let said = Said { template_id, opinion: *opinion, template, event_id, said_at_ms: at as i64 };
+        let said = Said { template_id, opinion: *opinion, template, event_id, said_at_ms: at as i64, silence: None };
         FeedbackFile::edit(Arc::new(fs.clone()), dir.path(), Timestamp(START), |feedback| feedback.say(said)).unwrap();
     }
     engine.checkpoint().unwrap();

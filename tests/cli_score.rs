@@ -360,9 +360,10 @@ fn a_heartbeat_that_stops_comes_out_as_an_event_of_its_own_even_when_the_input_e
         json_lines(ok(&output)).into_iter().filter(|event| event["log"]["anomaly"]["synthetic"] == true).collect();
     assert_eq!(silent.len(), 1, "{silent:?}");
     assert_eq!(silent[0]["log"]["anomaly"]["template"], "still here");
+    assert_eq!(silent[0]["host"], "a");
     assert_eq!(silent[0]["log"]["anomaly"]["reasons"], serde_json::json!(["silence"]));
     assert_eq!(silent[0]["log"]["anomaly"]["expected"], "≤ 5 s between events");
-    assert_eq!(silent[0]["log"]["text"], "oddline: expected and not seen: still here");
+    assert_eq!(silent[0]["log"]["text"], "oddline: expected and not seen on host=a: still here");
     assert!(silent[0]["log"]["time"].as_str().unwrap().starts_with("2026-01-01T00:2"), "{silent:?}");
 }
 

@@ -15,7 +15,8 @@ use oddline::event::{EventId, Observation, Reason, Ruling, TemplateId, Timestamp
 use oddline::storage::FileSystem;
 
 fn say(bed: &Bed, id: TemplateId, opinion: Opinion) {
-    let said = Said { template_id: id.to_string(), opinion, template: None, event_id: None, said_at_ms: 0 };
+    let said =
+        Said { template_id: id.to_string(), opinion, template: None, event_id: None, said_at_ms: 0, silence: None };
     edit(bed, |feedback| feedback.say(said)).unwrap();
 }
 
@@ -79,7 +80,7 @@ fn what_is_like_a_flagged_template_is_told_as_a_similar_incident() {
     let odd = observe(&mut lane, 1_500, "controller: disk sda failed after 17 retries");
     let template = Some("controller: disk <*> failed after <*> retries".to_owned());
     let (template_id, opinion) = (odd.template.to_string(), Opinion::Flag);
-    let said = Said { template_id, opinion, template, event_id: None, said_at_ms: 0 };
+    let said = Said { template_id, opinion, template, event_id: None, said_at_ms: 0, silence: None };
     edit(&bed, |feedback| feedback.say(said)).unwrap();
     engine.checkpoint().unwrap();
     bed.advance(2, &mut lane);

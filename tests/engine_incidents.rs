@@ -23,8 +23,8 @@ fn bed() -> Bed {
 struct Named(&'static str);
 
 impl StreamName for Named {
-    fn name(&self) -> String {
-        self.0.to_owned()
+    fn values(&self) -> Vec<Option<String>> {
+        vec![Some(self.0.to_owned())]
     }
 }
 

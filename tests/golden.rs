@@ -232,7 +232,7 @@ fn write_anew(target: &Path, baseline: &Path) {
         engine.close().unwrap();
         let said_at_ms = START * 1_000;
         let (template_id, template) = (template.id.to_string(), Some(template.text));
-        let said = Said { template_id, opinion: Opinion::Flag, template, event_id: None, said_at_ms };
+        let said = Said { template_id, opinion: Opinion::Flag, template, event_id: None, said_at_ms, silence: None };
         FeedbackFile::edit(Arc::clone(&fs), &dir, Timestamp(START * 1_000_000), |feedback| feedback.say(said)).unwrap();
     }
     Baseline::of_checkpoint(&RealFs, &config, &dir, "golden").unwrap().write(&RealFs, baseline).unwrap();

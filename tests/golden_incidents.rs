@@ -63,6 +63,7 @@ fn said() -> Said {
         template: Some("disk <*> failed".to_owned()),
         event_id: Some(incidents()[1].event_id.clone()),
         said_at_ms: NOW.as_millis(),
+        silence: None,
     }
 }
 

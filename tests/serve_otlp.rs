@@ -344,6 +344,7 @@ fn second(s: u64, has_heartbeat: bool) -> Vec<LogRecord> {
     let at = |text_of: String, nanos| LogRecord {
         time_unix_nano: (1_700_000_000 + s) * 1_000_000_000 + nanos,
         body: text(&text_of),
+        attributes: vec![attribute("host", "a")],
         ..LogRecord::default()
     };
     let heartbeat = has_heartbeat.then(|| at(format!("heartbeat {s} ok"), 0));
@@ -366,7 +367,8 @@ async fn what_fell_silent_goes_on_as_a_record_of_oddlines_own() {
     let own: Vec<_> =
         all.iter().filter(|record| value(record, "anomaly.synthetic") == Some(&Any::Bool(true))).collect();
     assert_eq!((own.len(), all.len()), (1, seconds.iter().map(Vec::len).sum::<usize>() + 1));
-    assert_eq!(own[0].body, text("oddline: expected and not seen: heartbeat <*> ok"));
+    assert_eq!(own[0].body, text("oddline: expected and not seen on host=a: heartbeat <*> ok"));
+    assert!(own[0].attributes.contains(&attribute("host", "a")), "{own:?}");
     assert!(own[0].time_unix_nano / 1_000_000_000 >= 1_700_005_000, "{own:?}");
 }
 

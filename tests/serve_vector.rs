@@ -434,7 +434,7 @@ async fn idle_connections_do_not_delay_a_stop() {
 /// What a small service says in a second: a heartbeat, as long as it has one, and a query.
 fn second(s: i64, has_heartbeat: bool) -> Vec<EventWrapper> {
     let event = |message: String, nanos| {
-        let mut fields = proto::values(json!({"log": {"text": message}}).as_object().unwrap());
+        let mut fields = proto::values(json!({"host": "a", "log": {"text": message}}).as_object().unwrap());
         let time = proto::Timestamp { seconds: 1_700_000_000 + s, nanos };
         fields.insert("timestamp".to_owned(), Value { kind: Some(Kind::Timestamp(time)) });
         EventWrapper { event: Some(Event::Log(Log { fields, ..Log::default() })) }
@@ -461,7 +461,8 @@ async fn what_fell_silent_goes_on_as_an_event_of_oddlines_own_before_the_end() {
         events.iter().map(proto::fields).filter(|event| event["anomaly"]["synthetic"] == json!(true)).collect();
     assert_eq!(events.len(), seconds.iter().map(Vec::len).sum::<usize>() + own.len());
     assert_eq!(own.len(), 1, "{own:?}");
-    assert_eq!(own[0]["log"]["text"], "oddline: expected and not seen: heartbeat <*> ok");
+    assert_eq!(own[0]["log"]["text"], "oddline: expected and not seen on host=a: heartbeat <*> ok");
+    assert_eq!(own[0]["host"], "a");
     assert_eq!(own[0]["anomaly"]["reasons"], json!(["silence"]));
     assert!(own[0]["timestamp"].as_str().unwrap().starts_with("17000050"), "{own:?}");
 }

@@ -52,9 +52,9 @@ pub(crate) enum CliError {
         /// What was given.
         text: String,
     },
-    /// The history has no such event.
+    /// Neither the history nor, of silences, the journal has such an event.
     #[error(
-        "event {id} is not in the history of the data dir: it is older than what is kept, not written yet, or oddline's own; \
+        "event {id} is not in the history of the data dir, and is no silence of its journal: it is older than what is kept, or not written yet; \
          give its template_id instead"
     )]
     UnknownEvent {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use oddline::clock::{Clock, SystemClock};
 use oddline::config::Config;
-use oddline::engine::feedback::{FeedbackFile, Opinion, Said, template_named, template_of};
+use oddline::engine::feedback::{FeedbackFile, Opinion, Said, silence_of, template_named, template_of};
 use oddline::event::{EventId, TemplateId, Timestamp};
 use oddline::plugin::timestamp;
 use oddline::storage::{FileSystem, RealFs};
@@ -30,7 +30,9 @@ pub(crate) struct SayArgs {
 const SAY_EXAMPLES: &str = "\
 `accept` says that a template is normal: its events are scored and learned, and are no anomalies. `flag` says that it is to be told \
 every time: its events are anomalies with the reason `rule`. What was said last counts; `rules` in the configuration go over it. It is kept in the data dir; \
-a process that uses the data dir takes it up within about ten seconds, and nothing needs to be stopped. An event id is looked up in the history of the data dir.
+a process that uses the data dir takes it up within about ten seconds, and nothing needs to be stopped. An event id is looked up in the history of the data dir. \
+Of a silence's event id it is said of the template's silences on that stream alone, and not of its events: `accept` lets them pass, `flag` tells each, also \
+within hold_secs and where the template is accepted.
 
 Examples:
   oddline accept 6336270e787cf47f --data-dir /var/lib/oddline
@@ -56,7 +58,7 @@ enum Action {
     },
     /// Take back what was said.
     Remove {
-        /// Template ids (16 hex digits).
+        /// Template ids (16 hex digits); what was said of silences of the template goes, too.
         #[arg(required = true, value_name = "TEMPLATE_ID")]
         ids: Vec<String>,
         #[command(flatten)]
@@ -70,11 +72,10 @@ pub(crate) fn say(args: &SayArgs, opinion: Opinion) -> Result<(), CliError> {
     let dir = settings::existing_data_dir(&config)?;
     let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
     let said: Vec<Resolved> =
-        args.ids.iter().map(|id| resolve(&*fs, dir, &config, id, opinion)).collect::<Result<_, _>>()?;
+        args.ids.iter().map(|id| resolve(&fs, dir, &config, id, opinion)).collect::<Result<_, _>>()?;
     FeedbackFile::edit(fs, dir, SystemClock.now(), |feedback| -> Result<(), CliError> {
         for Resolved { said, ids } in &said {
-            feedback.remove_any(ids);
-            feedback.say(said.clone())?;
+            feedback.say_of(ids, said.clone())?;
         }
         Ok(())
     })?;
@@ -127,7 +128,12 @@ fn line(said: &Said) -> String {
     };
     let when = timestamp::format(Timestamp::from_millis(said.said_at_ms));
     let text = said.template.as_deref().map_or_else(|| "(not in the newest checkpoint)".to_owned(), cut);
-    format!("{opinion:<6}  {}  {when}  {text}\n", said.template_id)
+    let silence = match said.silence.as_deref() {
+        None => String::new(),
+        Some("") => "its silence: ".to_owned(),
+        Some(stream) => format!("its silence on {}: ", cut(stream)),
+    };
+    format!("{opinion:<6}  {}  {when}  {silence}{text}\n", said.template_id)
 }
 
 /// What is said, and all ids of the template it is said of.
@@ -138,26 +144,41 @@ struct Resolved {
 
 /// Of a template that was merged into another since it is said of that one.
 fn resolve(
-    fs: &dyn FileSystem,
+    fs: &Arc<dyn FileSystem>,
     dir: &Path,
     config: &Config,
     text: &str,
     opinion: Opinion,
 ) -> Result<Resolved, CliError> {
-    let (template, event_id) = match text.parse::<EventId>() {
+    let (template, event_id, silence) = match text.parse::<EventId>() {
         Ok(event) => {
-            let found = template_of(fs, dir, event)?;
-            (found.ok_or_else(|| CliError::UnknownEvent { id: text.to_owned() })?, Some(event.to_string()))
+            let (template, silence) = meant_by(fs, dir, config, event)?;
+            (template, Some(event.to_string()), silence)
         }
-        Err(_) => (template_id(text)?, None),
+        Err(_) => (template_id(text)?, None, None),
     };
-    let (ids, text) = match template_named(fs, dir, config, template)? {
+    let (ids, text) = match template_named(&**fs, dir, config, template)? {
         Some(named) => (named.ids, Some(named.text)),
         None => (vec![template], None),
     };
     let template_id = ids.first().unwrap_or(&template).to_string();
     let said_at_ms = SystemClock.now().as_millis();
-    Ok(Resolved { said: Said { template_id, opinion, template: text, event_id, said_at_ms }, ids })
+    Ok(Resolved { said: Said { template_id, opinion, template: text, event_id, said_at_ms, silence }, ids })
+}
+
+/// The template of an event, and of a silence its stream.
+fn meant_by(
+    fs: &Arc<dyn FileSystem>,
+    dir: &Path,
+    config: &Config,
+    event: EventId,
+) -> Result<(TemplateId, Option<String>), CliError> {
+    if let Some(template) = template_of(&**fs, dir, event)? {
+        return Ok((template, None));
+    }
+    let silence = silence_of(config, fs, event)?;
+    let (template, stream) = silence.ok_or_else(|| CliError::UnknownEvent { id: event.to_string() })?;
+    Ok((template, Some(stream)))
 }
 
 fn template_id(text: &str) -> Result<TemplateId, CliError> {

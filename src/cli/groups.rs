@@ -59,7 +59,7 @@ pub(crate) struct Group {
     pub(crate) template_id: String,
     /// The template, as it was at the end.
     pub(crate) template: String,
-    /// Lines in the group.
+    /// Lines in the group, those that did not come among them.
     pub(crate) lines: u64,
     /// Anomalies among them: what alerted.
     pub(crate) anomalies: u64,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use oddline::clock::{Clock, ManualClock, SystemClock};
 use oddline::config::{Config, Fields, TimeSource};
-use oddline::engine::Environment;
+use oddline::engine::{Environment, Synthetic};
 use oddline::event::{StreamKey, Timestamp, Verdict};
 use oddline::plugin::{Component, LineScorer, timestamp};
 use oddline::template::explain::Explanation;
@@ -107,6 +107,11 @@ impl Reader {
             Some(LineFormat::Lines) | None => self.scorer.text(line, &mut self.out),
         };
         Scored { verdict: outcome.verdict, time: self.pass_time(outcome.timestamp), stream: outcome.stream }
+    }
+
+    /// What fell silent by the lines so far, each told once.
+    pub(crate) fn take_silences(&mut self) -> Vec<Synthetic> {
+        self.scorer.component().take_synthetic()
     }
 
     /// Moves the clock; the time of the line that was just read.

@@ -5,8 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use oddline::engine::TemplateSummary;
+use oddline::engine::{Synthetic, TemplateSummary};
 use oddline::event::{State, StreamKey, TemplateId, Timestamp, Verdict};
+use oddline::plugin::component::synthetic_message;
 use serde::Serialize;
 
 use super::groups::{Group, Grouping, Groups, Judged, RecentLines};
@@ -156,6 +157,13 @@ impl ReportBuilder {
             None => self.unscored += 1,
         }
         self.recent.push(self.lines, line);
+    }
+
+    /// Takes a regular line that did not come: it stands after the line that was read last.
+    pub(crate) fn add_silence(&mut self, silence: &Synthetic) {
+        let (message, verdict) = (synthetic_message(silence), &silence.verdict);
+        let (time, stream) = (Some(silence.timestamp), silence.stream);
+        self.judge(&Judged { number: self.lines, line: message.as_bytes(), time, stream, verdict });
     }
 
     fn judge(&mut self, judged: &Judged<'_>) {

@@ -54,6 +54,7 @@ pub(crate) struct ScanArgs {
 const EXAMPLES: &str = "\
 Reads everything in one pass, keeps nothing, and reports: lines, templates, time span, and the anomalies that matter \
 most, grouped by template and time (what was odd at the same time, on the same stream and for the same reason is one entry), each with its reasons, how expected it was, and an example with its neighbours. \
+Where lines have times, a regular line that did not come stands among them, after the line that was read when it was missed. \
 The first tenth of the lines, at most learning_events (10,000), is learned from and holds no anomalies. When there are \
 fewer groups than --top, the oddest of the other lines follow: they are within the budget of the usual and no alerts.
 
@@ -158,6 +159,7 @@ impl Scanner {
     fn line(&mut self, line: &[u8]) {
         let scored = self.reader.read(line);
         self.report.add(line, scored.time, scored.stream, scored.verdict.as_ref());
+        self.reader.take_silences().iter().for_each(|silence| self.report.add_silence(silence));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use oddline::engine::story::{self, Neighbour, Similar, Story};
+use oddline::engine::story::{self, Similar, Story};
 use oddline::event::EventId;
 use oddline::storage::journal::Incident;
 
@@ -62,7 +62,7 @@ impl Text {
             self.why(&mut text, incident);
         }
         history(&mut text, story);
-        self.around(&mut text, &story.around);
+        self.around(&mut text, story);
         similar(&mut text, story);
         text
     }
@@ -126,16 +126,19 @@ impl Text {
         }
     }
 
-    fn around(&self, text: &mut String, around: &[Neighbour]) {
-        if around.is_empty() {
+    fn around(&self, text: &mut String, story: &Story) {
+        if story.around.is_empty() {
             return;
         }
-        text.push_str("\naround it on the same stream\n");
-        for event in around {
+        let silence = story.incident.as_ref().filter(|incident| incident.synthetic);
+        let is_of_all = silence.is_some_and(|silence| silence.stream.is_empty());
+        text.push_str(if is_of_all { "\naround it on all streams\n" } else { "\naround it on the same stream\n" });
+        for event in &story.around {
             let mark = if event.is_this { '>' } else { ' ' };
             let odd = if event.is_anomaly { '!' } else { ' ' };
             let template = event.template.as_deref().map_or_else(|| event.template_id.clone(), cut);
-            let line = format!("{mark}{odd} {}  {template}", event.time);
+            let absent = if event.is_this && silence.is_some() { "did not come: " } else { "" };
+            let line = format!("{mark}{odd} {}  {absent}{template}", event.time);
             let line = if event.is_this { self.style("31", &line) } else { line };
             add(text, format_args!("  {line}\n"));
         }
@@ -161,7 +164,8 @@ fn history(text: &mut String, story: &Story) {
         return;
     };
     let total = grouped(history.counts.iter().sum());
-    add(text, format_args!("\nits template, {total} events in parts of {:.0} s\n", history.part_secs.max(1.0)));
+    let on = if history.of_stream { " on this stream" } else { "" };
+    add(text, format_args!("\nits template{on}, {total} events in parts of {:.0} s\n", history.part_secs.max(1.0)));
     add(text, format_args!("  {}\n", sparkline(&history.counts)));
     let column = history.event_part.min(history.counts.len());
     add(text, format_args!("  {}^ here\n", " ".repeat(column)));

@@ -1,4 +1,4 @@
-//! What time it is for the detectors: one clock for a lane that does not run back, whatever the clocks of its hosts say.
+//! What time it is for the detectors: one clock for a lane that does not run back once it runs, whatever the clocks of its hosts say.
 //!
 //! Events of several hosts come mixed, and of several hosts some clock is minutes off; batches come late; a timestamp may be anything. The lane
 //! **follows** one of these clocks. Events of others count as happening now.
@@ -9,6 +9,10 @@
 //! - **Ahead.** Events further ahead may mean that nothing came for a while. They count as of their own time at once; the lane's clock jumps when
 //!   they have gone on by [`AGREED_AFTER_SECS`], and no further than two of them say. When the followed clock tells something before that, it was another
 //!   clock, and for [`DOUBTED_SECS`] what is ahead counts as now, and is followed as what is behind.
+//!
+//! **Start.** What came first may be of any clock. Until the lane's has gone on by [`FOLLOWED_AFTER_SECS`], it starts anew, and runs back, with events that are
+//! behind it by more than an hour: once more of them came than it told itself, or have gone on for as long. A single event from the year 9999 is the lane's time until two
+//! others came. This is not kept in checkpoints: a restored clock is past its start.
 //!
 //! While others' events have gone on for [`LOST_AFTER_SECS`] and none is followed yet, what time it is is not known: counts by time say nothing.
 //!
@@ -83,11 +87,20 @@ impl Others {
     }
 }
 
+/// What the clock that was followed first has told, while it is not known whether it was the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Start {
+    at: i64,
+    /// Events at its own time or somewhat later, less those that are far behind.
+    lead: i64,
+}
+
 /// The lane's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Clock {
     source: Source,
     now: i64,
+    start: Option<Start>,
     /// What the followed clock is ahead of the lane's.
     offset: i64,
     ahead: Others,
@@ -106,6 +119,7 @@ impl Clock {
         Self {
             source,
             now: NEVER,
+            start: None,
             offset: 0,
             ahead,
             behind,
@@ -120,7 +134,8 @@ impl Clock {
     #[inline]
     pub(super) fn see(&mut self, told: Timestamp) -> Timestamp {
         let at = told.0.saturating_sub(self.offset);
-        if (0..=NEAR).contains(&at.saturating_sub(self.now)) && self.ahead.is_none() && self.behind.is_none() {
+        let is_usual = self.ahead.is_none() && self.behind.is_none() && self.start.is_none();
+        if (0..=NEAR).contains(&at.saturating_sub(self.now)) && is_usual {
             self.now = at;
             return Timestamp(at);
         }
@@ -167,8 +182,8 @@ impl Clock {
     #[inline(never)]
     fn see_odd(&mut self, told: i64, at: i64) -> i64 {
         let ahead = at.saturating_sub(self.now);
-        if self.now == NEVER {
-            self.now = at;
+        if self.now == NEVER || self.is_start_wrong(ahead) {
+            self.start_at(told);
         } else if (0..=NEAR).contains(&ahead) {
             self.move_to(at);
         } else if self.source == Source::Arrival {
@@ -186,6 +201,24 @@ impl Clock {
             return self.see_ahead(told, at);
         }
         self.now
+    }
+
+    /// Whether an event that is so far ahead shows that the clock began with another one.
+    fn is_start_wrong(&mut self, ahead: i64) -> bool {
+        let Some(start) = &mut self.start else { return false };
+        if self.now.saturating_sub(start.at) >= FOLLOWED_AFTER {
+            self.start = None;
+            return false;
+        }
+        let is_far_behind = ahead < -MOST_SPREAD;
+        start.lead += if is_far_behind { -1 } else { i64::from((-NEAR..=NEAR).contains(&ahead)) };
+        is_far_behind && start.lead < 0
+    }
+
+    fn start_at(&mut self, told: i64) {
+        (self.now, self.offset) = (told, 0);
+        self.start = (self.source == Source::Event).then_some(Start { at: told, lead: 1 });
+        self.leave_others();
     }
 
     /// The followed clock tells this.
@@ -235,8 +268,12 @@ impl Clock {
         }
     }
 
-    /// Goes on from here by the clock that tells this.
+    /// Goes on from here by the clock that tells this; from there, when the one before has told next to nothing and is hours ahead of it.
     fn follow(&mut self, told: i64) {
+        let is_far_behind = told.saturating_sub(self.offset) < self.now.saturating_sub(MOST_SPREAD);
+        if self.start.is_some() && is_far_behind {
+            return self.start_at(told);
+        }
         self.offset = told.saturating_sub(self.now);
         self.leave_others();
     }
@@ -278,7 +315,8 @@ impl Clock {
         let (ahead, behind) = (others(from)?, others(from)?);
         let (spread, spread_seen) = (from.i64(what)?.clamp(0, MOST_SPREAD), from.i64(what)?);
         let is_lost = from.i64(what)? != 0;
-        *self = Self { source: self.source, now, offset, ahead, behind, doubted, spread, spread_seen, is_lost };
+        let (source, start) = (self.source, None);
+        *self = Self { source, now, start, offset, ahead, behind, doubted, spread, spread_seen, is_lost };
         Ok(())
     }
 }
@@ -400,6 +438,35 @@ mod tests {
     }
 
     #[test]
+    fn a_first_event_from_the_year_9999_is_the_time_until_two_others_came() {
+        const YEAR_9999: f64 = 253_370_764_800.0;
+        for (first, quickly) in [(1, 2), (7, 8)] {
+            let mut clock = of_events();
+            seen(&mut clock, std::iter::repeat_n(YEAR_9999, first));
+            let sane = seen(&mut clock, (0..600).map(|n| 1.8e9 + f64::from(n)));
+            assert!(
+                sane[quickly..].iter().zip(quickly..).all(|(lane, n)| *lane == 1.8e9 + n as f64),
+                "{:?}",
+                &sane[..9]
+            );
+            assert_eq!((clock.told(clock.now()), clock.is_lost()), (clock.now(), false));
+        }
+        let mut all_at_once = of_events();
+        seen(&mut all_at_once, std::iter::repeat_n(YEAR_9999, 1_000));
+        let sane = seen(&mut all_at_once, (0..600).map(|n| 1.8e9 + f64::from(n)));
+        assert_eq!(sane[599], 1.8e9 + 599.0, "few events in ten seconds are right against a thousand in none");
+    }
+
+    #[test]
+    fn a_clock_that_has_run_does_not_start_anew() {
+        let mut clock = of_events();
+        mixed(&mut clock, 1_800_000_000..1_800_000_030, 20, &[(1.0, 0.0)]);
+        let before = clock.now();
+        seen(&mut clock, (0..100).map(|n| 1.7e9 + f64::from(n)));
+        assert!(clock.now() >= before && clock.told(clock.now()) >= seconds(1.7e9));
+    }
+
+    #[test]
     fn while_none_of_the_others_is_followed_yet_nobody_knows_the_time() {
         let mut clock = of_events();
         mixed(&mut clock, 0..600, 20, &[(1.0, 0.0), (1.0, -300.0)]);
@@ -438,7 +505,7 @@ mod tests {
                 _ => (random(&mut state) * 2f64.powi((random(&mut state) * 63.0) as i32)) as i64,
             };
             clock.see(Timestamp(told));
-            assert!(clock.now() >= before);
+            assert!(clock.now() >= before || clock.start.is_some());
         }
         let lane = mixed(&mut clock, 1_800_000_000..1_800_020_000, 1, &[(1.0, 0.0)]);
         assert!(lane[19_999] - lane[10_000] > 9_990.0 || clock.now().0 > i64::MAX / 2, "{:?}", clock);

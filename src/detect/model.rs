@@ -1,10 +1,14 @@
 //! Everything one lane learned, and the combined score.
 
+mod evicted;
 mod exchange;
 mod join;
 mod reasons;
 
+pub use evicted::Evicted;
 pub use exchange::Outbox;
+
+use std::collections::HashSet;
 
 use exchange::{Seen, SeenBins, Tally};
 use reasons::{News, reasons, reasons_given};
@@ -547,6 +551,22 @@ impl Model {
         self.silence.resume();
     }
 
+    /// Whether what the stream of the last event is called may not be known: a series began on it, or did what most events of one do not. Asked once.
+    #[inline]
+    pub fn asks_for_stream(&mut self) -> bool {
+        self.silence.asks_for_stream()
+    }
+
+    /// Streams that templates are known on, and the only one of an input of one.
+    pub fn streams_alive(&mut self) -> HashSet<StreamKey> {
+        self.silence.streams().chain(self.sources.only()).collect()
+    }
+
+    /// The stream of all events, when there is only one.
+    pub fn only_stream(&self) -> Option<StreamKey> {
+        self.sources.only()
+    }
+
     /// Goes on with what another lane learned, of which each stream's own order and regularity are the other's.
     pub fn leave_streams(&mut self) {
         self.silence.start_anew();
@@ -555,8 +575,13 @@ impl Model {
         self.sources = Sources::default();
     }
 
-    /// The worst silence that was not told of yet, as an event of its own; `now` is of the lane's clock.
+    /// The worst silence that was not told of yet, as an event of its own, unless it repeats one; `now` is of the lane's clock.
     pub fn tick(&mut self, now: Timestamp) -> Option<(Silent, Scored)> {
+        self.worst_silence(now).filter(|(_, scored)| !scored.suppressed)
+    }
+
+    /// The same, also when it repeats one: then it is suppressed.
+    pub fn worst_silence(&mut self, now: Timestamp) -> Option<(Silent, Scored)> {
         let weight = self.weights[DetectorKind::Silence as usize];
         // A weight of 0 leaves nothing that is enough.
         let silent = self.silence.worst(now, TOLD_AT.max(self.threshold.limit()) / weight)?;
@@ -580,7 +605,7 @@ impl Model {
             outlier: None,
             new_value: None,
         };
-        (!suppressed).then_some((silent, scored))
+        Some((silent, scored))
     }
 
     /// Learning or ready.

@@ -19,6 +19,15 @@
 //! that: the input was away, or the clock jumped, and windows in which nothing could come are not empty ones. A clock set back goes on from where
 //! it was.
 
+//!
+//! **Where the series are.** In the lane's own state, and not in a store of their own with two buffers. A lane is one thread, and the only one that reads or writes its
+//! series: there is no reader for whom a second buffer would have to stand still, and a look into the window that runs costs no exchange. What is
+//! read by others, the history by template and window, has its two buffers: the open window and the sealed ones ([`crate::storage::chunk`]). What survives is the
+//! checkpoint: a copy made at a fold and written beside the one before, which goes only when the new one is durable, so that it is the second buffer.
+//!
+//! **Bounds.** Of templates as many series as `max_templates`: a slot that is given to another template begins anew. Of templates on one stream 8,192, which take less than a
+//! megabyte; a newcomer takes the place of the one in its bucket unseen for longest, which `rate_series_evicted_total` counts.
+
 mod join;
 mod merge;
 mod streams;
@@ -411,7 +420,7 @@ impl Rate {
 
     /// Takes in events of a slot that another lane saw at about `micros`; `weight` is what they count together.
     pub(super) fn absorb(&mut self, slot: usize, micros: i64, events: u32, weight: f32) {
-        let number = micros.saturating_sub(self.ahead).div_euclid(SHORT);
+        let number = self.steady(micros).div_euclid(SHORT);
         let decays = self.decays;
         let Some(counts) = self.counts(slot) else { return };
         if counts.number != number {
@@ -423,7 +432,8 @@ impl Rate {
         }
     }
 
-    /// Microseconds on a clock that neither jumps nor goes back.
+    /// Microseconds on a clock that neither jumps nor goes back. The lane's own ([`clock`](super::clock)) tells how long nothing came, which a silence or a budget by the hour
+    /// must know, and goes back when what was ahead proves wrong; to windows such a stretch is nothing that could have held events.
     #[inline]
     fn steady(&mut self, micros: i64) -> i64 {
         let outage = OUTAGE_SECS * 1_000_000;
@@ -632,6 +642,16 @@ pub(super) mod tests {
         for extreme in [i64::MIN, i64::MAX, 0, -1] {
             let evidence = rate.observe(&Input { timestamp: Timestamp(extreme), ..Input::default() });
             assert!(evidence.is_finite(), "{extreme}");
+        }
+    }
+
+    #[test]
+    fn what_another_lane_tells_of_a_time_far_ahead_empties_no_windows() {
+        let mut rate = Rate::default();
+        steady(&mut rate, 1_000, 1_000);
+        for far in [253_370_764_800, -253_370_764_800, i64::MAX / 1_000_000] {
+            rate.absorb(0, far * 1_000_000, 1, 1.0);
+            assert!(steady(&mut rate, 2_000, 60) < 1.0, "what is usual still is");
         }
     }
 

@@ -100,6 +100,8 @@ pub struct Silence {
     newest: i64,
     /// Nobody looked since the last event.
     was_away: bool,
+    /// Whoever sees the next event may not know what its stream is called.
+    asks_for_stream: bool,
 }
 
 impl Default for Silence {
@@ -111,6 +113,7 @@ impl Default for Silence {
             next_look: i64::MIN,
             newest: 0,
             was_away: false,
+            asks_for_stream: true,
         }
     }
 }
@@ -129,22 +132,24 @@ impl Series {
         }
     }
 
+    /// Notes an event; whether it changed more than the number of gaps.
     #[inline]
-    fn see(&mut self, now: i64) {
+    fn see(&mut self, now: i64) -> bool {
         let gap = now.saturating_sub(self.last);
         let [.., least] = self.longest;
         // Most gaps are among the shorter ones.
-        if self.is_told
+        let is_odd = self.is_told
             || gap < 0
             || self.last == 0
             || gap as f32 * 1e-6 > least
-            || self.gaps % FADE_EVERY == FADE_EVERY - 1
-        {
+            || self.gaps % FADE_EVERY == FADE_EVERY - 1;
+        if is_odd {
             self.see_odd(gap, now);
         } else {
             self.gaps += 1;
         }
         self.last = now;
+        is_odd
     }
 
     /// An event that changes more than the number of gaps.
@@ -300,7 +305,23 @@ impl Silence {
 
     /// The input was not looked at, since the process was not there or another lane had it: from the last event to the next one counts as no time.
     pub fn resume(&mut self) {
-        self.was_away = true;
+        (self.was_away, self.asks_for_stream) = (true, true);
+    }
+
+    /// Whether the last event began a series on its stream, or changed more of one than most do; asked once.
+    #[inline]
+    pub(super) fn asks_for_stream(&mut self) -> bool {
+        std::mem::take(&mut self.asks_for_stream)
+    }
+
+    /// Series on a stream that had to go for others.
+    pub(super) const fn evicted(&self) -> u64 {
+        self.series.evicted()
+    }
+
+    /// Streams that have a series, some more than once.
+    pub(super) fn streams(&mut self) -> impl Iterator<Item = StreamKey> {
+        self.series.iter_mut().map(|series| StreamKey(series.stream))
     }
 
     /// What comes from here on is another part of the input: nothing of it is regular yet.
@@ -390,7 +411,7 @@ impl Silence {
         if series.last == 0 {
             *series = Series { slot, generation, of_stream: true, stream: stream.0, ..Series::default() };
         }
-        series.see(now);
+        self.asks_for_stream |= series.see(now);
     }
 }
 

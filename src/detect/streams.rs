@@ -30,6 +30,8 @@ pub(super) struct Streams<T> {
     /// log2 of the keys there is room for.
     bits: u32,
     asked: u64,
+    /// Keys that had to go for others.
+    evicted: u64,
 }
 
 /// Whether events come of one stream: then what is kept of templates is kept of it.
@@ -49,6 +51,11 @@ impl Sources {
     #[inline]
     pub(super) const fn are_many(self) -> bool {
         self.are_many
+    }
+
+    /// The only one so far, while there are no others.
+    pub(super) fn only(self) -> Option<StreamKey> {
+        self.first.filter(|_| !self.are_many)
     }
 
     /// Notes where an event comes from; the only stream so far when it is not the only one any more.
@@ -87,12 +94,17 @@ impl Sources {
 impl<T: Copy + Default> Streams<T> {
     /// Room for `2^bits` keys.
     pub(super) fn new(bits: u32) -> Self {
-        Self { buckets: Box::default(), states: Box::default(), bits: bits.max(2), asked: 0 }
+        Self { buckets: Box::default(), states: Box::default(), bits: bits.max(2), asked: 0, evicted: 0 }
     }
 
-    /// No key is here any more.
+    /// No key is here any more; what went before is still counted.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(self.bits);
+        *self = Self { evicted: self.evicted, ..Self::new(self.bits) };
+    }
+
+    /// How many keys had to go for others, since there was this state in memory.
+    pub(super) const fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// No key was asked for.
@@ -140,15 +152,16 @@ impl<T: Copy + Default> Streams<T> {
         let Some(bucket) = self.buckets.get_mut(at) else { return Place { state: 0 } };
         let way = match bucket.keys.iter().position(|known| *known == key) {
             Some(way) => way,
-            None => Self::take_place(bucket, &mut self.states, at, key),
+            None => Self::take_place(bucket, &mut self.states, &mut self.evicted, at, key),
         };
         bucket.asked[way % WAYS] = self.asked;
         Place { state: at * WAYS + way }
     }
 
     #[cold]
-    fn take_place(bucket: &mut Bucket, states: &mut [T], at: usize, key: u64) -> usize {
+    fn take_place(bucket: &mut Bucket, states: &mut [T], evicted: &mut u64, at: usize, key: u64) -> usize {
         let oldest = (0..WAYS).min_by_key(|way| bucket.asked[*way]).unwrap_or(0);
+        *evicted += u64::from(bucket.keys[oldest] != 0);
         bucket.keys[oldest] = key;
         if let Some(state) = states.get_mut(at * WAYS + oldest) {
             *state = T::default();
@@ -234,6 +247,11 @@ mod tests {
             *streams.of(hash(0, 7_000_000, 1)).unwrap() += 1;
         }
         assert_eq!(*streams.of(hash(0, 7_000_000, 1)).unwrap(), 1_000_000);
-        assert!(streams.iter_mut().count() <= 1 << 10);
+        let kept = streams.iter_mut().count() as u64;
+        assert!(kept <= 1 << 10);
+        assert_eq!(streams.evicted(), 1_000_001 - kept, "what is not there any more is counted");
+        streams.remove(hash(0, 7_000_000, 1));
+        streams.of(hash(0, 7_000_000, 1));
+        assert_eq!(streams.evicted(), 1_000_001 - kept, "what was removed made room");
     }
 }

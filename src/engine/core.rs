@@ -21,7 +21,7 @@ use super::window::Windows;
 use crate::config::{self, Config, TimeSource};
 use crate::detect::budget::AlertBudget;
 use crate::detect::clock::Source;
-use crate::detect::{ModelOptions, Weights};
+use crate::detect::{Evicted, ModelOptions, Weights};
 use crate::template::TemplateStore;
 
 /// Used buffers kept for lanes.
@@ -59,6 +59,9 @@ pub(super) struct Gauges {
     pub(super) history_dropped_events_total: AtomicU64,
     pub(super) wal_dropped_bytes_total: AtomicU64,
     pub(super) storage_errors_total: AtomicU64,
+    pub(super) rate_series_evicted_total: AtomicU64,
+    pub(super) silence_series_evicted_total: AtomicU64,
+    pub(super) stream_orders_evicted_total: AtomicU64,
     /// Bytes the lanes hold, about: as of the last checkpoint.
     pub(super) lane_bytes: AtomicU64,
 }
@@ -92,6 +95,22 @@ pub(super) struct Core {
     /// Another process has the data dir by now.
     is_shut_out: AtomicBool,
     failure: Mutex<Option<String>>,
+}
+
+impl Gauges {
+    /// Adds what had to go in a lane's tables by stream.
+    pub(super) fn add_evicted(&self, evicted: Evicted) {
+        if evicted == Evicted::default() {
+            return;
+        }
+        let Evicted { rate_series, silence_series, stream_orders } = evicted;
+        self.rate_series_evicted_total.fetch_add(rate_series, Ordering::Relaxed);
+        self.silence_series_evicted_total.fetch_add(silence_series, Ordering::Relaxed);
+        self.stream_orders_evicted_total.fetch_add(stream_orders, Ordering::Relaxed);
+        metrics::counter!("oddline_rate_series_evicted_total").increment(rate_series);
+        metrics::counter!("oddline_silence_series_evicted_total").increment(silence_series);
+        metrics::counter!("oddline_stream_orders_evicted_total").increment(stream_orders);
+    }
 }
 
 impl Core {

@@ -6,6 +6,9 @@
 //! which counts when the file is not there.
 //!
 //! Limits: 10,000 templates. Rules of the configuration go over feedback.
+//!
+//! What is said of a silence is said of the template's silences alone, on the stream it was on; of a silence that was on no stream apart, of those
+//! everywhere. Of a silence it goes over what is said of the template. A baseline leaves it out: what streams there are is a host's own.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -16,6 +19,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::error::EngineError;
+use super::incidents::{self, Incident, JournalError, Reading};
 use super::likeness::Flagged;
 use super::open::template_options;
 use super::sections;
@@ -62,6 +66,9 @@ pub struct Said {
     pub event_id: Option<String>,
     /// When, milliseconds since the Unix epoch.
     pub said_at_ms: i64,
+    /// It is said of the template's silences and not of its events: what the journal calls the stream, empty for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<String>,
 }
 
 impl Said {
@@ -77,6 +84,8 @@ pub struct Feedback {
     said: Vec<Said>,
     /// With the place of what was said in `said`.
     rulings: HashMap<TemplateId, (usize, Ruling)>,
+    /// The same of what was said of silences, by stream, too.
+    silences: HashMap<(TemplateId, String), (usize, Ruling)>,
     flagged: Flagged,
 }
 
@@ -105,12 +114,16 @@ pub enum FeedbackError {
 
 impl Feedback {
     fn of_said(said: Vec<Said>) -> Self {
-        let ruling = |(place, said): (usize, &Said)| {
-            let id = u64::from_str_radix(&said.template_id, 16).ok()?;
-            Some((TemplateId(id), (place, Ruling::feedback(said.opinion == Opinion::Flag))))
-        };
-        let rulings = said.iter().enumerate().filter_map(ruling).collect();
-        Self { flagged: Flagged::new(&said), said, rulings }
+        let (mut rulings, mut silences) = (HashMap::new(), HashMap::new());
+        for (place, said) in said.iter().enumerate() {
+            let Ok(id) = u64::from_str_radix(&said.template_id, 16).map(TemplateId) else { continue };
+            let ruling = (place, Ruling::feedback(said.opinion == Opinion::Flag));
+            match &said.silence {
+                None => _ = rulings.insert(id, ruling),
+                Some(stream) => _ = silences.insert((id, stream.clone()), ruling),
+            }
+        }
+        Self { flagged: Flagged::new(&said), said, rulings, silences }
     }
 
     /// Reads the bytes of a section.
@@ -129,7 +142,7 @@ impl Feedback {
     /// a host's own. Beyond [`MOST`] the oldest that were accepted go first. The order of the parts does not matter.
     pub(super) fn united<'f>(parts: impl Iterator<Item = &'f Self>, store: &TemplateStore) -> Self {
         let mut by_template: BTreeMap<String, Said> = BTreeMap::new();
-        for said in parts.flat_map(|part| &part.said) {
+        for said in parts.flat_map(|part| &part.said).filter(|said| said.silence.is_none()) {
             let id = u64::from_str_radix(&said.template_id, 16).ok().and_then(|id| store.by_id(TemplateId(id)));
             let template_id = id.map_or_else(|| said.template_id.clone(), |template| template.id.to_string());
             let said = Said { template_id: template_id.clone(), event_id: None, ..said.clone() };
@@ -163,17 +176,39 @@ impl Feedback {
         Some(*ruling)
     }
 
+    /// What was said last of the template's silences on a stream that goes by any of these names, or on all.
+    pub(super) fn of_silence(&self, template: &StoredTemplate, streams: &[String]) -> Option<Ruling> {
+        if self.silences.is_empty() {
+            return None;
+        }
+        let ids = std::iter::once(&template.id).chain(&template.aliases);
+        let streams = || streams.iter().map(String::as_str).chain([""]);
+        let pairs = ids.flat_map(|id| streams().map(|stream| (*id, stream.to_owned())));
+        let (_, ruling) = pairs.filter_map(|pair| self.silences.get(&pair)).max_by_key(|(place, _)| place)?;
+        Some(*ruling)
+    }
+
     /// Whether a template of this text is like one that was flagged.
     pub(super) fn is_like_flagged(&self, text: &[u8]) -> bool {
         self.flagged.is_like(text)
     }
 
-    /// Notes what was said, in place of what was said of the template before.
+    /// Notes what was said, in place of what was said of the same before.
     ///
     /// # Errors
     /// When [`MOST`] templates are known.
     pub fn say(&mut self, said: Said) -> Result<(), FeedbackError> {
-        self.remove(&said.template_id);
+        self.say_of(&[], said)
+    }
+
+    /// The same of a template that goes by other ids, too.
+    ///
+    /// # Errors
+    /// As [`Self::say`].
+    pub fn say_of(&mut self, template_ids: &[TemplateId], said: Said) -> Result<(), FeedbackError> {
+        let ids: Vec<String> =
+            template_ids.iter().map(TemplateId::to_string).chain([said.template_id.clone()]).collect();
+        self.retain(|known| !(ids.contains(&known.template_id) && known.silence == said.silence));
         if self.said.len() >= MOST {
             return Err(FeedbackError::Full);
         }
@@ -183,12 +218,12 @@ impl Feedback {
         Ok(())
     }
 
-    /// Takes back what was said of a template; false when nothing was.
+    /// Takes back what was said of a template and of its silences; false when nothing was.
     pub fn remove(&mut self, template_id: &str) -> bool {
         self.retain(|said| said.template_id != template_id)
     }
 
-    /// Takes back what was said of a template under any of its ids; false when nothing was.
+    /// Takes back what was said of a template and of its silences under any of its ids; false when nothing was.
     pub fn remove_any(&mut self, template_ids: &[TemplateId]) -> bool {
         let ids: Vec<String> = template_ids.iter().map(TemplateId::to_string).collect();
         self.retain(|said| !ids.contains(&said.template_id))
@@ -347,6 +382,29 @@ pub fn template_of(fs: &dyn FileSystem, data_dir: &Path, event: EventId) -> Resu
     Ok(found)
 }
 
+/// A silence, which is an event of no history: its template, and what the journal calls its stream. `None` when the journal has no such event.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn silence_of(
+    config: &Config,
+    fs: &Arc<dyn FileSystem>,
+    event: EventId,
+) -> Result<Option<(TemplateId, String)>, JournalError> {
+    if !config.journal.enabled {
+        return Ok(None);
+    }
+    // An id is of a millisecond, and the bounds of a reading are of whole objects.
+    let around = |millis: i64| i64::try_from(event.millis).ok()?.checked_add(millis).map(Timestamp::from_millis);
+    let host = Some(incidents::host_of(config));
+    let reading = Reading { since: around(-1_000), until: around(1_000), host, ..Reading::default() };
+    let id = event.to_string();
+    let found = incidents::read(config, fs, &reading)?.incidents;
+    let row = found.into_iter().map(|(_, row)| row).find(|row| row.synthetic && row.event_id == id);
+    let template = |row: Incident| Some((u64::from_str_radix(&row.template_id, 16).ok().map(TemplateId)?, row.stream));
+    Ok(row.and_then(template))
+}
+
 fn in_log(fs: &dyn FileSystem, wal_dir: &Path, event: EventId) -> Result<Option<TemplateId>, StorageError> {
     if !wal::lanes(fs, wal_dir)?.contains(&event.lane) {
         return Ok(None);
@@ -408,7 +466,30 @@ mod tests {
     use super::*;
 
     fn said(id: u64, opinion: Opinion) -> Said {
-        Said { template_id: TemplateId(id).to_string(), opinion, template: None, event_id: None, said_at_ms: 7 }
+        let template_id = TemplateId(id).to_string();
+        Said { template_id, opinion, template: None, event_id: None, said_at_ms: 7, silence: None }
+    }
+
+    #[test]
+    fn what_is_said_of_a_silence_is_of_its_stream_alone_and_of_no_event() {
+        let mut store = TemplateStore::new(crate::template::TemplateOptions::default());
+        let id = store.learn_text(b"pulse of the database").id;
+        let template = store.by_id(id).unwrap();
+        let of = |stream: &str, opinion| Said { silence: Some(stream.to_owned()), ..said(id.0, opinion) };
+        let mut feedback = Feedback::default();
+        feedback.say(of("db1", Opinion::Accept)).unwrap();
+        let ruling = |feedback: &Feedback, stream: &str| feedback.of_silence(template, &[stream.to_owned()]);
+        let (accepted, flagged) = (Some(Ruling::feedback(false)), Some(Ruling::feedback(true)));
+        assert_eq!((ruling(&feedback, "db1"), ruling(&feedback, "db2"), feedback.of(template)), (accepted, None, None));
+        feedback.say(of("", Opinion::Flag)).unwrap();
+        assert_eq!((ruling(&feedback, "db1"), ruling(&feedback, "db2")), (flagged, flagged), "of all, and later");
+        feedback.say(of("db1", Opinion::Accept)).unwrap();
+        feedback.say(said(id.0, Opinion::Flag)).unwrap();
+        assert_eq!((ruling(&feedback, "db1"), feedback.of(template), feedback.said().len()), (accepted, flagged, 3));
+        let again = Feedback::from_bytes(&feedback.to_bytes()).unwrap();
+        assert_eq!(again, feedback);
+        assert_eq!(Feedback::united([&feedback].into_iter(), &store).said().len(), 1, "a baseline has the template's");
+        assert!(feedback.remove_any(&[id]) && feedback.is_empty());
     }
 
     #[test]

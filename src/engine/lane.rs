@@ -25,7 +25,7 @@ use crate::detect::semantic::Oddness;
 use crate::detect::severity::Severity;
 use crate::detect::silence::{Silent, TICK_SECS};
 use crate::detect::value::{Quantity, Unit, Values};
-use crate::detect::{Input, Scored};
+use crate::detect::{Evicted, Input, Scored};
 use crate::event::{
     DetectorKind, EventId, Measure, Observation, REASONS, Reason, Ruling, State, StreamKey, TemplateId, Timestamp,
     Verdict,
@@ -89,8 +89,10 @@ pub struct Synthetic {
     pub verdict: Verdict,
     /// When it happened.
     pub timestamp: Timestamp,
-    /// The stream it is about.
+    /// The stream it is about; the default for a template that is silent on all of several.
     pub stream: StreamKey,
+    /// What tells that stream apart: fields of `partition_by` and their values, those that it has and as far as they are known.
+    pub stream_values: Vec<(String, String)>,
     /// The template it is about.
     pub template_text: Arc<str>,
     /// Past incidents like it: noted ones first.
@@ -151,6 +153,8 @@ pub struct Lane {
     meaning: (Option<Arc<Meaning>>, u64),
     /// Past incidents like the last alert.
     similar: (EventId, Vec<SimilarIncident>),
+    /// What had gone of the model's tables when it was last counted.
+    evicted: Evicted,
 }
 
 impl Lane {
@@ -182,10 +186,12 @@ impl Lane {
             feedback_heeded: 0,
             meaning: (None, 0),
             similar: (EventId::default(), Vec::new()),
+            evicted: Evicted::default(),
             inner,
         };
         lane.heed();
         lane.learned.model.resume();
+        lane.evicted = lane.learned.model.evicted();
         // Nobody held it for a while.
         lane.age_segment(lane.inner.core.environment.clock.now());
         lane
@@ -251,6 +257,9 @@ impl Lane {
         let ruling = self.ruling(found.slot, field_rule);
         let input = self.input(observation, &found, severity, ruling);
         let mut scored = self.learned.observe(&input);
+        if self.learned.model.asks_for_stream() {
+            self.learned.note_stream(observation);
+        }
         if let Some(ruling) = ruling {
             overrule(&mut scored, ruling);
         }
@@ -398,14 +407,23 @@ impl Lane {
         }
         // What the user does not want to hear of hides nothing else.
         for _ in 0..MOST_MUTED_SILENCES {
-            let Some((silent, scored)) = self.learned.model.tick(now) else { return };
-            if !self.is_muted(Slot(silent.slot as u32)) {
-                return self.tell_silence(silent, &scored);
+            let Some((silent, mut scored)) = self.learned.model.worst_silence(now) else { return };
+            let stream = silent.stream.or_else(|| self.only_stream()).unwrap_or_default();
+            let said = self.said_of_silence(Slot(silent.slot as u32), stream);
+            if let Some(ruling) = said.filter(|ruling| ruling.is_always()) {
+                overrule(&mut scored, ruling);
+            }
+            if scored.suppressed {
+                return;
+            }
+            let is_muted = said.map_or_else(|| self.is_muted(Slot(silent.slot as u32)), |said| !said.is_always());
+            if !is_muted {
+                return self.tell_silence(silent, stream, said, &scored);
             }
         }
     }
 
-    fn tell_silence(&mut self, silent: Silent, scored: &Scored) {
+    fn tell_silence(&mut self, silent: Silent, stream: StreamKey, ruling: Option<Ruling>, scored: &Scored) {
         let now = self.learned.model.told(scored.at);
         let Some(template) = self.learned.id_of(silent.slot as u32) else { return };
         let Some(template_text) = self.template_text(template) else { return };
@@ -415,10 +433,9 @@ impl Lane {
         self.unfolded.incidents += 1;
         if self.synthetic.len() < MOST_SYNTHETIC {
             let sample_ratio = self.sampler.as_ref().map(|_| 1.0);
-            let told = Told { measure: Some(measure), ruling: None, sample_ratio };
+            let told = Told { measure: Some(measure), ruling, sample_ratio };
             let mut verdict = self.verdict(scored, told, template, event_id);
             let similar = self.recall(&mut verdict, now);
-            let stream = silent.stream.unwrap_or_default();
             if let Some(sampler) = &mut self.sampler {
                 sampler.alert(stream, scored.at);
             }
@@ -426,6 +443,7 @@ impl Lane {
                 verdict,
                 timestamp: now,
                 stream,
+                stream_values: self.stream_values(stream),
                 template_text: Arc::clone(&template_text),
                 similar,
             });
@@ -438,13 +456,44 @@ impl Lane {
         let Some(reporter) = &self.inner.reporter else { return };
         let circumstances = Circumstances {
             time: now,
-            stream: incidents::key_text(stream),
+            stream: self.stream_text(stream),
             template: template.to_owned(),
             message: MessagePart::default(),
-            rule: None,
+            rule: incidents::rule_text(&self.inner.core.config, verdict.ruling),
             synthetic: true,
         };
         reporter.report(incidents::incident(verdict, circumstances));
+    }
+
+    /// The stream of all events, when there is only one and it has a name.
+    fn only_stream(&self) -> Option<StreamKey> {
+        self.learned.model.only_stream().filter(|stream| self.learned.streams.get(*stream).is_some())
+    }
+
+    /// What a stream is called in the journal; its key where the name is not known.
+    fn stream_text(&self, stream: StreamKey) -> String {
+        let name = self.learned.streams.get(stream).map(|values| StreamKey::name_of(values));
+        name.unwrap_or_else(|| incidents::key_text(stream))
+    }
+
+    fn stream_values(&self, stream: StreamKey) -> Vec<(String, String)> {
+        let fields = self.inner.core.config.partition_by.iter();
+        let values = self.learned.streams.get(stream).map(AsRef::as_ref).unwrap_or_default();
+        let of = |(field, value): (&String, &Option<Box<str>>)| Some((field.clone(), value.as_deref()?.to_owned()));
+        fields.zip(values).filter_map(of).collect()
+    }
+
+    /// What the user said of the silences of the slot's template on a stream; nothing where a rule of the configuration decides.
+    fn said_of_silence(&self, slot: Slot, stream: StreamKey) -> Option<Ruling> {
+        if !self.has_rules {
+            return None;
+        }
+        let core = &self.inner.core;
+        let names = [self.stream_text(stream), incidents::key_text(stream)];
+        let feedback = core.feedback();
+        let store = core.store();
+        let template = store.by_slot(slot)?;
+        if core.rules.of(template).is_some() { None } else { feedback.of_silence(template, &names) }
     }
 
     /// Whether the user wants no alert of the slot's template.
@@ -657,6 +706,8 @@ impl Lane {
             core.meanings.begin(core);
         }
         self.learned.sync(&core.store());
+        let evicted = self.learned.model.evicted();
+        core.gauges.add_evicted(evicted.since(std::mem::replace(&mut self.evicted, evicted)));
         let (unseen, seen) = if self.is_published && self.unfolded.events == 0 {
             let picture = core.picture();
             (picture.unseen(self.number, self.deltas_seen), picture.deltas_total())
@@ -684,6 +735,7 @@ impl Lane {
                 if let Some(state) = inner.core.picture().current(self.number, &store) {
                     self.learned = state.learned.clone();
                     self.learned.look_again();
+                    self.evicted = self.learned.model.evicted();
                     self.deltas_seen = state.deltas_seen;
                     self.is_published = false;
                 }

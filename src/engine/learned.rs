@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::feedback::Feedback;
 use super::picture::Delta;
 use super::ruling::TemplateRules;
+use super::stream_names::StreamNames;
 use crate::detect::categorical::Worded;
 use crate::detect::semantic::Oddness;
 use crate::detect::severity::Severity;
 use crate::detect::{Input, Model, ModelOptions, Scored};
-use crate::event::{Ruling, TemplateId};
+use crate::event::{Observation, Ruling, TemplateId};
 use crate::template::{Change, Slot, TemplateStore};
 
 /// A lane's model, and what it knows of the slots the model counts by.
@@ -19,6 +20,8 @@ pub(super) struct Learned {
     pub(super) model: Model,
     /// Changes of the store that are applied.
     pub(super) changes_seen: u64,
+    /// Of streams the model has series of.
+    pub(super) streams: StreamNames,
     slots: Vec<SlotInfo>,
 }
 
@@ -46,7 +49,8 @@ impl Learned {
     }
 
     pub(super) fn new(options: ModelOptions, store: &TemplateStore) -> Self {
-        Self { model: Model::new(options), changes_seen: store.changes_since(u64::MAX).1, slots: Vec::new() }
+        let changes_seen = store.changes_since(u64::MAX).1;
+        Self { model: Model::new(options), changes_seen, streams: StreamNames::default(), slots: Vec::new() }
     }
 
     /// With the slots' ids as the store has them now: after a restore, when both are of one moment. Counts of templates that went when the
@@ -207,6 +211,16 @@ impl Learned {
     #[inline]
     pub(super) fn observe(&mut self, input: &Input) -> Scored {
         self.model.observe(input)
+    }
+
+    /// Notes what the stream of an event is called, when somebody knows and it is not known yet.
+    #[cold]
+    pub(super) fn note_stream(&mut self, observation: &Observation<'_>) {
+        let Some(name) = observation.stream_name else { return };
+        if self.streams.get(observation.stream).is_none() {
+            let model = &mut self.model;
+            self.streams.note(observation.stream, name.values(), || model.streams_alive());
+        }
     }
 
     /// The template a slot's counts are of.

@@ -50,7 +50,7 @@ fn words(text: &str) -> Words {
 impl Flagged {
     /// Of all that was said.
     pub(super) fn new(said: &[Said]) -> Self {
-        let flagged = said.iter().rev().filter(|said| said.opinion == Opinion::Flag);
+        let flagged = said.iter().rev().filter(|said| said.opinion == Opinion::Flag && said.silence.is_none());
         Self { words: flagged.filter_map(|said| said.template.as_deref()).take(MOST_FLAGGED).map(words).collect() }
     }
 

@@ -81,6 +81,7 @@ mod source;
 mod stats;
 pub mod story;
 pub mod stream;
+mod stream_names;
 mod syncer;
 mod texts;
 mod timer;

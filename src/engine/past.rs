@@ -82,7 +82,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn reach(&mut self, from: Timestamp, to: Timestamp) {
+    pub(super) fn reach(&mut self, from: Timestamp, to: Timestamp) {
         let (first, last) = self.span.unwrap_or((from, to));
         self.span = Some((first.min(from), last.max(to)));
     }

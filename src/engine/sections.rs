@@ -8,6 +8,7 @@
 //! | `feedback` | what the user said, see [`feedback`](super::feedback); only when there is any |
 //! | `recall` | past incidents, see [`recall`](super::recall); only when there are any |
 //! | `meaning` | what `semantic` measures by, see [`meaning`](super::meaning); only when it was fitted |
+//! | `streams` | what streams are called, see [`stream_names`](super::stream_names); only when any has a name |
 //! | `lane-<hex>` | position (12 bytes), next segment `u64`, then [`Model::checkpoint`](crate::detect::Model::checkpoint) |
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use super::learned::Learned;
 use super::meaning::{self, Meaning};
 use super::picture::{LaneState, Picture};
 use super::recall::{self, Recall};
+use super::stream_names::StreamNames;
 use crate::config::Config;
 use crate::detect::{StateError, StateReader};
 use crate::event::State;
@@ -31,6 +33,7 @@ use crate::template::{ImageError, TemplateOptions, TemplateStore};
 const ENGINE: &str = "engine";
 pub(super) const TEMPLATES: &str = "templates";
 const PICTURE: &str = "picture";
+const STREAMS: &str = "streams";
 const LANE: &str = "lane-";
 
 /// A checkpoint whose checksums match but whose sections do not read.
@@ -112,6 +115,9 @@ pub(super) fn compose(core: &Core) -> Sections {
     if let Some(meaning) = core.meanings.get() {
         named.push((meaning::SECTION.to_owned(), meaning.to_bytes()));
     }
+    if let Some(streams) = StreamNames::to_bytes(lanes.iter().map(|lane| &lane.learned.streams)) {
+        named.push((STREAMS.to_owned(), streams));
+    }
     let positions = lanes.iter().map(|lane| (lane.number, lane.position)).collect();
     Sections { named, lanes, positions, order, _ticket: Arc::clone(&core.composed) }
 }
@@ -161,11 +167,14 @@ pub(super) fn restore(
     let store = TemplateStore::restore(options, section(TEMPLATES)?)?;
     let mut picture = read_picture(section(PICTURE)?).map_err(state(PICTURE))?;
     picture.state = if engine.get(4) == Some(&1) { State::Ready } else { State::Learning };
+    let streams = stream_names(checkpoint).map_err(state(STREAMS))?;
     let mut lanes = Vec::new();
     for (name, bytes) in &checkpoint.sections {
         let number = name.strip_prefix(LANE).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         if let Some(number) = number {
-            lanes.push(read_lane(number, bytes, config, &store).map_err(state(name))?);
+            let mut lane = read_lane(number, bytes, config, &store).map_err(state(name))?;
+            lane.learned.streams = streams.clone();
+            lanes.push(lane);
         }
     }
     let feedback = checkpoint.section(feedback::SECTION).map(Feedback::from_bytes).transpose();
@@ -175,6 +184,11 @@ pub(super) fn restore(
     let meaning = checkpoint.section(meaning::SECTION).map(Meaning::from_bytes).transpose();
     let meaning = meaning.map_err(state(meaning::SECTION))?.map(Arc::new);
     Ok(Restored { run, store, picture, lanes, feedback, recall, meaning })
+}
+
+/// What streams are called.
+pub(super) fn stream_names(checkpoint: &Checkpoint) -> Result<StreamNames, StateError> {
+    Ok(checkpoint.section(STREAMS).map(StreamNames::from_bytes).transpose()?.unwrap_or_default())
 }
 
 fn read_lane(number: u8, bytes: &[u8], config: &Config, store: &TemplateStore) -> Result<LaneState, StateError> {

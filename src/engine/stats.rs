@@ -24,6 +24,12 @@ pub struct Stats {
     pub templates_merged_total: u64,
     /// Templates evicted at `max_templates`.
     pub templates_evicted_total: u64,
+    /// Counts of a template on one stream that went in this run, since there is room for 8,192 a lane: its bursts there are told anew once it is known again.
+    pub rate_series_evicted_total: u64,
+    /// Gaps of a template on one stream, likewise: it is no silence there until it is regular again.
+    pub silence_series_evicted_total: u64,
+    /// Streams of which it is forgotten where they were in their order, likewise.
+    pub stream_orders_evicted_total: u64,
     /// How often the data dir was opened.
     pub run: u32,
     /// Bytes of the write-ahead log on disk.
@@ -126,6 +132,9 @@ impl Core {
             templates,
             templates_merged_total: merged,
             templates_evicted_total: evicted,
+            rate_series_evicted_total: gauge(&self.gauges.rate_series_evicted_total),
+            silence_series_evicted_total: gauge(&self.gauges.silence_series_evicted_total),
+            stream_orders_evicted_total: gauge(&self.gauges.stream_orders_evicted_total),
             run: self.run,
             wal_bytes: gauge(&self.gauges.wal_bytes),
             wal_unsynced_bytes: gauge(&self.gauges.wal_unsynced_bytes),

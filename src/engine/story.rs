@@ -15,9 +15,10 @@ use super::incidents::{self, JournalError};
 use super::notes::{self, Note};
 use super::past::{self, PastEvent, Seen};
 use super::recall::FARTHEST;
+use super::stream;
 use crate::config::Config;
 use crate::embed::{Embedder, HashingEmbedder};
-use crate::event::{EventId, TemplateId, Timestamp};
+use crate::event::{EventId, StreamKey, TemplateId, Timestamp};
 use crate::storage::FileSystem;
 use crate::storage::journal::{Incident, Reading, parse_time, time_text};
 use crate::template::TemplateStore;
@@ -84,6 +85,8 @@ pub struct Story {
 /// How often a template was seen.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TemplateHistory {
+    /// On the stream that fell silent alone, and not on all.
+    pub of_stream: bool,
     /// Begin of the first part.
     pub from: String,
     /// End of the last part.
@@ -150,7 +153,10 @@ pub fn tell(config: &Config, fs: &Arc<dyn FileSystem>, event: EventId) -> Result
     let store = newest_templates(&**fs, dir, config);
     let near = found.as_ref().and_then(|(_, incident)| parse_time(&incident.time)).unwrap_or(near);
     let known = found.as_ref().and_then(|(_, incident)| u64::from_str_radix(&incident.template_id, 16).ok());
-    let past = Past::gather(&**fs, dir, event, near, known.map(TemplateId), store.as_ref())?;
+    let mut past = Past::gather(&**fs, dir, event, near, known.map(TemplateId), store.as_ref())?;
+    if let Some((_, incident)) = found.as_ref().filter(|(_, incident)| incident.synthetic) {
+        past.gather_silence(&**fs, dir, (event, near), &Silence::of(&**fs, dir, config, incident), store.as_ref())?;
+    }
     if found.is_none() && past.event.is_none() {
         return Ok(None);
     }
@@ -210,9 +216,31 @@ fn text(store: Option<&TemplateStore>, id: TemplateId) -> Option<String> {
     store.and_then(|store| store.by_id(id)).map(|template| String::from_utf8_lossy(&template.text).into_owned())
 }
 
+/// Where something did not come that is told of.
+enum Silence {
+    /// On no stream.
+    Everywhere,
+    On(StreamKey),
+    /// On a stream, which cannot be told any more.
+    Unknown,
+}
+
+impl Silence {
+    fn of(fs: &dyn FileSystem, dir: &Path, config: &Config, incident: &Incident) -> Self {
+        if incident.stream.is_empty() {
+            return Self::Everywhere;
+        }
+        stream::named(fs, dir, config, &incident.stream).map_or(Self::Unknown, Self::On)
+    }
+}
+
 /// What the history has around an event.
 #[derive(Default)]
 struct Past {
+    /// What is around it may be of any stream.
+    is_of_all_streams: bool,
+    /// `seen` is of one stream alone.
+    is_seen_of_stream: bool,
     /// The event itself.
     event: Option<PastEvent>,
     template: TemplateId,
@@ -245,9 +273,46 @@ impl Past {
         Ok(past)
     }
 
+    /// A silence is no event of the history: what came around it is found by its stream and its time. So is what its template did on that stream, as
+    /// far back as the events near it that are read go.
+    fn gather_silence(
+        &mut self,
+        fs: &dyn FileSystem,
+        dir: &Path,
+        (id, time): (EventId, Timestamp),
+        silence: &Silence,
+        store: Option<&TemplateStore>,
+    ) -> Result<(), JournalError> {
+        let stream = match silence {
+            Silence::Unknown => return Ok(()),
+            Silence::Everywhere => None,
+            Silence::On(stream) => Some(*stream),
+        };
+        let event =
+            PastEvent { id, time, template: self.template, stream: stream.unwrap_or_default(), is_anomaly: true };
+        self.event = Some(event);
+        self.is_of_all_streams = stream.is_none();
+        self.around.insert((time, id), event);
+        let Some(stream) = stream else {
+            return Ok(past::visit(fs, dir, time, MOST_AROUND, &mut |found| self.add(&found, time))?);
+        };
+        let mut seen = Seen::default();
+        past::visit(fs, dir, time, MOST_BEFORE, &mut |found| {
+            self.add(&found, time);
+            if (-MOST_BEFORE..=MOST_AFTER).contains(&found.time.0.saturating_sub(time.0)) {
+                seen.reach(found.time, found.time);
+                if found.stream == stream && current(store, found.template) == self.template {
+                    seen.points.push((found.time, 1));
+                }
+            }
+        })?;
+        (self.seen, self.is_seen_of_stream) = (seen, true);
+        Ok(())
+    }
+
     fn add(&mut self, found: &PastEvent, near: Timestamp) {
         let away = found.time.0.saturating_sub(near.0);
-        let is_beside = self.event.is_some_and(|event| event.stream == found.stream);
+        let is_beside = self.event.is_some_and(|event| self.is_of_all_streams || event.stream == found.stream);
         if is_beside && away.abs() <= MOST_AROUND {
             self.around.insert((found.time, found.id), *found);
             self.trim();
@@ -278,6 +343,7 @@ impl Past {
             }
         }
         Some(TemplateHistory {
+            of_stream: self.is_seen_of_stream,
             from: time_text(Timestamp(from)),
             to: time_text(Timestamp(from.saturating_add(part.saturating_mul(counts.len() as i64)))),
             part_secs: part as f64 / 1e6,

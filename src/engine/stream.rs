@@ -1,9 +1,14 @@
 //! A stream as people name it: `host=db1,service=shop`, the values of `partition_by`.
 
+use std::path::Path;
+
 use super::incidents::key_text;
 use super::open::Engine;
+use super::sections;
+use super::stream_names::StreamNames;
 use crate::config::Config;
 use crate::event::StreamKey;
+use crate::storage::{FileSystem, checkpoint};
 
 /// A stream that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +56,33 @@ impl Stream {
     }
 }
 
+/// The stream that the journal calls `name`: as the newest checkpoint has it, or else by its key or its values; nothing when that leaves open which.
+pub(super) fn named(fs: &dyn FileSystem, data_dir: &Path, config: &Config, name: &str) -> Option<StreamKey> {
+    known(fs, data_dir).key_of(name).or_else(|| key_of_text(name)).or_else(|| key_of_values(config, name))
+}
+
+fn known(fs: &dyn FileSystem, data_dir: &Path) -> StreamNames {
+    let newest = checkpoint::read_newest(fs, &data_dir.join("state"));
+    let newest = newest.inspect_err(|error| tracing::warn!(%error, "names of streams")).ok();
+    let names = newest.and_then(|read| read.checkpoint).and_then(|newest| sections::stream_names(&newest).ok());
+    names.unwrap_or_default()
+}
+
+/// As [`key_text`] makes it.
+fn key_of_text(text: &str) -> Option<StreamKey> {
+    u64::from_str_radix(text, 16).ok().map(StreamKey).filter(|key| key_text(*key) == text)
+}
+
+/// A value may have a `/`, too.
+fn key_of_values(config: &Config, name: &str) -> Option<StreamKey> {
+    let value = |text| if text == "-" { None } else { Some(text) };
+    let values: Vec<Option<&str>> = match config.partition_by.len() {
+        1 => vec![value(name)],
+        _ => name.split('/').map(value).collect(),
+    };
+    (values.len() == config.partition_by.len()).then(|| StreamKey::of_values(values.into_iter()))
+}
+
 impl Engine {
     /// The stream that a text names, see [`Stream::parse`].
     ///
@@ -85,6 +117,10 @@ mod tests {
             let error = Stream::parse(&two, bad).unwrap_err().to_string();
             assert!(error.contains("host=VALUE,service=VALUE"), "{error}");
         }
+        assert_eq!(key_of_values(&two, "db1/-"), Some(StreamKey::of_values([Some("db1"), None].into_iter())));
+        assert_eq!(key_of_values(&two, "a/b/c"), None, "which of the two has the slash?");
+        assert_eq!(key_of_values(&of(&["host"]), "a/b"), Some(StreamKey::of_values([Some("a/b")].into_iter())));
+        assert_eq!((key_of_text("00000000000000ab"), key_of_text("ab")), (Some(StreamKey(0xab)), None));
         assert!(Stream::parse(&of(&[]), "host=db1").unwrap_err().to_string().contains("partition_by is empty"));
     }
 }

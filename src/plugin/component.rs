@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use super::enrichment::Enrichment;
 use super::event::{Event, Input, Layout, LayoutError, Written};
+use super::path::Path;
 use super::ruled::FieldRules;
 use super::texts::Texts;
 use crate::config::{Config, ConfigError, Fields, TimeSource};
@@ -439,10 +440,11 @@ impl Component {
     }
 
     /// The fields of an event of oddline's own.
-    pub fn describe<'s>(&self, synthetic: &'s Synthetic) -> Enrichment<'s> {
+    pub fn describe<'s>(&'s self, synthetic: &'s Synthetic) -> Enrichment<'s> {
         let detail = self.shared.layout.detail;
         let enrichment = Enrichment::new(detail, &synthetic.verdict, Some(&synthetic.template_text));
-        enrichment.with_similar(&synthetic.similar).synthetic()
+        let rule = synthetic.verdict.ruling.and_then(|ruling| self.shared.ruled_by(ruling));
+        enrichment.with_similar(&synthetic.similar).with_rule(rule).synthetic()
     }
 
     /// Returns when everything scored so far is as durable as `durability` says.
@@ -580,19 +582,47 @@ impl<E> fmt::Debug for Named<'_, E> {
 }
 
 impl<E: Event> StreamName for Named<'_, E> {
-    /// As [`StreamKey::name_of`].
-    fn name(&self) -> String {
+    fn values(&self) -> Vec<Option<String>> {
         let value = |index| {
             let value = self.event.read(Input::Partition(index)).map(super::Scalar::into_text);
             value.map(|value| String::from_utf8_lossy(&value).into_owned())
         };
-        StreamKey::name_of(&(0..self.partitions).map(value).collect::<Vec<_>>())
+        (0..self.partitions).map(value).collect()
     }
 }
 
-/// The message of an event of oddline's own.
+/// The message of an event of oddline's own: with the stream it is about, as `--stream` of the commands takes it, when it is about one.
 pub fn synthetic_message(synthetic: &Synthetic) -> String {
-    format!("oddline: expected and not seen: {}", synthetic.template_text)
+    let Synthetic { template_text, stream_values, stream, .. } = synthetic;
+    if stream_values.is_empty() && *stream == StreamKey::default() {
+        return format!("oddline: expected and not seen: {template_text}");
+    }
+    let on = if stream_values.is_empty() {
+        format!("stream {:016x}", stream.0)
+    } else {
+        stream_values.iter().map(|(field, value)| format!("{field}={value}")).collect::<Vec<_>>().join(",")
+    };
+    format!("oddline: expected and not seen on {on}: {template_text}")
+}
+
+/// Where an event of oddline's own has the values of the stream it is about: where the stream's events have them.
+pub fn synthetic_values<'a>(synthetic: &'a Synthetic, layout: &'a Layout) -> impl Iterator<Item = (&'a Path, &'a str)> {
+    let of = |(field, value): &'a (String, String)| {
+        let name = field.strip_prefix('.').unwrap_or(field);
+        Some((layout.partition.iter().find(|path| path.as_str() == name)?, value.as_str()))
+    };
+    synthetic.stream_values.iter().filter_map(of)
+}
+
+/// The message and what [`synthetic_values`] gives, for who writes each under a name of its own: of those below one name the first.
+pub fn synthetic_texts<'a>(synthetic: &'a Synthetic, message: &'a str, layout: &'a Layout) -> Vec<(&'a Path, &'a str)> {
+    let mut texts: Vec<(&Path, &str)> = vec![(&layout.message, message)];
+    for (path, value) in synthetic_values(synthetic, layout) {
+        if texts.iter().all(|(known, _)| known.segments().first() != path.segments().first()) {
+            texts.push((path, value));
+        }
+    }
+    texts
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ pub fn metric(text: &mut String, name: &str, kind: &str, value: u64) {
 
 fn storage(text: &mut String, engine: &EngineStats) {
     metric(text, "oddline_storage_errors_total", "counter", engine.storage_errors_total);
+    metric(text, "oddline_rate_series_evicted_total", "counter", engine.rate_series_evicted_total);
+    metric(text, "oddline_silence_series_evicted_total", "counter", engine.silence_series_evicted_total);
+    metric(text, "oddline_stream_orders_evicted_total", "counter", engine.stream_orders_evicted_total);
     let _ = writeln!(text, "# TYPE oddline_state gauge");
     for state in [State::Learning, State::Ready, State::Degraded].map(State::as_str) {
         let _ = writeln!(text, "oddline_state{{state=\"{state}\"}} {}", u8::from(engine.state == state));

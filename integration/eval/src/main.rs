@@ -6,7 +6,7 @@
 //!
 //! Streams are made by `DIR/eval/make_incidents.py` from the logs in `DIR/data/loghub` (default `../shared`) and kept in the cache (default
 //! `target/eval-streams`). Without that directory there is nothing to measure: the command says so and fails. `--one-stream` scores
-//! without `partition_by`; `--quick` leaves out ablation and baselines.
+//! everything without `partition_by`; without it the report has a section on that. `--quick` leaves out ablation and baselines, and that section.
 
 mod bgl;
 mod csv;
@@ -106,6 +106,8 @@ fn run(options: &Options) -> io::Result<()> {
         variants.extend(baselines(&streams, &answers));
         variants.extend(with_semantic(&config, &streams)?);
     }
+    let one_stream =
+        if options.is_one_stream || options.is_quick { None } else { Some(with_one_stream(&config, &streams)?) };
     let group = |name: String, is_in: &dyn Fn(&Stream) -> bool| {
         let chosen = streams.iter().zip(&figures).filter(|(stream, _)| is_in(stream)).map(|(_, figures)| figures);
         Variant { name, metrics: Metrics::sum(chosen) }
@@ -121,6 +123,7 @@ fn run(options: &Options) -> io::Result<()> {
         quiet_seeds: options.quiet_seeds.clone(),
         systems,
         variants,
+        one_stream,
     };
     let text = report.markdown(PREFACE);
     match &options.write {
@@ -193,6 +196,13 @@ fn with_semantic(config: &Config, streams: &[Stream]) -> io::Result<Vec<Variant>
         of("baseline: frozen centroids (`semantic` alone)", &alone),
         of("oddline with `semantic_weight: 1`", &answers),
     ])
+}
+
+/// All hosts in one stream, as where nothing tells them apart.
+fn with_one_stream(config: &Config, streams: &[Stream]) -> io::Result<Variant> {
+    let config = Config { partition_by: Vec::new(), ..config.clone() };
+    let answers = score_all(&config, streams)?;
+    Ok(Variant { name: "`partition_by: []`".to_owned(), metrics: metrics_of(streams, &answers) })
 }
 
 fn metrics_of(streams: &[Stream], answers: &[Vec<Answer>]) -> Metrics {

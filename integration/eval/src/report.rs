@@ -39,6 +39,8 @@ pub(crate) struct Report {
     pub(crate) variants: Vec<Variant>,
     pub(crate) by_system: Vec<Variant>,
     pub(crate) by_seed: Vec<Variant>,
+    /// With all hosts of a system in one stream.
+    pub(crate) one_stream: Option<Variant>,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) bgl: Metrics,
 }
@@ -66,6 +68,7 @@ impl Report {
         writeln!(out, "\n## By seed\n")?;
         table(out, "seed", &self.by_seed)?;
         self.put_silence(out)?;
+        self.put_one_stream(out)?;
         self.put_budgets(out)?;
         writeln!(out, "\n## BGL_2k\n")?;
         writeln!(
@@ -79,15 +82,20 @@ impl Report {
     fn put_silence(&self, out: &mut String) -> std::fmt::Result {
         let Some(full) = self.variants.first().map(|variant| &variant.metrics) else { return Ok(()) };
         writeln!(out, "\n## Silence\n")?;
+        silence(out, full)
+    }
+
+    fn put_one_stream(&self, out: &mut String) -> std::fmt::Result {
+        let (Some(one), Some(full)) = (&self.one_stream, self.variants.first()) else { return Ok(()) };
+        writeln!(out, "\n## All hosts in one stream\n")?;
         writeln!(
             out,
-            "Told: {:.2} of {} silences, with {} false ticks of {}. Found with no false tick in a stream: {:.2}.",
-            full.silences_told.share(),
-            full.silences_told.of,
-            full.false_ticks.found,
-            full.false_ticks.of,
-            full.silences_without_false_tick.share(),
-        )
+            "The same events where nothing tells the hosts of a system apart. Order, rates and silences are then those of all hosts together.\n"
+        )?;
+        let told_apart = Variant { name: "by host (the default)".to_owned(), metrics: full.metrics.clone() };
+        table(out, "streams", [&told_apart, one])?;
+        writeln!(out)?;
+        silence(out, &one.metrics)
     }
 
     fn put_budgets(&self, out: &mut String) -> std::fmt::Result {
@@ -113,7 +121,19 @@ impl Report {
     }
 }
 
-fn table(out: &mut String, first: &str, variants: &[Variant]) -> std::fmt::Result {
+fn silence(out: &mut String, metrics: &Metrics) -> std::fmt::Result {
+    writeln!(
+        out,
+        "Told: {:.2} of {} silences, with {} false ticks of {}. Found with no false tick in a stream: {:.2}.",
+        metrics.silences_told.share(),
+        metrics.silences_told.of,
+        metrics.false_ticks.found,
+        metrics.false_ticks.of,
+        metrics.silences_without_false_tick.share(),
+    )
+}
+
+fn table<'v>(out: &mut String, first: &str, variants: impl IntoIterator<Item = &'v Variant>) -> std::fmt::Result {
     write!(out, "| {first} | recall |")?;
     KINDS.iter().try_for_each(|(_, name)| write!(out, " {name} |"))?;
     writeln!(out, " line AP | recall at own threshold |\n|---|---|{}---|---|", "---|".repeat(KINDS.len()))?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use oddline::engine::Synthetic;
-use oddline::plugin::component::synthetic_message;
+use oddline::plugin::component::{synthetic_message, synthetic_texts};
 use oddline::plugin::{Component, Event as _, Layout, Written};
 
 use crate::event::{Names, RecordEvent, own_record};
@@ -108,7 +108,7 @@ impl Scorer {
     fn append_waiting(&mut self, out: &mut Vec<u8>, is_v2: bool) {
         for synthetic in std::mem::take(&mut self.waiting) {
             let message = synthetic_message(&synthetic);
-            let bytes = own_record(&self.layout.message, (synthetic.timestamp, &message), is_v2);
+            let bytes = own_record(&synthetic_texts(&synthetic, &message, &self.layout), synthetic.timestamp, is_v2);
             let Some(Item::Record(record, _)) = record::next(&mut Reader::new(&bytes)) else { continue };
             let found = self.names.find(&record.body);
             let (names, layout) = (&self.names, &*self.layout);

@@ -170,8 +170,8 @@ fn member(out: &mut Vec<u8>, names: &[String], enrichment: &Enrichment<'_>) {
     fields(out, enrichment);
 }
 
-/// A record of oddline's own, before the fields: its time, and its message where `at` says that records have it.
-pub(crate) fn own_record(at: &Path, (time, message): (Timestamp, &str), is_v2: bool) -> Vec<u8> {
+/// A record of oddline's own, before the fields: its time, and texts where records have them, each under a name of its own.
+pub(crate) fn own_record(texts: &[(&Path, &str)], time: Timestamp, is_v2: bool) -> Vec<u8> {
     let mut out = Vec::new();
     msgpack::array_header(&mut out, 2);
     if is_v2 {
@@ -181,11 +181,16 @@ pub(crate) fn own_record(at: &Path, (time, message): (Timestamp, &str), is_v2: b
     if is_v2 {
         msgpack::map_header(&mut out, 0, 1);
     }
-    for name in at.segments() {
-        msgpack::map_header(&mut out, 1, 1);
-        msgpack::text(&mut out, name.as_bytes());
+    msgpack::map_header(&mut out, u32::try_from(texts.len()).unwrap_or(u32::MAX), 1);
+    for (at, text) in texts {
+        for (depth, name) in at.segments().iter().enumerate() {
+            if depth > 0 {
+                msgpack::map_header(&mut out, 1, 1);
+            }
+            msgpack::text(&mut out, name.as_bytes());
+        }
+        msgpack::text(&mut out, text.as_bytes());
     }
-    msgpack::text(&mut out, message.as_bytes());
     out
 }
 

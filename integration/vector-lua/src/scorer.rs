@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mlua::{Error, Lua, Result, Table, UserData, UserDataMethods, Value};
 use oddline::engine::{Environment, Synthetic};
 use oddline::event::Timestamp;
-use oddline::plugin::component::synthetic_message;
+use oddline::plugin::component::{synthetic_message, synthetic_values};
 use oddline::plugin::{Component, Event as _, Layout, guard};
 
 use crate::config;
@@ -58,6 +58,9 @@ fn synthetic_event(lua: &Lua, component: &Component, layout: &Layout, synthetic:
     let log = lua.create_table()?;
     log.raw_set("timestamp", date_table(lua, synthetic.timestamp)?)?;
     put(lua, &log, layout.message.segments(), synthetic_message(synthetic))?;
+    for (path, value) in synthetic_values(synthetic, layout) {
+        put(lua, &log, path.segments(), value.to_owned())?;
+    }
     LuaEvent { lua, log: &log, layout, time: None }.write(&component.describe(synthetic));
     Ok(log)
 }
@@ -68,9 +71,16 @@ fn put(lua: &Lua, table: &Table, names: &[String], text: String) -> Result<()> {
         [] => Ok(()),
         [name] => table.raw_set(name.as_str(), text),
         [name, rest @ ..] => {
-            let inner = lua.create_table()?;
-            put(lua, &inner, rest, text)?;
-            table.raw_set(name.as_str(), inner)
+            match table.raw_get::<Value>(name.as_str())? {
+                Value::Nil => {
+                    let inner = lua.create_table()?;
+                    put(lua, &inner, rest, text)?;
+                    table.raw_set(name.as_str(), inner)
+                }
+                Value::Table(inner) => put(lua, &inner, rest, text),
+                // What stands there comes first.
+                _ => Ok(()),
+            }
         }
     }
 }

@@ -12,7 +12,9 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use oddline::config::{Config, OnExisting};
+use oddline::engine::Synthetic;
 use oddline::event::Timestamp;
+use oddline::plugin::component::synthetic_values;
 use oddline::plugin::event::renamed;
 use oddline::plugin::{Enrichment, Event, Input, Layout, MapEntry, Path, Scalar, Value as Field, Written};
 use vector_lib::event::{LogEvent, ObjectMap, Value};
@@ -43,6 +45,16 @@ impl Map {
                 insert(root, path.segments(), OnExisting::Replace, || message);
             }
             _ => drop(log.maybe_insert(vector_lib::config::log_schema().message_key_target_path(), message)),
+        }
+    }
+
+    /// Gives an event of oddline's own what names the stream it is about, where the stream's events have it. A text as a whole has no place for it.
+    pub(crate) fn set_stream(&self, log: &mut LogEvent, synthetic: &Synthetic) {
+        let Some(root) = log.as_map_mut() else { return };
+        for (path, value) in synthetic_values(synthetic, &self.layout) {
+            if !path.as_str().starts_with('%') {
+                insert(root, path.segments(), OnExisting::Keep, || Value::from(value.to_owned()));
+            }
         }
     }
 

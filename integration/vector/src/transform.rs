@@ -169,6 +169,7 @@ impl ScoreAnomalies {
             }
         };
         self.namespace.insert_standard_vector_source_metadata(&mut log, SOURCE_TYPE, time);
+        self.map.set_stream(&mut log, synthetic);
         Scored { log: &mut log, map: &self.map }.write(&component.describe(synthetic));
         log
     }

@@ -16,6 +16,11 @@ struct Names {
 }
 
 impl Sequence {
+    /// Streams whose place in their order had to go for others'.
+    pub(in crate::detect) const fn evicted(&self) -> u64 {
+        self.streams.evicted()
+    }
+
     /// As if what `other` saw had been seen, too; streams begin anew.
     pub(in crate::detect) fn join(&mut self, other: &Self, moves: &Moves) {
         let scale = self.weight / other.weight;

@@ -3,15 +3,19 @@
 use serde_json::{Map, Value as Json};
 
 use crate::engine::Synthetic;
-use crate::plugin::component::synthetic_message;
+use crate::plugin::component::{synthetic_message, synthetic_values};
 use crate::plugin::event::Layout;
 use crate::plugin::timestamp;
 
-/// The object with the message and the time where `layout` says that events have them. Where the one is in the other's way, it has only the message.
+/// The object with the message, the time and what names its stream where `layout` says that events have them. Where one is in another's way, it has the one
+/// that comes first of these.
 pub(super) fn object(synthetic: &Synthetic, layout: &Layout) -> Vec<u8> {
     let mut object = Map::new();
     put(&mut object, layout.message.segments(), synthetic_message(synthetic));
     put(&mut object, layout.timestamp.segments(), timestamp::format(synthetic.timestamp));
+    for (path, value) in synthetic_values(synthetic, layout) {
+        put(&mut object, path.segments(), value.to_owned());
+    }
     Json::Object(object).to_string().into_bytes()
 }
 

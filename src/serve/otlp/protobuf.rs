@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::part::Plan;
 use super::record::{Attribute, Fate, Fates, Flat, Found, LogRecord, MAX_DEPTH, Record, Wanted, scalar_of};
 use crate::engine::Synthetic;
-use crate::plugin::component::synthetic_message;
+use crate::plugin::component::{synthetic_message, synthetic_values};
 use crate::plugin::{Component, Event as _, Layout, MapEntry, Scalar, Written};
 use crate::serve::wire::{self, Malformed, Wire};
 
@@ -325,6 +325,9 @@ fn own_record(out: &mut Vec<u8>, synthetic: &Synthetic, component: &Component, l
         out.extend_from_slice(&nanos.to_le_bytes());
     }
     wire::message(out, BODY, |out| wire::bytes(out, STRING, synthetic_message(synthetic).as_bytes()));
+    for (path, value) in synthetic_values(synthetic, layout) {
+        push(out, path.as_str(), Attribute::Text(value));
+    }
     let wanted = Wanted::default();
     let (record, resource) = (Record::new(&wanted), Flat::new(&wanted));
     LogRecord { record: &record, resource: &resource, layout, push, out }.write(&component.describe(synthetic));

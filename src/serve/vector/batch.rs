@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::event::{self, LogEvent};
 use super::proto::number;
 use crate::engine::Synthetic;
-use crate::plugin::component::synthetic_message;
+use crate::plugin::component::{synthetic_message, synthetic_texts};
 use crate::plugin::{Component, Event as _, Layout, Written};
 use crate::serve::http::body::{PART_BYTES, PART_EVENTS};
 use crate::serve::wire::{self, Malformed, Wire};
@@ -116,7 +116,8 @@ pub(crate) fn synthetic(events: &[Synthetic], component: &Component) -> Enriched
     let mut out = Vec::new();
     for synthetic in events {
         let mut wrapper = Vec::new();
-        event::synthetic(&mut wrapper, (&layout.message, &synthetic_message(synthetic)), synthetic.timestamp);
+        let message = synthetic_message(synthetic);
+        event::synthetic(&mut wrapper, &synthetic_texts(synthetic, &message, &layout), synthetic.timestamp);
         let mut added = Vec::new();
         if let Ok(Some(mut event)) = LogEvent::parse(&wrapper, &layout, &mut added) {
             event.write(&component.describe(synthetic));

@@ -341,11 +341,11 @@ fn nested_text(out: &mut Vec<u8>, names: &[String], text: &str) {
     });
 }
 
-/// Appends the `EventWrapper` of an event of oddline's own, the fields to follow: the message where `at` says that events have it, and the time where Vector
-/// looks for it.
-pub(super) fn synthetic(out: &mut Vec<u8>, (at, message): (&Path, &str), time: Timestamp) {
+/// Appends the `EventWrapper` of an event of oddline's own, the fields to follow: texts where events have them, each under a name of its own, and the time
+/// where Vector looks for it.
+pub(super) fn synthetic(out: &mut Vec<u8>, texts: &[(&Path, &str)], time: Timestamp) {
     wire::message(out, number::LOG, |out| {
-        nested_text(out, at.segments(), message);
+        texts.iter().for_each(|(at, text)| nested_text(out, at.segments(), text));
         entry(out, "timestamp", |out| {
             wire::message(out, number::TIMESTAMP, |out| {
                 wire::number(out, number::SECONDS, time.0.div_euclid(1_000_000) as u64);
