@@ -40,6 +40,9 @@ const SIMILAR_NATS: f32 = 9.0;
 /// A count is no more surprising than this many times what the windows alone say.
 const RATE_CAP: f32 = 2.0;
 
+/// Events are no more out of order than this many times what their order says: where it never says much, a little is soon what it said least often.
+const ORDER_CAP: f32 = 4.0;
+
 /// The most a number or a new value can say, nats.
 const VALUE_CAP: f32 = 20.0;
 
@@ -486,7 +489,7 @@ impl Model {
         calibrated[DetectorKind::Rate as usize] = nats(RATE).min(RATE_CAP * raw[RATE]);
         calibrated[DetectorKind::Numeric as usize] = capped(NUMERIC);
         calibrated[DetectorKind::Categorical as usize] = capped(CATEGORICAL);
-        calibrated[DetectorKind::Sequence as usize] = nats(SEQUENCE);
+        calibrated[DetectorKind::Sequence as usize] = nats(SEQUENCE).min(ORDER_CAP * raw[SEQUENCE]);
     }
 
     /// Within [`Self::observe`], so that evidence need not go through memory.
