@@ -843,7 +843,7 @@ impl Model {
         }
         restored.rarity.restore(from)?;
         if is_former { restored.rate.restore_without_plain(from) } else { restored.rate.restore(from) }?;
-        restored.numeric.restore(from)?;
+        if is_former { restored.numeric.restore_ranges(from) } else { restored.numeric.restore(from) }?;
         restored.categorical.restore(from)?;
         if is_former { restored.sequence.restore_single(from) } else { restored.sequence.restore(from) }?;
         restored.silence.restore(from)?;
@@ -1067,6 +1067,8 @@ mod tests {
         bytes.truncate(bytes.len() - streams.len());
         let rate = part(&|out| model.rate.checkpoint(out));
         bytes = with(&bytes, &rate, &crate::detect::rate::tests::without_plain(&rate));
+        let numeric = part(&|out| model.numeric.checkpoint(out));
+        bytes = with(&bytes, &numeric, &crate::detect::numeric::tests::ranges_only(&model.numeric));
         let sequence = part(&|out| model.sequence.checkpoint(out));
         bytes = with(&bytes, &sequence, &crate::detect::sequence::tests::in_single(&sequence));
         bytes[..4].copy_from_slice(&FORMAT_WITHOUT_CLOCK.to_le_bytes());
