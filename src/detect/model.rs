@@ -1067,10 +1067,19 @@ mod tests {
         bytes.truncate(bytes.len() - streams.len());
         let rate = part(&|out| model.rate.checkpoint(out));
         bytes = with(&bytes, &rate, &crate::detect::rate::tests::without_plain(&rate));
-        let numeric = part(&|out| model.numeric.checkpoint(out));
-        bytes = with(&bytes, &numeric, &crate::detect::numeric::tests::ranges_only(&model.numeric));
-        let sequence = part(&|out| model.sequence.checkpoint(out));
-        bytes = with(&bytes, &sequence, &crate::detect::sequence::tests::in_single(&sequence));
+        // Together: there may be no numbers, and zeros are everywhere.
+        let [numeric, categorical, sequence] = [
+            part(&|out| model.numeric.checkpoint(out)),
+            part(&|out| model.categorical.checkpoint(out)),
+            part(&|out| model.sequence.checkpoint(out)),
+        ];
+        let ranges = crate::detect::numeric::tests::ranges_only(&model.numeric);
+        let single = crate::detect::sequence::tests::in_single(&sequence);
+        bytes = with(
+            &bytes,
+            &[&numeric[..], &categorical, &sequence].concat(),
+            &[&ranges[..], &categorical, &single].concat(),
+        );
         bytes[..4].copy_from_slice(&FORMAT_WITHOUT_CLOCK.to_le_bytes());
         bytes
     }
