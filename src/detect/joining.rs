@@ -7,7 +7,7 @@
 //! |---|---|
 //! | rarity | decayed counts added; the rate of new templates averaged by events |
 //! | rate | windows, their sums and squares added: the spread between hosts counts as spread |
-//! | numeric | the wider range; mean and distance averaged by numbers |
+//! | numeric | the wider range; mean and distance averaged by numbers; what leaves its range again and again united |
 //! | categorical | sets united; a value that only one had counts as just grown |
 //! | sequence | counts of pairs and triples added, surprisals averaged |
 //! | calibrations | histograms added: pooled |

@@ -42,6 +42,9 @@ const SIMILAR_NATS: f32 = 9.0;
 /// A count is no more surprising than this many times what the windows alone say.
 const RATE_CAP: f32 = 2.0;
 
+/// Events are no more out of order than this many times what their order says: where it never says much, a little is soon what it said least often.
+const ORDER_CAP: f32 = 4.0;
+
 /// The most a number or a new value can say, nats.
 const VALUE_CAP: f32 = 20.0;
 
@@ -414,7 +417,7 @@ impl Model {
         calibrated[DetectorKind::Rate as usize] = nats(RATE).min(RATE_CAP * raw[RATE]);
         calibrated[DetectorKind::Numeric as usize] = capped(NUMERIC);
         calibrated[DetectorKind::Categorical as usize] = capped(CATEGORICAL);
-        calibrated[DetectorKind::Sequence as usize] = nats(SEQUENCE);
+        calibrated[DetectorKind::Sequence as usize] = nats(SEQUENCE).min(ORDER_CAP * raw[SEQUENCE]);
     }
 
     /// Within [`Self::observe`], so that evidence need not go through memory.
@@ -796,7 +799,7 @@ impl Model {
         }
         restored.rarity.restore(from)?;
         if is_former { restored.rate.restore_without_plain(from) } else { restored.rate.restore(from) }?;
-        restored.numeric.restore(from)?;
+        if is_former { restored.numeric.restore_ranges(from) } else { restored.numeric.restore(from) }?;
         if is_former { restored.categorical.restore_former(from) } else { restored.categorical.restore(from) }?;
         if is_former { restored.sequence.restore_single(from) } else { restored.sequence.restore(from) }?;
         restored.silence.restore(from)?;
@@ -948,10 +951,20 @@ mod tests {
         bytes.truncate(bytes.len() - streams.len());
         let rate = part(&|out| model.rate.checkpoint(out));
         bytes = with(&bytes, &rate, &crate::detect::rate::tests::without_plain(&rate));
-        let categorical = part(&|out| model.categorical.checkpoint(out));
-        bytes = with(&bytes, &categorical, &crate::detect::categorical::tests::former(&categorical));
-        let sequence = part(&|out| model.sequence.checkpoint(out));
-        bytes = with(&bytes, &sequence, &crate::detect::sequence::tests::in_single(&sequence));
+        // Together: there may be no numbers, and zeros are everywhere.
+        let [numeric, categorical, sequence] = [
+            part(&|out| model.numeric.checkpoint(out)),
+            part(&|out| model.categorical.checkpoint(out)),
+            part(&|out| model.sequence.checkpoint(out)),
+        ];
+        let ranges = crate::detect::numeric::tests::ranges_only(&model.numeric);
+        let sets = crate::detect::categorical::tests::former(&categorical);
+        let single = crate::detect::sequence::tests::in_single(&sequence);
+        bytes = with(
+            &bytes,
+            &[&numeric[..], &categorical, &sequence].concat(),
+            &[&ranges[..], &sets, &single].concat(),
+        );
         bytes[..4].copy_from_slice(&FORMAT_WITHOUT_CLOCK.to_le_bytes());
         bytes
     }

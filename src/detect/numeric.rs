@@ -3,9 +3,11 @@
 //! Numbers are half-octaves ([`super::value`]). Of each wildcard the range is kept, which widens at once and shrinks slowly
 //! towards the mean, the mean distance from the mean, and how often the range was left: a counter that only grows leaves it at every event, and that is
 //! no surprise. Evidence of a number beyond the range: most of −ln of that share, and one and a half nats a step beyond, measured in mean distances.
-//! A number below the range has to be twice as far and counts half: smaller is rarely worse.
+//! A number below the range has to be twice as far and counts half: smaller is rarely worse. What leaves the range again and again is usual none the less
+//! (`recurring`).
 
 mod join;
+mod recurring;
 
 use super::extremes::{larger, smaller};
 use super::logarithm::ln;
@@ -13,6 +15,7 @@ use super::runs::Runs;
 use super::value;
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;
+use recurring::{Octave, Recurring};
 
 /// Numbers to have seen in a wildcard before one is called far.
 const LEAST_NUMBERS: f32 = 100.0;
@@ -71,6 +74,7 @@ pub struct Outlier {
 #[derive(Debug, Clone, Default)]
 pub struct Numeric {
     groups: Runs<Group>,
+    recurring: Recurring,
     outlier: Option<Outlier>,
 }
 
@@ -98,11 +102,23 @@ impl Group {
         if above > 0.0 { evidence } else { evidence * BELOW }
     }
 
-    /// The lane whose number gives the most evidence, and how much.
+    /// The lane whose number gives the most evidence, and how much; those that are usual give none. `octave` is that of a lane's number.
     #[cold]
-    fn strongest(&self, codes: &Lanes) -> (usize, f32) {
-        let all = codes.iter().enumerate().map(|(lane, code)| (lane, self.evidence(lane, *code)));
-        all.fold((0, 0.0), |most, next| if next.1 > most.1 { next } else { most })
+    fn strongest(
+        &self,
+        codes: &Lanes,
+        recurring: &mut Recurring,
+        octave: impl Fn(usize, f32) -> Octave,
+    ) -> (usize, f32) {
+        let mut most = (0, 0.0);
+        for (lane, code) in codes.iter().enumerate() {
+            let evidence = self.evidence(lane, *code);
+            let outward = if *code > self.high[lane] { 1 } else { -1 };
+            if evidence > 0.0 && !recurring.see(octave(lane, *code), outward) && evidence > most.1 {
+                most = (lane, evidence);
+            }
+        }
+        most
     }
 
     /// Without branches: lanes that have no number, or had none before, take what is chosen for them.
@@ -159,6 +175,12 @@ impl Numeric {
         })
     }
 
+    /// As [`restore`](Detector::restore), of what was written before it was known what leaves its range again and again.
+    pub(super) fn restore_ranges(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
+        *self = Self { groups: groups_of(from)?, ..Self::default() };
+        Ok(())
+    }
+
     /// Widens the ranges of a slot by what another lane saw.
     pub(super) fn absorb(&mut self, slot: usize, ranges: &[(f32, f32)]) {
         let groups = self.groups.of(slot, ranges.len().div_ceil(LANES));
@@ -184,12 +206,15 @@ impl Detector for Numeric {
         if length == 0 {
             return 0.0;
         }
+        self.recurring.pass();
         let mut strongest = 0.0;
+        let recurring = &mut self.recurring;
         let groups = self.groups.of(input.slot, length.div_ceil(LANES));
         for (first, (group, numbers)) in (0..).step_by(LANES).zip(groups.iter_mut().zip(numbers.chunks_exact(LANES))) {
             let codes = std::array::from_fn(|lane| numbers.get(lane).copied().map_or(0.0, f32::from));
             if group.is_left(&codes) {
-                let (lane, evidence) = group.strongest(&codes);
+                let octave = |lane: usize, code: f32| Octave::of(input.slot, first + lane, code);
+                let (lane, evidence) = group.strongest(&codes, recurring, octave);
                 if evidence > strongest {
                     strongest = evidence;
                     self.outlier = Some(Outlier { place: first + lane, low: group.low[lane], high: group.high[lane] });
@@ -203,6 +228,7 @@ impl Detector for Numeric {
     fn merge(&mut self, from: usize, into: usize) {
         let gone: Vec<Group> = self.groups.get(from).to_vec();
         self.groups.forget(from);
+        self.recurring.merge(from, into);
         // Places stay what they were; where they did not, nothing is known of them.
         let kept = self.groups.of(into, gone.len());
         kept.iter_mut().zip(&gone).for_each(|(group, gone)| group.unite(gone));
@@ -210,32 +236,47 @@ impl Detector for Numeric {
 
     fn forget(&mut self, slot: usize) {
         self.groups.forget(slot);
+        self.recurring.forget(slot);
     }
 
     fn checkpoint(&self, out: &mut Vec<u8>) {
         self.groups.checkpoint(out, |group, out| {
             group.figures().into_iter().flatten().for_each(|value| out.extend_from_slice(&value.to_le_bytes()));
         });
+        self.recurring.checkpoint(out);
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        let what = "numeric ranges";
-        let groups = Runs::restore(from, what, 24 * LANES, |from| {
-            let mut group = Group::default();
-            for value in group.figures_mut().into_iter().flatten() {
-                *value = from.f32(what)?;
-            }
-            Ok(group)
-        })?;
-        *self = Self { groups, outlier: None };
+        let groups = groups_of(from)?;
+        *self = Self { groups, recurring: Recurring::restore(from)?, outlier: None };
         Ok(())
     }
 }
 
+fn groups_of(from: &mut StateReader<'_>) -> Result<Runs<Group>, StateError> {
+    let what = "numeric ranges";
+    Runs::restore(from, what, 24 * LANES, |from| {
+        let mut group = Group::default();
+        for value in group.figures_mut().into_iter().flatten() {
+            *value = from.f32(what)?;
+        }
+        Ok(group)
+    })
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::detect::value::Values;
+
+    /// State bytes as they were before it was known what leaves its range again and again.
+    pub(in crate::detect) fn ranges_only(numeric: &Numeric) -> Vec<u8> {
+        let (mut bytes, mut recurring) = (Vec::new(), Vec::new());
+        numeric.checkpoint(&mut bytes);
+        numeric.recurring.checkpoint(&mut recurring);
+        bytes.truncate(bytes.len() - recurring.len());
+        bytes
+    }
 
     fn see(numeric: &mut Numeric, text: &str) -> f32 {
         let values = Values::of([&b"root"[..], text.as_bytes()].into_iter(), 0);
@@ -300,6 +341,58 @@ mod tests {
         see("10.0.0.1");
         assert!((0..500).all(|n| see(&(100 + n % 100).to_string()) == 0.0));
         assert!(see("99000000") > 8.0);
+    }
+
+    /// Integers from 1 to 1,000, evenly, as text.
+    fn evenly(count: u64) -> impl Iterator<Item = String> {
+        let mut state = 3u64;
+        (0..count).map(move |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) % 1_000 + 1).to_string()
+        })
+    }
+
+    #[test]
+    fn values_seen_many_times_are_usual_however_seldom_they_come_and_one_beyond_them_is_told() {
+        let mut numeric = Numeric::default();
+        let texts: Vec<_> = evenly(60_000).collect();
+        texts[..20_000].iter().for_each(|text| _ = see(&mut numeric, text));
+        let odd: Vec<_> = texts[20_000..].iter().filter(|text| see(&mut numeric, text) > 0.0).collect();
+        assert!(odd.is_empty(), "{odd:?}");
+        assert!(see(&mut numeric, "1000000") > 5.0);
+    }
+
+    #[test]
+    fn what_was_far_for_a_while_is_told_again_when_it_comes_back_long_after() {
+        let mut numeric = Numeric::default();
+        (0..500).for_each(|_| _ = see(&mut numeric, "10"));
+        let incident = |numeric: &mut Numeric| -> f32 {
+            (0..200).map(|n| see(numeric, if n % 40 == 0 { "100000" } else { "10" })).fold(0.0, f32::max)
+        };
+        assert!(incident(&mut numeric) > 8.0);
+        (0..5_000).for_each(|_| _ = see(&mut numeric, "10"));
+        assert!(incident(&mut numeric) > 5.0);
+    }
+
+    #[test]
+    fn what_is_usual_goes_over_to_what_takes_a_template_in_and_is_forgotten_with_it_and_kept_in_a_checkpoint() {
+        let mut numeric = Numeric::default();
+        evenly(20_000).for_each(|text| _ = see(&mut numeric, &text));
+        let in_slot = |numeric: &mut Numeric, slot: usize, text: &str| {
+            let values = Values::of([&b"root"[..], text.as_bytes()].into_iter(), 0);
+            numeric.observe(&Input { slot, values, ..Input::default() })
+        };
+        numeric.merge(0, 5);
+        let (mut bytes, mut again) = (Vec::new(), Numeric::default());
+        numeric.checkpoint(&mut bytes);
+        again.restore(&mut StateReader::new(&bytes)).unwrap();
+        let narrow = |numeric: &mut Numeric, slot: usize| {
+            (0..500).for_each(|_| _ = in_slot(numeric, slot, "900"));
+            in_slot(numeric, slot, "2")
+        };
+        assert_eq!(narrow(&mut again, 5), 0.0);
+        numeric.forget(5);
+        assert!(narrow(&mut numeric, 5) > 0.0);
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! Events of a stream out of their order.
 //!
 //! **Foretelling.** The chance of the next template is learned from the last two of its stream (counts of triples, resting on counts of pairs,
-//! resting on the templates' shares; interpolation after Jelinek and Mercer, 1980), in decayed counts. Two repairs keep one disturbance from being
+//! resting on the templates' shares; interpolation after Jelinek and Mercer, 1980), in decayed counts. The shorter context weighs the more the more
+//! templates may come next (after Witten and Bell, IEEE Trans. Inf. Theory 37, 1991; how many that are tells the mean surprisal, of which it is the exponential): where
+//! everything may follow, one that did not follow yet is no surprise. Two repairs keep one disturbance from being
 //! counted again at its neighbours: a template also is foretold when it would follow were the last event not there (something slipped in), and
 //! when it is wont to come after next (something fell out).
 //!
 //! **Evidence.** Summed with a decay over the stream, less one nat of slack, is the larger of two: the surprisal of an event beyond what events in
 //! this context have on average, and how much likelier it would be were there no order (the log-likelihood ratio against the templates' shares, whose
-//! sum finds the loss of order soonest; Page, Biometrika 41, 1954). Only an event that itself surprises alerts. A single odd transition adds four nats
+//! sum finds the loss of order soonest; Page, Biometrika 41, 1954). To that a part is added of what the order usually tells in this context: the sum of what
+//! never had an order stays at nothing. Only an event that itself surprises alerts. A single odd transition adds four nats
 //! at most: it takes several.
 //!
 //! Contexts seen less than [`LEAST_CONTEXT`] times, and the first [`LEAST_EVENTS`] events, give no evidence. Counts live in a fixed table
@@ -17,7 +20,7 @@ mod join;
 mod merge;
 
 use super::extremes::{larger, smaller};
-use super::logarithm::ln;
+use super::logarithm::{exp_of_minus, ln};
 use super::streams::{Place, Streams};
 use super::table::{Key, Table, hash};
 use super::{Detector, Input, StateError, StateReader};
@@ -35,8 +38,11 @@ const TABLE_BITS: u32 = 16;
 /// log2 of the streams kept.
 const STREAM_BITS: u32 = 13;
 
-/// What the shorter context's estimate weighs, in events.
+/// What the shorter context's estimate weighs, in events …
 const BACKING: f32 = 2.0;
+
+/// … and for each template that may come next.
+const BACKING_EACH: f32 = 0.3;
 
 /// What the average over all contexts weighs in one context's, in events.
 const CONTEXT_BACKING: f32 = 10.0;
@@ -52,9 +58,13 @@ const ALL_KEPT: f32 = 0.9998;
 
 /// Of the sum, with each event of the stream.
 const SUM_KEPT: f32 = 0.9;
-/// Taken off surprisal beyond the average; and what a template by chance, where the order says nothing, adds.
+/// Taken off surprisal beyond the average; and what a template by chance, where the order says nothing, adds: no more than this part of what the order tells
+/// there as a rule, so that the sum falls as long as there is order.
 const EVENT_SLACK: f32 = 0.5;
 const CHANCE: f32 = 0.3;
+const CHANCE_PART: f32 = 0.5;
+/// More does not raise what the order is held to tell, nats.
+const MOST_TOLD: f32 = 3.0;
 /// An event that surprises less alerts no one, whatever came before it.
 const LEAST_SURPRISE: f32 = 0.05;
 const SUM_SLACK: f32 = 1.0;
@@ -106,11 +116,11 @@ struct Foretold {
     context: f32,
 }
 
-/// What the loss of order adds: how much likelier the event is by its template's share. Nothing that counts when the share is too small for that.
+/// What the order told of an event, nats: how much likelier it made it than its share does. A bound from below where neither is near to mattering: the share is
+/// below a tenth then, and was taken for one.
 #[inline]
-fn disorder(surprisal: f32, expected: f32, share: f32) -> f32 {
-    // ln 0.1 + CHANCE is below −1.5 − EVENT_SLACK: the surprisal beyond the average is more.
-    if share < 0.1 && expected < 1.5 { LEAST_STEP - CHANCE } else { surprisal + ln(share) }
+fn told(surprisal: f32, expected: f32, share: f32) -> f32 {
+    if share < 0.1 && expected < 1.5 { std::f32::consts::LN_10 - surprisal } else { -ln(share) - surprisal }
 }
 
 /// A mean with decaying weights.
@@ -145,6 +155,8 @@ struct Template {
     /// Grows when the slot is given to another template, so that what was counted for this one is not found any more.
     generation: u32,
     surprisal: Mean,
+    /// What the order told of what came after it.
+    told: Mean,
     /// Decayed events, and events after it.
     events: f64,
     followed: f64,
@@ -237,13 +249,15 @@ impl Sequence {
         let Coming { name, place, stream, .. } = *coming;
         let is_old = self.events > LEAST_EVENTS;
         let least = LEAST_CONTEXT * self.weight as f32;
-        let Foretold { chance, share, followed, context } = self.follow(coming);
+        let expected = self.expected(stream.last);
+        let Foretold { chance, share, followed, context } = self.follow(coming, expected);
         let surprisal = -ln(chance);
-        let expected = self.learn(stream.last, name, surprisal);
+        let told = told(surprisal, expected, share);
+        let by_chance = self.learn(stream.last, name, surprisal, told);
         self.excess = surprisal - expected;
-        let (excess, disorder) = (self.excess - EVENT_SLACK, disorder(surprisal, expected, share));
-        let is_surprise = larger(excess, disorder) > LEAST_SURPRISE;
-        let step = smaller(larger(larger(excess, disorder + CHANCE), LEAST_STEP), MOST_STEP);
+        let excess = self.excess - EVENT_SLACK;
+        let is_surprise = larger(excess, -told) > LEAST_SURPRISE;
+        let step = smaller(larger(larger(excess, by_chance - told), LEAST_STEP), MOST_STEP);
         let sum = larger(stream.sum * SUM_KEPT + step, 0.0);
         if let Some(entry) = self.streams.get_mut(place) {
             *entry = Stream { last: name, before: stream.last, sum, context };
@@ -251,9 +265,16 @@ impl Sequence {
         if is_old && followed > least && is_surprise { larger(sum - SUM_SLACK, 0.0) } else { 0.0 }
     }
 
-    /// How well `name` was foretold as the stream's next; learns that it came.
+    /// The surprisal to be expected after a template.
     #[inline]
-    fn follow(&mut self, coming: &Coming) -> Foretold {
+    fn expected(&self, last: u64) -> f32 {
+        let unknown = self.surprisal.with_backing(2.0, 1.0) * UNKNOWN_CONTEXT;
+        self.template(last).map_or(unknown, |template| template.surprisal.with_backing(unknown, CONTEXT_BACKING))
+    }
+
+    /// How well `name` was foretold as the stream's next, where so much surprisal is to be expected; learns that it came.
+    #[inline]
+    fn follow(&mut self, coming: &Coming, expected: f32) -> Foretold {
         let Coming { name, stream, keys: [after_last, after_before, triple], .. } = *coming;
         let weight = self.weight as f32;
         let counts = &mut self.counts;
@@ -263,7 +284,8 @@ impl Sequence {
         let pair = counts.add(after_last, weight, self.events);
         counts.add(after_before.beside(), weight, self.events);
         let triple = counts.add(triple, weight, self.events);
-        let backing = BACKING * weight;
+        let followers = 1.0 / exp_of_minus(smaller(expected, MOST_SURPRISAL)) as f32;
+        let backing = (BACKING + BACKING_EACH * followers) * weight;
         let known_followed = self.template(stream.last).map_or(0.0, |template| template.followed as f32);
         let before_followed = self.template(stream.before).map_or(0.0, |template| template.followed as f32);
         let events = self.template(name).map_or(0.0, |template| template.events as f32);
@@ -279,17 +301,17 @@ impl Sequence {
         Foretold { chance, share: larger(share, f32::MIN_POSITIVE), followed: known_followed, context: pair }
     }
 
-    /// The surprisal that was to be expected after `last`; learns what it was.
+    /// Learns the surprisal after `last`, and what the order told; what chance adds there.
     #[inline]
-    fn learn(&mut self, last: u64, name: u64, surprisal: f32) -> f32 {
+    fn learn(&mut self, last: u64, name: u64, surprisal: f32, told: f32) -> f32 {
         let weight = self.weight;
         let capped = smaller(surprisal, MOST_SURPRISAL);
-        let unknown = self.surprisal.with_backing(2.0, 1.0) * UNKNOWN_CONTEXT;
         self.surprisal.learn(capped, ALL_KEPT);
-        let mut expected = unknown;
+        let mut by_chance = 0.0;
         if let Some(template) = self.template_mut(last) {
-            expected = template.surprisal.with_backing(unknown, CONTEXT_BACKING);
+            by_chance = smaller(larger(template.told.with_backing(0.0, CONTEXT_BACKING) * CHANCE_PART, 0.0), CHANCE);
             template.surprisal.learn(capped, CONTEXT_KEPT);
+            template.told.learn(smaller(told, MOST_TOLD), CONTEXT_KEPT);
             template.followed += weight;
         }
         if let Some(template) = self.template_mut(name) {
@@ -301,20 +323,21 @@ impl Sequence {
         if self.weight >= RESCALE_AT {
             self.rescale();
         }
-        expected
+        by_chance
     }
 
     /// As [`restore`](Detector::restore), of what was written when weights were of single precision.
     pub(super) fn restore_single(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        self.restore_weights(from, |from| from.f32(WHAT).map(f64::from), 20)
+        self.restore_weights(from, |from| from.f32(WHAT).map(f64::from), 20, |_| Ok(Mean::default()))
     }
 
-    /// A template takes `template_bytes`, and the number of events of one or of all what `weight` reads.
+    /// A template takes `template_bytes`, the number of events of one or of all what `weight` reads, and what the order told after one what `told` reads.
     fn restore_weights(
         &mut self,
         from: &mut StateReader<'_>,
         weight: impl Fn(&mut StateReader<'_>) -> Result<f64, StateError>,
         template_bytes: usize,
+        told: impl Fn(&mut StateReader<'_>) -> Result<Mean, StateError>,
     ) -> Result<(), StateError> {
         let mut restored = Self { growth: self.growth, ..Self::new(1) };
         restored.weight = weight(from)?.max(f64::MIN_POSITIVE);
@@ -323,7 +346,8 @@ impl Sequence {
         restored.events = from.u64(WHAT)?;
         for _ in 0..from.length(WHAT, super::MOST_TEMPLATES, template_bytes)? {
             let (generation, events, followed) = (from.u32(WHAT)?, weight(from)?, weight(from)?);
-            restored.templates.push(Template { generation, events, followed, surprisal: Mean::restore(from)? });
+            let surprisal = Mean::restore(from)?;
+            restored.templates.push(Template { generation, surprisal, told: told(from)?, events, followed });
         }
         restored.counts.restore(from, "counts of transitions")?;
         let what = "streams";
@@ -379,6 +403,7 @@ impl Detector for Sequence {
             out.extend_from_slice(&template.events.to_le_bytes());
             out.extend_from_slice(&template.followed.to_le_bytes());
             template.surprisal.checkpoint(out);
+            template.told.checkpoint(out);
         }
         self.counts.checkpoint(out);
         self.streams.checkpoint(out, |stream, out| {
@@ -390,7 +415,7 @@ impl Detector for Sequence {
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        self.restore_weights(from, |from| from.amount(WHAT), 28)
+        self.restore_weights(from, |from| from.amount(WHAT), 36, Mean::restore)
     }
 }
 
@@ -405,12 +430,12 @@ pub(super) mod tests {
         let mut former = [single(0), single(8)].concat();
         former.extend_from_slice(&bytes[16..36]);
         let templates = u32::from_le_bytes(bytes[32..36].try_into().unwrap()) as usize;
-        for at in (0..templates).map(|n| 36 + n * 28) {
+        for at in (0..templates).map(|n| 36 + n * 36) {
             former.extend_from_slice(&bytes[at..at + 4]);
             former.extend([single(at + 4), single(at + 12)].concat());
             former.extend_from_slice(&bytes[at + 20..at + 28]);
         }
-        former.extend_from_slice(&bytes[36 + templates * 28..]);
+        former.extend_from_slice(&bytes[36 + templates * 36..]);
         former
     }
 
@@ -465,6 +490,27 @@ pub(super) mod tests {
         see(&mut sequence, 1, 2);
         see(&mut sequence, 1, 3);
         assert!(sequence.surprise() > 0.5, "what followed was another template");
+    }
+
+    /// Parts of a thousand events, of the last of five times as many, that say more than a nat where each of so many templates comes by chance.
+    fn odd_by_chance(templates: u64, streams: u64) -> usize {
+        let mut sequence = Sequence::new(50_000);
+        let mut state = 7u64;
+        let mut chance = |of: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % of
+        };
+        let said: Vec<f32> =
+            (0..100_000).map(|_| see(&mut sequence, chance(streams), chance(templates) as usize)).collect();
+        said[80_000..].iter().filter(|nats| **nats > 1.0).count() / 20
+    }
+
+    #[test]
+    fn where_there_never_was_an_order_it_is_not_lost() {
+        for (templates, streams, most) in [(8, 4, 1), (8, 100, 1), (100, 1, 20), (100, 100, 20)] {
+            let found = odd_by_chance(templates, streams);
+            assert!(found <= most, "{templates} templates on {streams} streams: {found} of 1,000");
+        }
     }
 
     #[test]

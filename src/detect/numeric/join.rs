@@ -42,6 +42,7 @@ impl Numeric {
                 own.iter_mut().zip(theirs).for_each(|(own, theirs)| own.unite(theirs));
             }
         }
+        self.recurring.join(&other.recurring, moves);
     }
 
     /// No more numbers than a host can have; `slots` is one more than the highest slot.

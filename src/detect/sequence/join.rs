@@ -45,6 +45,8 @@ impl Sequence {
             template.followed += theirs.followed * scale;
             template.surprisal.sum += theirs.surprisal.sum;
             template.surprisal.weight += theirs.surprisal.weight;
+            template.told.sum += theirs.told.sum;
+            template.told.weight += theirs.told.weight;
         }
     }
 

@@ -62,6 +62,8 @@ impl Sequence {
             template.followed += gone.followed;
             template.surprisal.sum += gone.surprisal.sum;
             template.surprisal.weight += gone.surprisal.weight;
+            template.told.sum += gone.told.sum;
+            template.told.weight += gone.told.weight;
         }
         // They are not gone with it.
         if let Some(template) = self.template_mut(renaming.from) {
