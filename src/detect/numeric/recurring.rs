@@ -2,7 +2,7 @@
 //!
 //! For each octave of a wildcard is kept when its numbers left the range for the first and for the last time, counted in events with numbers: a number is usual
 //! when its octave, or the next one outward, did so [`LEAST_TIMES`] times, and did not stay away since for more than [`STAYS`] times as long as it came. What
-//! left the range for ten minutes is told again when it comes back next day; what does so once an hour is told five times. Octaves are kept in a bounded
+//! left the range for ten minutes is told again when it comes back next day; what does so once an hour is told eight times. Octaves are kept in a bounded
 //! space, and only those that were left.
 
 use crate::detect::joining::Moves;
@@ -11,7 +11,7 @@ use crate::detect::table::hash;
 use crate::detect::{StateError, StateReader};
 
 /// Times to have left the range.
-const LEAST_TIMES: u32 = 5;
+const LEAST_TIMES: u32 = 8;
 
 /// Of the time from the first to the last, how long what is usual may stay away.
 const STAYS: i64 = 4;
