@@ -154,6 +154,11 @@ impl Mean {
     fn restore(from: &mut StateReader<'_>) -> Result<Self, StateError> {
         Ok(Self { sum: from.f32(WHAT)?, weight: from.f32(WHAT)? })
     }
+
+    /// The same of values that may be negative.
+    fn restore_signed(from: &mut StateReader<'_>) -> Result<Self, StateError> {
+        Ok(Self { sum: from.finite(WHAT)?, weight: from.f32(WHAT)? })
+    }
 }
 
 /// What is known of a template by itself.
@@ -422,7 +427,7 @@ impl Detector for Sequence {
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        self.restore_weights(from, |from| from.amount(WHAT), 36, Mean::restore)
+        self.restore_weights(from, |from| from.amount(WHAT), 36, Mean::restore_signed)
     }
 }
 
@@ -526,6 +531,18 @@ pub(super) mod tests {
             let found = odd_by_chance(templates, streams);
             assert!(found <= most, "{templates} templates on {streams} streams: {found} of 1,000");
         }
+    }
+
+    #[test]
+    fn what_the_order_told_less_of_than_chance_would_is_read_again() {
+        let mut sequence = learned(300);
+        sequence.templates[0].told = Mean { sum: -3.7, weight: 2.0 };
+        let (mut bytes, mut again) = (Vec::new(), Vec::new());
+        sequence.checkpoint(&mut bytes);
+        let mut restored = Sequence::new(1);
+        restored.restore(&mut StateReader::new(&bytes)).unwrap();
+        restored.checkpoint(&mut again);
+        assert_eq!(bytes, again);
     }
 
     #[test]
