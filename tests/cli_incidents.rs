@@ -242,7 +242,7 @@ fn a_value_never_seen_is_marked() {
     let line = |n: usize, user: &str| {
         format!(
             "{}\n",
-            json!({"timestamp": 1_741_946_400 + n, "host": "web1", "message": format!("user {user} became root")})
+            json!({"timestamp": 1_741_946_400 + n, "host": "web1", "message": format!("root shell for user {user} opened")})
         )
     };
     let text: String =
@@ -251,7 +251,7 @@ fn a_value_never_seen_is_marked() {
     let last = scored.last().unwrap();
     assert_eq!(last["anomaly"]["is_anomaly"], true, "{last}");
     let told = run(&["show", last["anomaly"]["event_id"].as_str().unwrap(), "--config", &config], "");
-    assert!(ok(&told).contains("user »mallory« became root"), "{}", ok(&told));
+    assert!(ok(&told).contains("root shell for user »mallory« opened"), "{}", ok(&told));
 }
 
 #[test]
