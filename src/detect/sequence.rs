@@ -518,6 +518,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_an_order_that_misleads_has_told_is_below_nothing_and_is_read() {
+        let mut sequence = learned(300);
+        (0..200).for_each(|n| _ = see(&mut sequence, 1, n * 7 % 10));
+        assert!(sequence.templates.iter().any(|template| template.told.sum < template.told.weight));
+        sequence.templates.iter_mut().for_each(|template| template.told.sum = -1.0);
+        let (mut bytes, mut again) = (Vec::new(), Sequence::new(50_000));
+        sequence.checkpoint(&mut bytes);
+        again.restore(&mut StateReader::new(&bytes)).unwrap();
+        assert!(again.templates.iter().all(|template| template.told.sum == -1.0));
+    }
+
+    #[test]
     fn a_rough_exponential_is_rough_and_no_more() {
         for x in (0..8_000).map(|n| n as f32 * 0.01) {
             let part = f64::from(roughly_exp(x)) / f64::from(x).exp();
