@@ -960,11 +960,8 @@ mod tests {
         let ranges = crate::detect::numeric::tests::ranges_only(&model.numeric);
         let sets = crate::detect::categorical::tests::former(&categorical);
         let single = crate::detect::sequence::tests::in_single(&sequence);
-        bytes = with(
-            &bytes,
-            &[&numeric[..], &categorical, &sequence].concat(),
-            &[&ranges[..], &sets, &single].concat(),
-        );
+        bytes =
+            with(&bytes, &[&numeric[..], &categorical, &sequence].concat(), &[&ranges[..], &sets, &single].concat());
         bytes[..4].copy_from_slice(&FORMAT_WITHOUT_CLOCK.to_le_bytes());
         bytes
     }

@@ -154,6 +154,11 @@ impl Mean {
     fn restore(from: &mut StateReader<'_>) -> Result<Self, StateError> {
         Ok(Self { sum: from.f32(WHAT)?, weight: from.f32(WHAT)? })
     }
+
+    /// That of what may be below zero.
+    fn restore_signed(from: &mut StateReader<'_>) -> Result<Self, StateError> {
+        Ok(Self { sum: from.finite(WHAT)?, weight: from.f32(WHAT)? })
+    }
 }
 
 /// What is known of a template by itself.
@@ -422,7 +427,7 @@ impl Detector for Sequence {
     }
 
     fn restore(&mut self, from: &mut StateReader<'_>) -> Result<(), StateError> {
-        self.restore_weights(from, |from| from.amount(WHAT), 36, Mean::restore)
+        self.restore_weights(from, |from| from.amount(WHAT), 36, Mean::restore_signed)
     }
 }
 
@@ -510,6 +515,16 @@ pub(super) mod tests {
         let said: Vec<f32> =
             (0..100_000).map(|_| see(&mut sequence, chance(streams), chance(templates) as usize)).collect();
         said[80_000..].iter().filter(|nats| **nats > 1.0).count() / 20
+    }
+
+    #[test]
+    fn what_an_order_that_misleads_has_told_is_below_nothing_and_is_read() {
+        let mut sequence = learned(300);
+        sequence.templates.iter_mut().for_each(|template| template.told.sum = -1.0);
+        let (mut bytes, mut again) = (Vec::new(), Sequence::new(50_000));
+        sequence.checkpoint(&mut bytes);
+        again.restore(&mut StateReader::new(&bytes)).unwrap();
+        assert!(again.templates.iter().all(|template| template.told.sum == -1.0));
     }
 
     #[test]
