@@ -155,7 +155,7 @@ impl Mean {
         Ok(Self { sum: from.f32(WHAT)?, weight: from.f32(WHAT)? })
     }
 
-    /// The same of values that may be negative.
+    /// That of what may be below zero.
     fn restore_signed(from: &mut StateReader<'_>) -> Result<Self, StateError> {
         Ok(Self { sum: from.finite(WHAT)?, weight: from.f32(WHAT)? })
     }
@@ -520,8 +520,6 @@ pub(super) mod tests {
     #[test]
     fn what_an_order_that_misleads_has_told_is_below_nothing_and_is_read() {
         let mut sequence = learned(300);
-        (0..200).for_each(|n| _ = see(&mut sequence, 1, n * 7 % 10));
-        assert!(sequence.templates.iter().any(|template| template.told.sum < template.told.weight));
         sequence.templates.iter_mut().for_each(|template| template.told.sum = -1.0);
         let (mut bytes, mut again) = (Vec::new(), Sequence::new(50_000));
         sequence.checkpoint(&mut bytes);
@@ -543,18 +541,6 @@ pub(super) mod tests {
             let found = odd_by_chance(templates, streams);
             assert!(found <= most, "{templates} templates on {streams} streams: {found} of 1,000");
         }
-    }
-
-    #[test]
-    fn what_the_order_told_less_of_than_chance_would_is_read_again() {
-        let mut sequence = learned(300);
-        sequence.templates[0].told = Mean { sum: -3.7, weight: 2.0 };
-        let (mut bytes, mut again) = (Vec::new(), Vec::new());
-        sequence.checkpoint(&mut bytes);
-        let mut restored = Sequence::new(1);
-        restored.restore(&mut StateReader::new(&bytes)).unwrap();
-        restored.checkpoint(&mut again);
-        assert_eq!(bytes, again);
     }
 
     #[test]
