@@ -48,7 +48,7 @@ const LIGHT_PATTERN_BYTES: usize = 16 << 10;
 /// The user's own masks: what they match is one variable, whatever it looks like.
 ///
 /// A pattern may read on from each of its matches to the end, and what a byte costs goes by the pattern's size. Both count against one budget a
-/// message ([`MOST_WORK`]), in the order of the masks; where it is spent a mask has no more matches. It does not depend on time, so that the
+/// message of a MiB, in the order of the masks; where it is spent a mask has no more matches. It does not depend on time, so that the
 /// same lines give the same templates.
 #[derive(Clone, Debug, Default)]
 pub struct UserMasks {
