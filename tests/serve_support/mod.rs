@@ -25,10 +25,10 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::codec::CompressionEncoding;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, ServerTlsConfig};
 use tonic::{Code, Status};
 use tower_service::Service;
@@ -104,8 +104,9 @@ impl NextHop {
         if let Some(tls) = tls {
             server = server.tls_config(tls).unwrap();
         }
-        let serving =
-            server.serve_with_incoming_shutdown(service, TcpListenerStream::new(listener), std::future::pending());
+        // As Vector's source: without it an answer waits for the sender's delayed acknowledgement.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let serving = server.serve_with_incoming_shutdown(service, incoming, std::future::pending());
         Self { address, taken, task: tokio::spawn(async move { serving.await.unwrap() }) }
     }
 
