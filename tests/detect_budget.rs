@@ -1,22 +1,13 @@
 //! The promised alert rate where the order of lines says nothing: each is drawn by itself, on many hosts.
 
-use oddline::detect::budget::AlertBudget;
-use oddline::detect::clock::Source;
-use oddline::detect::{Input, Model, ModelOptions, Weights};
+mod detect_support;
+
+use detect_support::OPTIONS;
+use oddline::detect::{Input, Model};
 use oddline::event::{StreamKey, Timestamp};
 
+/// That of [`OPTIONS`].
 const BUDGET: f64 = 0.001;
-
-const OPTIONS: ModelOptions = ModelOptions {
-    alert_budget: AlertBudget::Share(BUDGET),
-    learning_events: 10_000,
-    learning_secs: 1_000,
-    hold_secs: 60,
-    half_life_events: 50_000,
-    calibration_half_life_events: 20_000,
-    weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.0]),
-    clock: Source::Event,
-};
 
 /// Splitmix64 (Steele, Lea and Flood, OOPSLA 2014).
 struct Random(u64);

@@ -2,23 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod detect_support;
+
+use detect_support::OPTIONS;
 use oddline::config::{Config, ConfigError, Format, TimeSource};
-use oddline::detect::budget::AlertBudget;
-use oddline::detect::clock::Source;
-use oddline::detect::{Input, Model, ModelOptions, Scored, Weights};
+use oddline::detect::{Input, Model, ModelOptions, Scored};
 use oddline::event::{DetectorKind, Measure, Observation, Reason, StreamKey, Timestamp, Verdict};
 use oddline::{Engine, Environment, Lane};
-
-const OPTIONS: ModelOptions = ModelOptions {
-    alert_budget: AlertBudget::Share(0.001),
-    learning_events: 10_000,
-    learning_secs: 1_000,
-    hold_secs: 60,
-    half_life_events: 50_000,
-    calibration_half_life_events: 20_000,
-    weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.0]),
-    clock: Source::Event,
-};
 
 /// Ten events a second.
 fn at(n: u64) -> Timestamp {

@@ -267,6 +267,7 @@ fn groups_of(from: &mut StateReader<'_>) -> Result<Runs<Group>, StateError> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::arithmetic::next_random;
     use crate::detect::value::Values;
 
     /// State bytes as they were before it was known what leaves its range again and again.
@@ -347,8 +348,8 @@ pub(super) mod tests {
     fn evenly(count: u64) -> impl Iterator<Item = String> {
         let mut state = 3u64;
         (0..count).map(move |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 33) % 1_000 + 1).to_string()
+            let number = next_random(&mut state) % 1_000 + 1;
+            number.to_string()
         })
     }
 

@@ -18,7 +18,6 @@
 //! Half-life of what was learned: an hour of the events' time, in which a stretch of more than [`OUTAGE_SECS`] without any event is no longer than
 //! that: the input was away, or the clock jumped, and windows in which nothing could come are not empty ones. A clock set back goes on from where
 //! it was.
-
 //!
 //! **Where the series are.** In the lane's own state, and not in a store of their own with two buffers. A lane is one thread, and the only one that reads or writes its
 //! series: there is no reader for whom a second buffer would have to stand still, and a look into the window that runs costs no exchange. What is

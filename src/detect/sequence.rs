@@ -434,6 +434,7 @@ impl Detector for Sequence {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::arithmetic::next_random;
     use crate::event::StreamKey;
 
     /// State bytes as they were when weights were of single precision.
@@ -508,10 +509,7 @@ pub(super) mod tests {
     fn odd_by_chance(templates: u64, streams: u64) -> usize {
         let mut sequence = Sequence::new(50_000);
         let mut state = 7u64;
-        let mut chance = |of: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % of
-        };
+        let mut chance = |of: u64| next_random(&mut state) % of;
         let said: Vec<f32> =
             (0..100_000).map(|_| see(&mut sequence, chance(streams), chance(templates) as usize)).collect();
         said[80_000..].iter().filter(|nats| **nats > 1.0).count() / 20
