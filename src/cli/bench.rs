@@ -20,7 +20,7 @@ use oddline::clock::{Clock, SystemClock};
 use oddline::config::Config;
 use oddline::engine::{Engine, Environment, Lane, template_options};
 use oddline::event::Observation;
-use oddline::template::{LaneMatcher, Masking, Skeleton, TemplateOptions, TemplateStore};
+use oddline::template::{LaneMatcher, TemplateOptions, TemplateStore, Tokeniser};
 use serde::Serialize;
 
 use super::error::CliError;
@@ -180,7 +180,7 @@ trait Stage: Send {
 
 impl Bench<'_> {
     fn tokenise(&self) -> Result<Speed, CliError> {
-        self.measure(|| Ok(Tokenise(Skeleton::new(), self.options.masking.clone())))
+        self.measure(|| Ok(Tokenise(Tokeniser::new(&self.options.masking))))
     }
 
     fn template(&self) -> Result<Speed, CliError> {
@@ -260,13 +260,13 @@ impl Bench<'_> {
     }
 }
 
-struct Tokenise(Skeleton, Masking);
+struct Tokenise(Tokeniser);
 
 impl Stage for Tokenise {
     fn pass<'l>(&mut self, lines: impl Iterator<Item = &'l [u8]>) -> Result<(), CliError> {
         for line in lines {
-            self.0.scan(line, &self.1);
-            black_box(self.0.hash());
+            self.0.scan(line);
+            black_box(self.0.skeleton().hash());
         }
         Ok(())
     }

@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering;
 use super::Slot;
 use super::keyed::{self, Tokens};
 use super::known_tokens::KnownTokens;
+use super::memo::Tokeniser;
 use super::parameters::Parts;
 use super::places::Places;
 use super::shared::SharedSlots;
-use super::store::{Learned, TemplateOptions, TemplateStore};
+use super::store::{Learned, TemplateStore};
 use super::tokenise::Skeleton;
 use super::tree::{Published, TREE_VERSIONS};
 use super::typed::TypedView;
@@ -58,8 +59,8 @@ const EMPTY: Known =
 #[derive(Debug)]
 pub struct LaneMatcher {
     shared: Arc<SharedSlots>,
-    options: Arc<TemplateOptions>,
-    skeleton: Skeleton,
+    /// With masks of its own: threads that search by one regex share its scratch space, which is behind a lock.
+    tokeniser: Tokeniser,
     cache: Box<[[Known; WAYS]]>,
     published: Arc<Published>,
     tokens: Tokens,
@@ -73,8 +74,7 @@ impl LaneMatcher {
         let shared = store.shared();
         let buckets = store.options().max_templates.clamp(64, MAX_BUCKETS).next_power_of_two();
         Self {
-            options: Self::options(store),
-            skeleton: Skeleton::new(),
+            tokeniser: Tokeniser::new(&store.options().masking),
             cache: vec![[EMPTY; WAYS]; buckets.min(MAX_BUCKETS)].into(),
             published: shared.published(),
             tokens: Tokens::default(),
@@ -84,22 +84,18 @@ impl LaneMatcher {
         }
     }
 
-    /// The store's, with masks of its own: threads that search by one regex share its scratch space, which is behind a lock.
-    fn options(store: &TemplateStore) -> Arc<TemplateOptions> {
-        let options = store.options();
-        if options.masking.user.is_empty() { Arc::clone(options) } else { Arc::new(TemplateOptions::clone(options)) }
-    }
-
     /// The skeleton of the last line.
+    #[inline]
     pub fn skeleton(&self) -> &Skeleton {
-        &self.skeleton
+        self.tokeniser.skeleton()
     }
 
     /// Takes in a line. `None`: the store must be asked ([`TemplateStore::learn`]) and its answer
     /// [remembered](Self::remember).
     pub fn find(&mut self, message: &[u8]) -> Option<Match> {
-        self.skeleton.scan(message, &self.options.masking);
-        let hash = self.skeleton.hash();
+        self.tokeniser.scan(message);
+        let hash = self.skeleton().hash();
+        let tokens = self.skeleton().len();
         let at = self.index(hash);
         let bucket = self.cache.get_mut(at)?;
         if bucket[1].skeleton == hash && bucket[0].skeleton != hash {
@@ -107,7 +103,7 @@ impl LaneMatcher {
         }
         let Known { skeleton, found, tree } = bucket[0];
         let is_found = skeleton == hash
-            && (tree == EXACT || tree == self.shared.tree_version(self.skeleton.len()))
+            && (tree == EXACT || tree == self.shared.tree_version(tokens))
             && self.shared.is_current(found.slot, found.generation);
         is_found.then_some(found)
     }
@@ -120,17 +116,17 @@ impl LaneMatcher {
         if self.shared.change_count.load(Ordering::Acquire) != changes_seen {
             return None;
         }
-        let tokens = self.skeleton.len();
+        let tokens = self.skeleton().len();
         let version = self.shared.tree_version(tokens);
         let published = |this: &Self| this.published.versions.get(tokens % TREE_VERSIONS) == Some(&version);
         if !published(self) {
             self.published = self.shared.published();
         }
         let may_be = published(self) && self.published.tree.has(tokens);
-        if !may_be || self.published.exact.contains_key(&self.skeleton.hash()) {
+        if !may_be || self.published.exact.contains_key(&self.skeleton().hash()) {
             return None;
         }
-        self.tokens.set(&self.skeleton, message);
+        self.tokens.set(self.tokeniser.skeleton(), message);
         let found = self.published.tree.find(&self.tokens)?;
         self.shared.is_current(found.slot, found.generation).then(|| self.keep(found, version))
     }
@@ -142,7 +138,7 @@ impl LaneMatcher {
     }
 
     fn keep(&mut self, found: Match, tree: u32) -> Match {
-        let hash = self.skeleton.hash();
+        let hash = self.skeleton().hash();
         let at = self.index(hash);
         if let Some([proven, tried]) = self.cache.get_mut(at) {
             let known = Known { skeleton: hash, found, tree };
@@ -156,13 +152,13 @@ impl LaneMatcher {
     /// `None` where it has a word in place of a value. What is at one place stays at it, whatever a line has elsewhere.
     #[inline]
     pub fn values<'m>(&self, message: &'m [u8], found: &Match) -> impl Iterator<Item = Option<&'m [u8]>> {
-        self.skeleton.placed(message, self.places(found))
+        self.skeleton().placed(message, self.places(found))
     }
 
     /// The tokens of the last line where words differed, in order: their places come after those of [`Self::values`].
     #[inline]
     pub fn words<'m>(&self, message: &'m [u8], found: &Match) -> impl Iterator<Item = &'m [u8]> {
-        self.skeleton.words(message, self.places(found).words)
+        self.skeleton().words(message, self.places(found).words)
     }
 
     /// What the last line has at one place, of those of values and then of those of words: of `key=word` the word.
@@ -180,14 +176,14 @@ impl LaneMatcher {
     /// [`TemplateOptions::typed`].
     #[inline(always)]
     pub fn is_kind_new(&self, message: &[u8], found: &Match) -> bool {
-        let is_new = |typed: &TypedView| typed.is_new(&self.skeleton, message, &self.options.masking.user, found);
+        let is_new = |typed: &TypedView| typed.is_new(self.skeleton(), message, &self.tokeniser.masking().user, found);
         self.typed.as_ref().is_some_and(is_new)
     }
 
     /// Tells the store what the last line has at the wildcards of its template.
     pub fn learn_kinds(&mut self, message: &[u8], found: &Match, store: &mut TemplateStore) {
         if let Some(typed) = &mut self.typed {
-            typed.learn(&self.skeleton, message, found, store);
+            typed.learn(self.tokeniser.skeleton(), message, found, store);
         }
     }
 
@@ -198,14 +194,14 @@ impl LaneMatcher {
 
     /// The last line taken apart, given the template it has.
     pub fn parts<'m>(&self, message: &'m [u8], slot: Slot, store: &TemplateStore) -> Parts<'m> {
-        self.skeleton.parts(message, store.tokens(slot))
+        self.skeleton().parts(message, store.tokens(slot))
     }
 
     /// The parameters of the last line, given what it was found to be: what stands at each wildcard of its template, in order. `None` when the
     /// template's wildcards are not known to the lane ([`Self::learn_tokens`]).
     pub fn parameters<'m>(&'m self, message: &'m [u8], found: Match) -> Option<impl Iterator<Item = &'m [u8]>> {
         let template = self.known_tokens.get(&found)?;
-        Some(self.skeleton.values(message, template).map(|value| value.bytes))
+        Some(self.skeleton().values(message, template).map(|value| value.bytes))
     }
 
     /// Takes in where the template of a line has wildcards: once for a template, until it generalises.
@@ -223,7 +219,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::template::{Change, Masking, Rule, RuleSet};
+    use crate::template::{Change, Masking, Rule, RuleSet, TemplateOptions};
 
     struct Miner {
         store: TemplateStore,
@@ -288,15 +284,6 @@ mod tests {
         assert!(!miner.store.shared().is_met(first.slot));
         miner.line("took 16 ms");
         assert!(miner.store.shared().is_met(first.slot));
-    }
-
-    #[test]
-    fn lanes_have_masks_of_their_own() {
-        let user = crate::template::UserMasks::new([("order", "ORD-[0-9]+")]).unwrap();
-        let masking = Masking { user, ..Masking::default() };
-        let store = TemplateStore::new(TemplateOptions { masking, ..TemplateOptions::default() });
-        let lanes = [LaneMatcher::new(&store), LaneMatcher::new(&store)];
-        assert!(!Arc::ptr_eq(&lanes[0].options, &lanes[1].options), "a regex's scratch space is behind a lock");
     }
 
     #[test]

@@ -40,6 +40,13 @@ pub(super) fn bytes(data: &[u8]) -> u64 {
     hash
 }
 
+/// Takes sixteen bytes into a running hash that is written nowhere.
+#[inline(always)]
+pub(super) fn block(hash: u64, block: [u8; 16]) -> u64 {
+    let both = u128::from_le_bytes(block);
+    fold(both as u64 ^ hash ^ SEED, (both >> 64) as u64 ^ MULTIPLIER).wrapping_add(hash.rotate_left(23))
+}
+
 /// The twin of [`bytes`].
 #[cfg(any(test, fuzzing))]
 fn naive(data: &[u8]) -> u64 {

@@ -36,6 +36,9 @@ pub const WILDCARD: &str = "<*>";
 /// Hash of a token that is a variable as a whole.
 pub(super) const WILDCARD_TOKEN: u64 = hash::combine(0, hash::WILDCARD_HASH);
 
+/// In place of the hash of a token that is not known yet.
+pub(super) const UNKNOWN_HASH: u64 = 0;
+
 /// Room for variables that is kept from line to line.
 const MOST_VARIABLES_KEPT: usize = 1 << 14;
 
@@ -59,7 +62,7 @@ impl Default for Masking {
 }
 
 /// One token of a line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) start: u32,
     pub(super) end: u32,
@@ -69,7 +72,7 @@ pub(super) struct Token {
 }
 
 /// What is constant and what is variable in one line; reused from line to line.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Skeleton {
     pub(super) tokens: Vec<Token>,
     pub(super) variables: Variables,
@@ -98,6 +101,27 @@ impl Skeleton {
         }
         Scanner { message, masking, skeleton: self, forced: &forced, after_user: false }.run();
         self.forced = forced;
+        self.hash = self.token_hashes().fold(0, hash::combine);
+    }
+
+    /// Replaces the content by what was known of a line.
+    #[inline]
+    pub(super) fn recall(&mut self, tokens: &[Token], variables: &[Variable], hash: u64) {
+        self.tokens.clear();
+        self.tokens.extend_from_slice(tokens);
+        self.variables.clear();
+        self.variables.extend_from_slice(variables);
+        self.hash = hash;
+    }
+
+    /// Takes the hashes that are [not known](UNKNOWN_HASH), and with them that of all.
+    #[inline]
+    pub(super) fn hash_anew(&mut self, message: &[u8]) {
+        let Self { tokens, variables, .. } = self;
+        for token in tokens.iter_mut().filter(|token| token.hash == UNKNOWN_HASH) {
+            let own = variables.get(token.variables.0 as usize..token.variables.1 as usize).unwrap_or_default();
+            token.hash = hash_pieces(message, token.start..token.end, own);
+        }
         self.hash = self.token_hashes().fold(0, hash::combine);
     }
 
@@ -177,6 +201,14 @@ impl Skeleton {
 
     pub(super) fn pieces(&self, token: &Token) -> impl Iterator<Item = Piece> {
         pieces(token.start..token.end, self.variables_of(token))
+    }
+
+    /// The constant stretches of a token.
+    pub(super) fn constants(&self, token: &Token) -> impl Iterator<Item = Range<u32>> {
+        self.pieces(token).filter_map(|piece| match piece {
+            Piece::Constant(range) => Some(range),
+            Piece::Variable => None,
+        })
     }
 
     /// The variable parts of a token.

@@ -1,0 +1,435 @@
+//! Skeletons of lines met before, but for their digits.
+//!
+//! No rule of [`mask`](super::mask), [`shapes`](super::shapes) or [`json`](super::json) looks at which digit a digit is, so that lines of one *shape*, a line with `0` in
+//! place of each of its digits, have the same tokens and variables at the same places. To take a shape and to look it up is a fraction of what it takes to
+//! go through all the rules. Hashes of tokens whose constant part has a digit (`eth0`) are taken anew.
+//!
+//! **What is kept.** A shape met twice: of one met once only a tag is kept ([`Memo::met`]), so that lines that never repeat displace nothing. Lines of more
+//! than [`MOST_BYTES`], [`MOST_TOKENS`] or [`MOST_VARIABLES`] are not. A shape is compared whole: what is found is what [`Skeleton::scan`] would make, which is the
+//! twin that tests compare with, and fuzz targets at every call.
+//!
+//! **Where.** An index of buckets, each of a cache line, and behind it three areas of fixed size: shapes, tokens and variables, filled from the start. When one is full all
+//! is forgotten. A bucket's newcomer takes the place of the older one. Nothing is allocated after [`Memo::new`]: 2.5 MiB of address space, of which memory is what was written to.
+//!
+//! The user's masks may look at digits, so that [`Tokeniser`] keeps nothing where there are any.
+
+use super::hash;
+use super::mask::Variable;
+use super::tokenise::{Masking, Skeleton, Token, UNKNOWN_HASH, slice};
+
+/// Bytes of a line that is kept.
+const MOST_BYTES: usize = 512;
+/// Its tokens and variables.
+const MOST_TOKENS: usize = 128;
+const MOST_VARIABLES: usize = 128;
+
+/// Bytes taken at a time.
+const BLOCK: usize = 16;
+const MOST_BLOCKS: usize = MOST_BYTES / BLOCK;
+
+/// log2 of the buckets, each of [`WAYS`] shapes.
+const BUCKET_BITS: u32 = 12;
+const WAYS: usize = 2;
+
+/// log2 of the tags of shapes met once.
+const MET_BITS: u32 = 13;
+
+/// Room of the areas: for some six thousand lines of twelve tokens.
+const ROOM_BLOCKS: usize = 1 << 15;
+const ROOM_TOKENS: usize = 1 << 16;
+const ROOM_VARIABLES: usize = 1 << 15;
+
+/// Bytes of a shape.
+type Block = [u8; BLOCK];
+
+/// A kept line; none when it has no bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    /// Of the shape.
+    tag: u32,
+    /// Where its parts begin in their areas.
+    shape: u32,
+    tokens: u32,
+    variables: u32,
+    /// Of the skeleton.
+    hash: u64,
+    bytes: u16,
+    token_count: u8,
+    variable_count: u8,
+    /// A constant has a digit: the hash is not that of every line.
+    has_digits: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Bucket([Line; WAYS]);
+
+/// The shape of the last line.
+#[derive(Debug)]
+struct Shape {
+    blocks: [Block; MOST_BLOCKS],
+    /// Of the line.
+    bytes: usize,
+    hash: u64,
+}
+
+/// The skeletons of lines met before.
+#[derive(Debug)]
+struct Memo {
+    index: Box<[Bucket]>,
+    /// By the low bits of a shape's hash, the high ones of the shape last met there and not kept.
+    met: Box<[u32]>,
+    shape: Box<Shape>,
+    shapes: Vec<Block>,
+    tokens: Vec<Token>,
+    variables: Vec<Variable>,
+}
+
+impl Shape {
+    /// Takes the shape of a line of 1 to [`MOST_BYTES`] bytes.
+    #[inline]
+    fn take(&mut self, line: &[u8]) {
+        let (whole, rest) = line.as_chunks::<BLOCK>();
+        let mut seen = line.len() as u64;
+        for (to, from) in self.blocks.iter_mut().zip(whole) {
+            *to = without_digits(*from);
+            seen = hash::block(seen, *to);
+        }
+        if !rest.is_empty()
+            && let Some(to) = self.blocks.get_mut(whole.len())
+        {
+            *to = without_digits(last_block(line));
+            seen = hash::block(seen, *to);
+        }
+        (self.bytes, self.hash) = (line.len(), seen);
+    }
+
+    fn blocks(&self) -> &[Block] {
+        self.blocks.get(..self.bytes.div_ceil(BLOCK)).unwrap_or_default()
+    }
+
+    fn bucket(&self) -> usize {
+        (self.hash >> (u64::BITS - BUCKET_BITS)) as usize
+    }
+
+    fn tag(&self) -> u32 {
+        self.hash as u32
+    }
+}
+
+/// A block with `0` in place of each digit.
+#[inline(always)]
+fn without_digits(block: Block) -> Block {
+    block.map(|byte| if byte.is_ascii_digit() { b'0' } else { byte })
+}
+
+/// Whether a line is short enough to be kept.
+#[inline(always)]
+fn is_short(line: &[u8]) -> bool {
+    (1..=MOST_BYTES).contains(&line.len())
+}
+
+/// The last bytes of a line, of which some may be in the block before; of a line shorter than a block all, and zeros.
+#[inline(always)]
+fn last_block(line: &[u8]) -> Block {
+    line.last_chunk().copied().unwrap_or_else(|| {
+        let mut block = [0; BLOCK];
+        block.iter_mut().zip(line).for_each(|(to, from)| *to = *from);
+        block
+    })
+}
+
+impl Memo {
+    fn new() -> Self {
+        Self {
+            index: vec![Bucket::default(); 1 << BUCKET_BITS].into(),
+            met: vec![0; 1 << MET_BITS].into(),
+            shape: Box::new(Shape { blocks: [[0; BLOCK]; MOST_BLOCKS], bytes: 0, hash: 0 }),
+            shapes: Vec::with_capacity(ROOM_BLOCKS),
+            tokens: Vec::with_capacity(ROOM_TOKENS),
+            variables: Vec::with_capacity(ROOM_VARIABLES),
+        }
+    }
+
+    /// As [`Skeleton::scan`], of a line of 1 to [`MOST_BYTES`] bytes.
+    #[inline]
+    fn scan(&mut self, message: &[u8], masking: &Masking, skeleton: &mut Skeleton) {
+        self.shape.take(message);
+        if let Some(line) = self.find() {
+            self.recall(&line, message, skeleton);
+            return;
+        }
+        skeleton.scan(message, masking);
+        if self.is_met_again() {
+            self.keep(message, skeleton);
+        }
+    }
+
+    /// The kept line of this shape.
+    #[inline]
+    fn find(&self) -> Option<Line> {
+        let Bucket(lines) = self.index.get(self.shape.bucket())?;
+        let is_it = |line: &&Line| {
+            line.tag == self.shape.tag()
+                && usize::from(line.bytes) == self.shape.bytes
+                && part(&self.shapes, line.shape, self.shape.bytes.div_ceil(BLOCK)) == self.shape.blocks()
+        };
+        lines.iter().find(is_it).copied()
+    }
+
+    #[inline]
+    fn recall(&self, line: &Line, message: &[u8], skeleton: &mut Skeleton) {
+        let tokens = part(&self.tokens, line.tokens, usize::from(line.token_count));
+        let variables = part(&self.variables, line.variables, usize::from(line.variable_count));
+        skeleton.recall(tokens, variables, line.hash);
+        if line.has_digits {
+            skeleton.hash_anew(message);
+        }
+    }
+
+    /// Notes that the shape was met; whether it was before.
+    fn is_met_again(&mut self) -> bool {
+        let tag = (self.shape.hash >> u32::BITS) as u32 | 1;
+        let Some(met) = self.met.get_mut(self.shape.hash as usize & ((1 << MET_BITS) - 1)) else { return false };
+        std::mem::replace(met, tag) == tag
+    }
+
+    /// Keeps the skeleton of the line whose shape was taken.
+    #[cold]
+    fn keep(&mut self, message: &[u8], skeleton: &Skeleton) {
+        let (tokens, variables) = (&skeleton.tokens, &skeleton.variables);
+        if tokens.len() > MOST_TOKENS || variables.len() > MOST_VARIABLES {
+            return;
+        }
+        let blocks = self.shape.blocks();
+        let is_full = self.shapes.len() + blocks.len() > ROOM_BLOCKS
+            || self.tokens.len() + tokens.len() > ROOM_TOKENS
+            || self.variables.len() + variables.len() > ROOM_VARIABLES;
+        if is_full {
+            self.index.fill(Bucket::default());
+            self.shapes.clear();
+            self.tokens.clear();
+            self.variables.clear();
+        }
+        let has_digits = |token: &Token| {
+            skeleton.constants(token).any(|range| slice(message, &range).iter().any(u8::is_ascii_digit))
+        };
+        let line = Line {
+            tag: self.shape.tag(),
+            shape: self.shapes.len() as u32,
+            tokens: self.tokens.len() as u32,
+            variables: self.variables.len() as u32,
+            hash: skeleton.hash(),
+            bytes: self.shape.bytes as u16,
+            token_count: tokens.len() as u8,
+            variable_count: variables.len() as u8,
+            has_digits: tokens.iter().any(has_digits),
+        };
+        self.shapes.extend_from_slice(blocks);
+        let kept = |token: &Token| Token { hash: if has_digits(token) { UNKNOWN_HASH } else { token.hash }, ..*token };
+        self.tokens.extend(tokens.iter().map(kept));
+        self.variables.extend_from_slice(variables);
+        if let Some(Bucket([first, second])) = self.index.get_mut(self.shape.bucket()) {
+            *second = std::mem::replace(first, line);
+        }
+    }
+}
+
+/// So many from one on.
+#[inline(always)]
+fn part<T>(area: &[T], from: u32, count: usize) -> &[T] {
+    area.get(from as usize..from as usize + count).unwrap_or_default()
+}
+
+/// Line → [`Skeleton`], with a memory of lines met before: what [`Skeleton::scan`] makes, sooner.
+#[derive(Debug)]
+pub struct Tokeniser {
+    skeleton: Skeleton,
+    masking: Masking,
+    /// None where the user has masks.
+    memo: Option<Memo>,
+}
+
+impl Tokeniser {
+    /// One that has met no line.
+    pub fn new(masking: &Masking) -> Self {
+        let memo = masking.user.is_empty().then(Memo::new);
+        Self { skeleton: Skeleton::new(), masking: masking.clone(), memo }
+    }
+
+    /// Takes in a line.
+    #[inline]
+    pub fn scan(&mut self, message: &[u8]) {
+        match &mut self.memo {
+            Some(memo) if is_short(message) => {
+                memo.scan(message, &self.masking, &mut self.skeleton);
+            }
+            _ => self.skeleton.scan(message, &self.masking),
+        }
+        #[cfg(fuzzing)]
+        self.compare_with_twin(message);
+    }
+
+    /// The skeleton of the last line.
+    #[inline]
+    pub fn skeleton(&self) -> &Skeleton {
+        &self.skeleton
+    }
+
+    /// What is taken for a variable.
+    pub fn masking(&self) -> &Masking {
+        &self.masking
+    }
+
+    /// The twin of what is known by heart: every rule.
+    #[cfg(any(test, fuzzing))]
+    fn compare_with_twin(&self, message: &[u8]) {
+        let mut twin = Skeleton::new();
+        twin.scan(message, &self.masking);
+        assert_eq!(self.skeleton, twin, "{message:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::template::{Rule, RuleSet, UserMasks};
+
+    impl Tokeniser {
+        /// Takes in a line; whether it was known.
+        fn is_known(&mut self, line: &[u8]) -> bool {
+            let is_known = self.memo.as_mut().filter(|_| is_short(line)).is_some_and(|memo| {
+                memo.shape.take(line);
+                memo.find().is_some()
+            });
+            self.scan(line);
+            self.compare_with_twin(line);
+            is_known
+        }
+
+        fn kept(&self) -> usize {
+            let lines = self.memo.iter().flat_map(|memo| memo.index.iter().flat_map(|bucket| bucket.0));
+            lines.filter(|line| line.bytes > 0).count()
+        }
+    }
+
+    fn default() -> Tokeniser {
+        Tokeniser::new(&Masking::default())
+    }
+
+    /// The line with other digits, from a few random bits.
+    fn other_digits(line: &str, mut bits: u64) -> String {
+        let mut digit = || {
+            bits = bits.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            char::from(b'0' + (bits >> 60) as u8 % 10)
+        };
+        line.chars().map(|c| if c.is_ascii_digit() { digit() } else { c }).collect()
+    }
+
+    proptest! {
+        /// Pieces that the rules look at, glued and apart, three times each with other digits.
+        #[test]
+        fn what_is_known_is_what_the_rules_say(
+            parts in proptest::collection::vec(
+                prop_oneof![
+                    Just("<*>".to_owned()), Just("user".to_owned()), Just("for user".to_owned()), Just("KB".to_owned()),
+                    Just("Mon Jul  4 14:52:27 2005".to_owned()), Just("\"GET /a1/b?q=2 HTTP/1.1\"".to_owned()), Just("eth0".to_owned()),
+                    Just("io2_open()".to_owned()), Just("{\"a1\": \"x 2\", \"msg\":\"in 4 of user 7\", \"n\":[1, 2]}".to_owned()),
+                    Just("ac:de:48:00:11:22".to_owned()), Just("fd0::1".to_owned()), Just("key1=\"a 2".to_owned()), Just("job_1".to_owned()),
+                    Just("0x1f".to_owned()), Just("\u{0663}".to_owned()), "[ -~]{0,9}", "[0-9]{1,6}[a-z.:,=%/]{0,2}", "[a-z]{1,3}[0-9]{1,2}",
+                ],
+                1..12,
+            ),
+            glue in prop_oneof![Just(""), Just(" "), Just(","), Just("  ")],
+            bits in any::<u64>(),
+        ) {
+            let line = parts.join(glue);
+            for rules in [RuleSet::ALL, RuleSet::ALL.without(Rule::Number)] {
+                let mut tokeniser = Tokeniser::new(&Masking { rules, ..Masking::default() });
+                for n in 0..4 {
+                    tokeniser.is_known(other_digits(&line, bits.wrapping_add(n)).as_bytes());
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_three_times_are_what_the_rules_say(line in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let mut tokeniser = default();
+            (0..3).for_each(|_| _ = tokeniser.is_known(&line));
+        }
+    }
+
+    #[test]
+    fn a_line_is_known_from_the_third_of_its_shape_on_whatever_its_digits() {
+        let mut tokeniser = default();
+        let known: Vec<bool> = ["took 15 ms", "took 27 ms", "took 99 ms", "took 100 ms", "took 15 Ms"]
+            .map(|line| tokeniser.is_known(line.as_bytes()))
+            .into();
+        assert_eq!(known, [false, false, true, false, false]);
+    }
+
+    #[test]
+    fn constants_with_digits_are_told_apart() {
+        let mut tokeniser = default();
+        let mut hash = |line: &str| {
+            tokeniser.is_known(line.as_bytes());
+            tokeniser.skeleton().hash()
+        };
+        let first = hash("link eth0 up 17");
+        assert_ne!(hash("link eth1 up 18"), first);
+        assert_eq!(hash("link eth0 up 19"), first);
+        assert_ne!(hash("link eth2 up 20"), first);
+    }
+
+    #[test]
+    fn lines_that_never_repeat_keep_nothing_and_many_that_do_stay_within_bounds() {
+        let mut tokeniser = default();
+        let line = |n: usize, word: &str| {
+            format!(
+                "{word} {}",
+                std::iter::successors(Some(n), |n| Some(n / 26))
+                    .take(5)
+                    .map(|n| char::from(b'a' + (n % 26) as u8))
+                    .collect::<String>()
+            )
+        };
+        (0..20_000).for_each(|n| tokeniser.scan(line(n, "storm").as_bytes()));
+        assert!(tokeniser.kept() < 10, "{}: only tags that are alike", tokeniser.kept());
+        let words = "of a great many words ".repeat(20);
+        for n in 0..20_000 {
+            (0..2).for_each(|_| tokeniser.scan(line(n, &words).as_bytes()));
+        }
+        let memo = tokeniser.memo.as_ref().unwrap();
+        assert!(
+            memo.shapes.capacity() == ROOM_BLOCKS
+                && memo.tokens.capacity() == ROOM_TOKENS
+                && memo.variables.capacity() == ROOM_VARIABLES
+        );
+        assert!((1..=ROOM_TOKENS / 102).contains(&tokeniser.kept()), "{}", tokeniser.kept());
+        assert!(tokeniser.is_known(line(19_999, &words).as_bytes()));
+    }
+
+    #[test]
+    fn lines_at_the_bounds_are_as_any() {
+        for bytes in [0, 1, 15, 16, 17, 31, 32, 33, MOST_BYTES - 1, MOST_BYTES, MOST_BYTES + 1, 5_000] {
+            let mut tokeniser = default();
+            let line: Vec<u8> = b"a 17 ".iter().cycle().take(bytes).copied().collect();
+            let known: Vec<bool> = (0..3).map(|_| tokeniser.is_known(&line)).collect();
+            // Of blanks and letters in turn there are too many tokens.
+            let is_kept = (1..=MOST_BYTES).contains(&bytes) && tokeniser.skeleton().len() <= MOST_TOKENS;
+            assert_eq!(known, [false, false, is_kept], "{bytes}");
+        }
+        // A zero is not the end.
+        let mut tokeniser = default();
+        assert!(!(0..4).map(|n| tokeniser.is_known(&b"ab\0\0\0"[..2 + n % 2])).any(|known| known));
+    }
+
+    #[test]
+    fn masks_of_the_users_may_look_at_digits() {
+        let user = UserMasks::new([("order", "order [0-4]+ x")]).unwrap();
+        let mut tokeniser = Tokeniser::new(&Masking { user, ..Masking::default() });
+        assert!(!["order 12 x", "order 34 x", "order 56 x"].iter().any(|line| tokeniser.is_known(line.as_bytes())));
+    }
+}
