@@ -413,8 +413,13 @@ impl Rate {
         {
             found = Some((evidence, Excess { of_stream: true, ..excess }));
         }
-        self.excess = found.map(|(_, excess)| excess);
-        found.map_or(0.0, |(evidence, _)| evidence)
+        // Of most events there is none, and what is written in pieces and read whole is waited for.
+        let Some((evidence, excess)) = found else {
+            self.excess = None;
+            return 0.0;
+        };
+        self.excess = Some(excess);
+        evidence
     }
 
     /// Takes in events of a slot that another lane saw at about `micros`; `weight` is what they count together.

@@ -95,13 +95,19 @@ impl Default for Stream {
     }
 }
 
-/// An event before it is taken in: what it is called, its stream, and where its counts are.
+/// An event before it is taken in: what it is called, its stream, where its counts are, and what is known before they are read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Coming {
     name: u64,
     place: Place,
     stream: Stream,
     keys: [Key; 3],
+    /// The surprisal to be expected after the last template.
+    expected: f32,
+    /// What the shorter context's estimate weighs.
+    backing: f32,
+    /// Events after the last template.
+    followed: f32,
 }
 
 /// What the order said of an event.
@@ -110,8 +116,6 @@ struct Foretold {
     chance: f32,
     /// Of the template among all events.
     share: f32,
-    /// Events after the last one's template.
-    followed: f32,
     /// How often it came after the last.
     context: f32,
 }
@@ -253,16 +257,18 @@ impl Sequence {
         let stream = self.streams.get_mut(place).copied()?;
         let keys = self.keys(&stream, name);
         keys.into_iter().for_each(|key| self.counts.touch(key));
-        Some(Coming { name, place, stream, keys })
+        let (expected, followed) = self.expected(stream.last);
+        let followers = roughly_exp(smaller(expected, MOST_SURPRISAL));
+        let backing = (BACKING + BACKING_EACH * followers) * self.weight as f32;
+        Some(Coming { name, place, stream, keys, expected, backing, followed })
     }
 
     /// Evidence of the event last expected; takes it in.
     pub(super) fn take(&mut self, coming: &Coming) -> f32 {
-        let Coming { name, place, stream, .. } = *coming;
+        let Coming { name, place, stream, expected, .. } = *coming;
         let is_old = self.events > LEAST_EVENTS;
         let least = LEAST_CONTEXT * self.weight as f32;
-        let expected = self.expected(stream.last);
-        let Foretold { chance, share, followed, context } = self.follow(coming, expected);
+        let Foretold { chance, share, context } = self.follow(coming);
         let surprisal = -ln(chance);
         let told = told(surprisal, expected, share);
         let by_chance = self.learn(stream.last, name, surprisal, told);
@@ -274,20 +280,22 @@ impl Sequence {
         if let Some(entry) = self.streams.get_mut(place) {
             *entry = Stream { last: name, before: stream.last, sum, context };
         }
-        if is_old && followed > least && is_surprise { larger(sum - SUM_SLACK, 0.0) } else { 0.0 }
+        if is_old && coming.followed > least && is_surprise { larger(sum - SUM_SLACK, 0.0) } else { 0.0 }
     }
 
-    /// The surprisal to be expected after a template.
+    /// The surprisal to be expected after a template, and how many events came after it.
     #[inline]
-    fn expected(&self, last: u64) -> f32 {
+    fn expected(&self, last: u64) -> (f32, f32) {
         let unknown = self.surprisal.with_backing(2.0, 1.0) * UNKNOWN_CONTEXT;
-        self.template(last).map_or(unknown, |template| template.surprisal.with_backing(unknown, CONTEXT_BACKING))
+        let known =
+            |template: &Template| (template.surprisal.with_backing(unknown, CONTEXT_BACKING), template.followed as f32);
+        self.template(last).map_or((unknown, 0.0), known)
     }
 
-    /// How well `name` was foretold as the stream's next, where so much surprisal is to be expected; learns that it came.
+    /// How well an event was foretold as the stream's next; learns that it came.
     #[inline]
-    fn follow(&mut self, coming: &Coming, expected: f32) -> Foretold {
-        let Coming { name, stream, keys: [after_last, after_before, triple], .. } = *coming;
+    fn follow(&mut self, coming: &Coming) -> Foretold {
+        let Coming { name, stream, keys: [after_last, after_before, triple], backing, followed, .. } = *coming;
         let weight = self.weight as f32;
         let counts = &mut self.counts;
         // Read before anything is added: two of the keys may be one.
@@ -296,12 +304,9 @@ impl Sequence {
         let pair = counts.add(after_last, weight, self.events);
         counts.add(after_before.beside(), weight, self.events);
         let triple = counts.add(triple, weight, self.events);
-        let followers = roughly_exp(smaller(expected, MOST_SURPRISAL));
-        let backing = (BACKING + BACKING_EACH * followers) * weight;
-        let known_followed = self.template(stream.last).map_or(0.0, |template| template.followed as f32);
         let before_followed = self.template(stream.before).map_or(0.0, |template| template.followed as f32);
         let events = self.template(name).map_or(0.0, |template| template.events as f32);
-        let followed = known_followed + backing;
+        let followed = followed + backing;
         let share = (events + 0.5 * weight) / (self.total as f32 + weight);
         let by_one = (pair + backing * share) / followed;
         let by_two = (triple + backing * by_one) / (stream.context + backing);
@@ -310,7 +315,7 @@ impl Sequence {
         // Evicted counts can leave a share above one.
         let strongest = larger(by_two, larger(without_last, with_a_gap));
         let chance = smaller(larger(strongest, f32::MIN_POSITIVE), 1.0);
-        Foretold { chance, share: larger(share, f32::MIN_POSITIVE), followed: known_followed, context: pair }
+        Foretold { chance, share: larger(share, f32::MIN_POSITIVE), context: pair }
     }
 
     /// Learns the surprisal after `last`, and what the order told; what chance adds there.

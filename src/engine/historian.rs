@@ -23,9 +23,9 @@ use super::error::EngineError;
 use super::lane::{FLAG_ANOMALY, SEGMENT_SECS};
 use super::timer::ClockWatch;
 use crate::event::Timestamp;
-use crate::storage::chunk::{ChunkOptions, EventAt, Level, Written};
+use crate::storage::chunk::{ChunkOptions, ChunkWriter, EventAt, Level, Written};
 use crate::storage::hour::Hour;
-use crate::storage::wal::{self, Record, SegmentSequence};
+use crate::storage::wal::{self, Record, RecordAt, SegmentSequence, WalEvent};
 use crate::storage::{FileSystem, StorageError, chunk_dir, disk_usage, retention};
 
 /// Between two rounds of merging and retention.
@@ -76,21 +76,21 @@ impl Historian {
         let options = self.options(Level::L1, self.has_room());
         let (hour, chunks_dir) = (Hour::of(begun), self.chunks_dir());
         let _files = self.files();
-        // Begun with the first event: an hour in which none came has no directory.
-        let mut writer = None;
+        let mut writer: Option<ChunkWriter> = None;
+        let mut take = |at: RecordAt, event: &WalEvent| {
+            // Begun with the first event: an hour in which none came has no directory.
+            if writer.is_none() {
+                let place = (lane, sequence.0);
+                writer = Some(chunk_dir::create_l1(self.fs(), &chunks_dir, hour, place, options)?);
+            }
+            let at = EventAt { lane, run: at.position.run, sequence: sequence.0, number: at.event_number };
+            writer.as_mut().map_or(Ok(()), |writer| writer.push(at, event))
+        };
         let mut failed = Ok(());
         wal::read_segment(self.fs(), &wal_dir, lane, sequence, &mut |at, record| {
-            let (Record::Event(event), Ok(())) = (record, &failed) else { return };
-            let (run, number) = (at.position.run, at.event_number);
-            let created = match writer.take() {
-                Some(writer) => Ok(writer),
-                None => chunk_dir::create_l1(self.fs(), &chunks_dir, hour, (lane, sequence.0), options),
-            };
-            failed = created.and_then(|mut created| {
-                created.push(EventAt { lane, run, sequence: sequence.0, number }, &event)?;
-                writer = Some(created);
-                Ok(())
-            });
+            if let (Record::Event(event), Ok(())) = (record, &failed) {
+                failed = take(at, &event);
+            }
         })?;
         failed?;
         if let Some(writer) = writer {

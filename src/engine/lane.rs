@@ -269,10 +269,12 @@ impl Lane {
         if self.looks_at_event_time {
             self.look_at_event_time();
         }
-        let measure = self.measure(observation.message, &scored);
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
-        let told = Told { measure, ruling, sample_ratio };
+        let told = Told { measure: None, ruling, sample_ratio };
         let mut verdict = self.verdict(&scored, told, found.id, event_id);
+        if scored.excess.is_some() || scored.outlier.is_some() {
+            verdict.measure = self.measure(observation.message, &scored);
+        }
         if scored.is_anomaly {
             self.report_anomaly(observation, &mut verdict, &scored);
         }
@@ -361,14 +363,8 @@ impl Lane {
     }
 
     /// What a rate or numeric reason rests on, in the line's own units; the stronger one.
-    #[inline]
-    fn measure(&self, message: &[u8], scored: &Scored) -> Option<Measure> {
-        // Of most events there is nothing to tell.
-        if scored.excess.is_none() && scored.outlier.is_none() { None } else { self.measured(message, scored) }
-    }
-
     #[cold]
-    fn measured(&self, message: &[u8], scored: &Scored) -> Option<Measure> {
+    fn measure(&self, message: &[u8], scored: &Scored) -> Option<Measure> {
         let amount = || {
             let outlier = scored.outlier?;
             let text = self.matcher.values(message, &self.last?).nth(outlier.place)??;

@@ -92,6 +92,7 @@ impl LaneMatcher {
 
     /// Takes in a line. `None`: the store must be asked ([`TemplateStore::learn`]) and its answer
     /// [remembered](Self::remember).
+    #[inline]
     pub fn find(&mut self, message: &[u8]) -> Option<Match> {
         self.tokeniser.scan(message);
         let hash = self.skeleton().hash();
