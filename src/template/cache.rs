@@ -41,9 +41,9 @@ impl Match {
     }
 }
 
+/// An answer, and whose it was.
 #[derive(Debug, Clone, Copy)]
-struct Known {
-    skeleton: u64,
+pub(super) struct Found {
     found: Match,
     /// Version of the tree that gave it; [`EXACT`] when the store knows the very skeleton.
     tree: u32,
@@ -52,8 +52,24 @@ struct Known {
 /// Not from a tree.
 const EXACT: u32 = u32::MAX;
 
-const EMPTY: Known =
-    Known { skeleton: 0, found: Match { slot: Slot(u32::MAX), id: TemplateId(0), generation: 0 }, tree: EXACT };
+impl Default for Found {
+    /// Of no slot there is.
+    fn default() -> Self {
+        Self { found: Match { slot: Slot(u32::MAX), id: TemplateId(0), generation: 0 }, tree: EXACT }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Known {
+    skeleton: u64,
+    found: Found,
+}
+
+impl Known {
+    fn is_free(&self) -> bool {
+        self.found.found.slot == Slot(u32::MAX)
+    }
+}
 
 /// One lane's way to the templates: scratch space, cache, and a copy of the tree.
 #[derive(Debug)]
@@ -75,7 +91,7 @@ impl LaneMatcher {
         let buckets = store.options().max_templates.clamp(64, MAX_BUCKETS).next_power_of_two();
         Self {
             tokeniser: Tokeniser::new(&store.options().masking),
-            cache: vec![[EMPTY; WAYS]; buckets.min(MAX_BUCKETS)].into(),
+            cache: vec![[Known::default(); WAYS]; buckets.min(MAX_BUCKETS)].into(),
             published: shared.published(),
             tokens: Tokens::default(),
             known_tokens: KnownTokens::default(),
@@ -95,18 +111,33 @@ impl LaneMatcher {
     #[inline]
     pub fn find(&mut self, message: &[u8]) -> Option<Match> {
         self.tokeniser.scan(message);
+        if let Some(found) = self.tokeniser.found().copied().filter(|found| self.stands(found)) {
+            return Some(found.found);
+        }
+        let found = self.find_by_hash().filter(|found| self.stands(found))?;
+        self.tokeniser.note(found);
+        Some(found.found)
+    }
+
+    /// What the cache has for the last line's skeleton.
+    #[inline]
+    fn find_by_hash(&mut self) -> Option<Found> {
         let hash = self.skeleton().hash();
-        let tokens = self.skeleton().len();
         let at = self.index(hash);
         let bucket = self.cache.get_mut(at)?;
         if bucket[1].skeleton == hash && bucket[0].skeleton != hash {
             bucket.swap(0, 1);
         }
-        let Known { skeleton, found, tree } = bucket[0];
-        let is_found = skeleton == hash
-            && (tree == EXACT || tree == self.shared.tree_version(tokens))
-            && self.shared.is_current(found.slot, found.generation);
-        is_found.then_some(found)
+        let Known { skeleton, found } = bucket[0];
+        (skeleton == hash).then_some(found)
+    }
+
+    /// Whether an answer for the last line is what it would be today; if so its template is met.
+    #[inline]
+    fn stands(&self, found: &Found) -> bool {
+        let Found { found, tree } = *found;
+        (tree == EXACT || tree == self.shared.tree_version(self.skeleton().len()))
+            && self.shared.is_current(found.slot, found.generation)
     }
 
     /// The template of a line that differs from it only where it has wildcards; after [`Self::find`] found nothing.
@@ -142,9 +173,8 @@ impl LaneMatcher {
         let hash = self.skeleton().hash();
         let at = self.index(hash);
         if let Some([proven, tried]) = self.cache.get_mut(at) {
-            let known = Known { skeleton: hash, found, tree };
-            let is_free = proven.found.slot == EMPTY.found.slot || proven.skeleton == hash;
-            *if is_free { proven } else { tried } = known;
+            let known = Known { skeleton: hash, found: Found { found, tree } };
+            *if proven.is_free() || proven.skeleton == hash { proven } else { tried } = known;
         }
         found
     }

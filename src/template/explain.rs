@@ -121,7 +121,7 @@ impl Skeleton {
             Some(if template.words & places::bit(number) != 0 { Cause::Differed } else { Cause::Founded })
         };
         let text = |range: &std::ops::Range<u32>| String::from_utf8_lossy(slice(message, range)).into_owned();
-        let tokens = self.tokens.iter().enumerate().map(|(number, token)| {
+        let tokens = self.tokens().iter().enumerate().map(|(number, token)| {
             let masked: String = self
                 .pieces(token)
                 .map(|piece| match piece {

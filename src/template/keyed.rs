@@ -27,7 +27,7 @@ impl Tokens {
         if memchr::memchr(b'=', message).is_none() {
             return;
         }
-        for (number, token) in skeleton.tokens.iter().enumerate() {
+        for (number, token) in skeleton.tokens().iter().enumerate() {
             if skeleton.variables_of(token).is_empty() {
                 let second = second_hash(slice(message, &(token.start..token.end)));
                 self.keyed.extend(second.map(|hash| (number, hash)));

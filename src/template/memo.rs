@@ -8,14 +8,18 @@
 //! than [`MOST_BYTES`], [`MOST_TOKENS`] or [`MOST_VARIABLES`] are not. A shape is compared whole: what is found is what [`Skeleton::scan`] would make, which is the
 //! twin that tests compare with, and fuzz targets at every call.
 //!
-//! **Where.** An index of buckets, each of a cache line, and behind it three areas of fixed size: shapes, tokens and variables, filled from the start. When one is full all
-//! is forgotten. A bucket's newcomer takes the place of the older one. Nothing is allocated after [`Memo::new`]: 2.5 MiB of address space, of which memory is what was written to.
+//! **Where.** An index of buckets of two lines, and behind it three areas of fixed size: shapes here, tokens and variables with the [`Skeleton`], which shows them
+//! without a copy. They are filled from the start, and when one is full all is forgotten. A bucket's newcomer takes the place of the older line. Nothing is allocated
+//! after [`Tokeniser::new`]: 3 MiB of address space, of which memory is what was written to.
+//!
+//! **What was found.** With a line is kept what its lane last found for it, so that a line that is known needs no other table. Whether that stands is asked each time
+//! ([`LaneMatcher::find`](super::LaneMatcher::find)).
 //!
 //! The user's masks may look at digits, so that [`Tokeniser`] keeps nothing where there are any.
 
+use super::cache::Found;
 use super::hash;
-use super::mask::Variable;
-use super::tokenise::{Masking, Skeleton, Token, UNKNOWN_HASH, slice};
+use super::tokenise::{Kept, Masking, Skeleton};
 
 /// Bytes of a line that is kept.
 const MOST_BYTES: usize = 512;
@@ -44,25 +48,21 @@ type Block = [u8; BLOCK];
 
 /// A kept line; none when it has no bytes.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
 struct Line {
     /// Of the shape.
     tag: u32,
-    /// Where its parts begin in their areas.
+    /// Where its blocks begin.
     shape: u32,
-    tokens: u32,
-    variables: u32,
-    /// Of the skeleton.
-    hash: u64,
+    /// Its length.
     bytes: u16,
-    token_count: u8,
-    variable_count: u8,
-    /// A constant has a digit: the hash is not that of every line.
-    has_digits: bool,
+    skeleton: Kept,
+    /// What was last found for it.
+    found: Found,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-struct Bucket([Line; WAYS]);
+/// The newer line first.
+type Bucket = [Line; WAYS];
 
 /// The shape of the last line.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ struct Shape {
     hash: u64,
 }
 
-/// The skeletons of lines met before.
+/// Which lines were met before.
 #[derive(Debug)]
 struct Memo {
     index: Box<[Bucket]>,
@@ -81,8 +81,8 @@ struct Memo {
     met: Box<[u32]>,
     shape: Box<Shape>,
     shapes: Vec<Block>,
-    tokens: Vec<Token>,
-    variables: Vec<Variable>,
+    /// Where the last line is kept: bucket and way.
+    last: Option<(usize, usize)>,
 }
 
 impl Shape {
@@ -146,8 +146,7 @@ impl Memo {
             met: vec![0; 1 << MET_BITS].into(),
             shape: Box::new(Shape { blocks: [[0; BLOCK]; MOST_BLOCKS], bytes: 0, hash: 0 }),
             shapes: Vec::with_capacity(ROOM_BLOCKS),
-            tokens: Vec::with_capacity(ROOM_TOKENS),
-            variables: Vec::with_capacity(ROOM_VARIABLES),
+            last: None,
         }
     }
 
@@ -155,8 +154,9 @@ impl Memo {
     #[inline]
     fn scan(&mut self, message: &[u8], masking: &Masking, skeleton: &mut Skeleton) {
         self.shape.take(message);
-        if let Some(line) = self.find() {
-            self.recall(&line, message, skeleton);
+        self.last = self.find();
+        if let Some(line) = self.last_line() {
+            skeleton.recall(&line.skeleton, message);
             return;
         }
         skeleton.scan(message, masking);
@@ -165,26 +165,22 @@ impl Memo {
         }
     }
 
-    /// The kept line of this shape.
+    /// Where the line of this shape is kept.
     #[inline]
-    fn find(&self) -> Option<Line> {
-        let Bucket(lines) = self.index.get(self.shape.bucket())?;
-        let is_it = |line: &&Line| {
+    fn find(&self) -> Option<(usize, usize)> {
+        let at = self.shape.bucket();
+        let is_it = |line: &Line| {
             line.tag == self.shape.tag()
                 && usize::from(line.bytes) == self.shape.bytes
                 && is_same(part(&self.shapes, line.shape, self.shape.bytes.div_ceil(BLOCK)), self.shape.blocks())
         };
-        lines.iter().find(is_it).copied()
+        self.index.get(at)?.iter().position(is_it).map(|way| (at, way))
     }
 
     #[inline]
-    fn recall(&self, line: &Line, message: &[u8], skeleton: &mut Skeleton) {
-        let tokens = part(&self.tokens, line.tokens, usize::from(line.token_count));
-        let variables = part(&self.variables, line.variables, usize::from(line.variable_count));
-        skeleton.recall(tokens, variables, line.hash);
-        if line.has_digits {
-            skeleton.hash_anew(message);
-        }
+    fn last_line(&self) -> Option<&Line> {
+        let (at, way) = self.last?;
+        self.index.get(at)?.get(way)
     }
 
     /// Notes that the shape was met; whether it was before.
@@ -194,44 +190,34 @@ impl Memo {
         std::mem::replace(met, tag) == tag
     }
 
-    /// Keeps the skeleton of the line whose shape was taken.
+    /// Keeps the line just scanned, whose shape was taken.
     #[cold]
-    fn keep(&mut self, message: &[u8], skeleton: &Skeleton) {
-        let (tokens, variables) = (&skeleton.tokens, &skeleton.variables);
-        if tokens.len() > MOST_TOKENS || variables.len() > MOST_VARIABLES {
+    fn keep(&mut self, message: &[u8], skeleton: &mut Skeleton) {
+        if skeleton.len() > MOST_TOKENS || skeleton.variable_parts().len() > MOST_VARIABLES {
             return;
         }
-        let blocks = self.shape.blocks();
-        let is_full = self.shapes.len() + blocks.len() > ROOM_BLOCKS
-            || self.tokens.len() + tokens.len() > ROOM_TOKENS
-            || self.variables.len() + variables.len() > ROOM_VARIABLES;
-        if is_full {
-            self.index.fill(Bucket::default());
-            self.shapes.clear();
-            self.tokens.clear();
-            self.variables.clear();
-        }
-        let has_digits = |token: &Token| {
-            skeleton.constants(token).any(|range| slice(message, &range).iter().any(u8::is_ascii_digit))
-        };
+        let has_room = self.shapes.len() + self.shape.blocks().len() <= ROOM_BLOCKS;
+        let kept = if has_room { skeleton.keep(message) } else { None };
+        let Some(kept) = kept.or_else(|| self.keep_alone(message, skeleton)) else { return };
         let line = Line {
             tag: self.shape.tag(),
             shape: self.shapes.len() as u32,
-            tokens: self.tokens.len() as u32,
-            variables: self.variables.len() as u32,
-            hash: skeleton.hash(),
             bytes: self.shape.bytes as u16,
-            token_count: tokens.len() as u8,
-            variable_count: variables.len() as u8,
-            has_digits: tokens.iter().any(has_digits),
+            skeleton: kept,
+            found: Found::default(),
         };
-        self.shapes.extend_from_slice(blocks);
-        let kept = |token: &Token| Token { hash: if has_digits(token) { UNKNOWN_HASH } else { token.hash }, ..*token };
-        self.tokens.extend(tokens.iter().map(kept));
-        self.variables.extend_from_slice(variables);
-        if let Some(Bucket([first, second])) = self.index.get_mut(self.shape.bucket()) {
-            *second = std::mem::replace(first, line);
+        self.shapes.extend_from_slice(self.shape.blocks());
+        if let Some([newer, older]) = self.index.get_mut(self.shape.bucket()) {
+            *older = std::mem::replace(newer, line);
         }
+    }
+
+    /// The same, where there is no room: all that was kept is forgotten.
+    fn keep_alone(&mut self, message: &[u8], skeleton: &mut Skeleton) -> Option<Kept> {
+        self.index.fill(Bucket::default());
+        self.shapes.clear();
+        skeleton.forget_kept();
+        skeleton.keep(message)
     }
 }
 
@@ -261,7 +247,8 @@ impl Tokeniser {
     /// One that has met no line.
     pub fn new(masking: &Masking) -> Self {
         let memo = masking.user.is_empty().then(Memo::new);
-        Self { skeleton: Skeleton::new(), masking: masking.clone(), memo }
+        let skeleton = if memo.is_some() { Skeleton::with_room(ROOM_TOKENS, ROOM_VARIABLES) } else { Skeleton::new() };
+        Self { skeleton, masking: masking.clone(), memo }
     }
 
     /// Takes in a line.
@@ -271,7 +258,10 @@ impl Tokeniser {
             Some(memo) if is_short(message) => {
                 memo.scan(message, &self.masking, &mut self.skeleton);
             }
-            _ => self.skeleton.scan(message, &self.masking),
+            memo => {
+                memo.iter_mut().for_each(|memo| memo.last = None);
+                self.skeleton.scan(message, &self.masking);
+            }
         }
         #[cfg(fuzzing)]
         self.compare_with_twin(message);
@@ -281,6 +271,23 @@ impl Tokeniser {
     #[inline]
     pub fn skeleton(&self) -> &Skeleton {
         &self.skeleton
+    }
+
+    /// What was last found for lines like the last one: of the same skeleton.
+    #[inline]
+    pub(super) fn found(&self) -> Option<&Found> {
+        let line = self.memo.as_ref()?.last_line()?;
+        (!line.skeleton.has_digits).then_some(&line.found)
+    }
+
+    /// Notes what was found for the last line.
+    #[inline]
+    pub(super) fn note(&mut self, found: Found) {
+        let Some(memo) = &mut self.memo else { return };
+        let line = memo.last.and_then(|(at, way)| memo.index.get_mut(at)?.get_mut(way));
+        if let Some(line) = line {
+            line.found = found;
+        }
     }
 
     /// What is taken for a variable.
@@ -293,7 +300,8 @@ impl Tokeniser {
     fn compare_with_twin(&self, message: &[u8]) {
         let mut twin = Skeleton::new();
         twin.scan(message, &self.masking);
-        assert_eq!(self.skeleton, twin, "{message:?}");
+        let both = [&self.skeleton, &twin].map(|of| (of.tokens(), of.variable_parts(), of.hash()));
+        assert_eq!(both[0], both[1], "{message:?}");
     }
 }
 
@@ -317,7 +325,7 @@ mod tests {
         }
 
         fn kept(&self) -> usize {
-            let lines = self.memo.iter().flat_map(|memo| memo.index.iter().flat_map(|bucket| bucket.0));
+            let lines = self.memo.iter().flat_map(|memo| memo.index.iter().flatten());
             lines.filter(|line| line.bytes > 0).count()
         }
     }
@@ -409,11 +417,8 @@ mod tests {
             (0..2).for_each(|_| tokeniser.scan(line(n, &words).as_bytes()));
         }
         let memo = tokeniser.memo.as_ref().unwrap();
-        assert!(
-            memo.shapes.capacity() == ROOM_BLOCKS
-                && memo.tokens.capacity() == ROOM_TOKENS
-                && memo.variables.capacity() == ROOM_VARIABLES
-        );
+        assert_eq!(memo.shapes.capacity(), ROOM_BLOCKS);
+        assert_eq!(tokeniser.skeleton.room(), (ROOM_TOKENS, ROOM_VARIABLES));
         assert!((1..=ROOM_TOKENS / 102).contains(&tokeniser.kept()), "{}", tokeniser.kept());
         assert!(tokeniser.is_known(line(19_999, &words).as_bytes()));
     }
@@ -428,9 +433,10 @@ mod tests {
             let is_kept = (1..=MOST_BYTES).contains(&bytes) && tokeniser.skeleton().len() <= MOST_TOKENS;
             assert_eq!(known, [false, false, is_kept], "{bytes}");
         }
-        // A zero is not the end.
+        // What fills a block up is none of the line.
         let mut tokeniser = default();
-        assert!(!(0..4).map(|n| tokeniser.is_known(&b"ab\0\0\0"[..2 + n % 2])).any(|known| known));
+        (0..3).for_each(|_| _ = tokeniser.is_known(b"ab"));
+        assert!(tokeniser.is_known(b"ab") && !tokeniser.is_known(b"ab\0"));
     }
 
     #[test]

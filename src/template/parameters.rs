@@ -52,11 +52,11 @@ impl Skeleton {
     pub(super) fn parts<'m>(&self, message: &'m [u8], template: &[u64]) -> Parts<'m> {
         let mut parts = Parts::default();
         let mut at = 0;
-        for (number, token) in self.tokens.iter().enumerate() {
+        for (number, token) in self.tokens().iter().enumerate() {
             parts.add_blanks(number, slice(message, &(at..token.start)), number == 0);
             at = token.end;
         }
-        parts.add_blanks(self.tokens.len(), message.get(at as usize..).unwrap_or_default(), true);
+        parts.add_blanks(self.tokens().len(), message.get(at as usize..).unwrap_or_default(), true);
         parts.parameters.extend(self.values(message, template).map(|value| value.bytes));
         parts
     }

@@ -70,7 +70,7 @@ pub(super) fn bit(token: usize) -> u64 {
 impl Skeleton {
     /// What the line has at the places of its template, in order. `message` is the one last scanned.
     pub(super) fn placed<'m>(&self, message: &'m [u8], places: Places) -> impl Iterator<Item = Option<&'m [u8]>> {
-        self.tokens.iter().enumerate().flat_map(move |(number, token)| {
+        self.tokens().iter().enumerate().flat_map(move |(number, token)| {
             let variables = self.variables_of(token);
             let is_word = places.single & bit(number) != 0 && variables.len() != 1;
             let own = if is_word || places.words & bit(number) != 0 { &[] } else { variables };
@@ -82,6 +82,8 @@ impl Skeleton {
     /// The tokens where words differ, whatever masks say of them.
     #[inline]
     pub(super) fn words<'m>(&self, message: &'m [u8], words: u64) -> impl Iterator<Item = &'m [u8]> {
-        tokens(words).filter_map(|token| self.tokens.get(token)).map(|token| slice(message, &(token.start..token.end)))
+        tokens(words)
+            .filter_map(|token| self.tokens().get(token))
+            .map(|token| slice(message, &(token.start..token.end)))
     }
 }

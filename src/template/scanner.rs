@@ -10,12 +10,12 @@ use super::shapes::{
     calendar_time, introduces_user, is_calendar_word, is_empty_pair, is_user, protocol_version, quoted_value,
     size_unit, user_name,
 };
-use super::tokenise::{Masking, Skeleton, Token, WILDCARD, WILDCARD_TOKEN, hash_pieces, slice};
+use super::tokenise::{Masking, Scanned, Token, WILDCARD, WILDCARD_TOKEN, hash_pieces, slice};
 
 pub(super) struct Scanner<'a> {
     pub(super) message: &'a [u8],
     pub(super) masking: &'a Masking,
-    pub(super) skeleton: &'a mut Skeleton,
+    pub(super) skeleton: &'a mut Scanned,
     /// Matches of the user's masks, ascending.
     pub(super) forced: &'a [Range<usize>],
     /// The token before is the word `user`.

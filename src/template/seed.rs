@@ -92,7 +92,7 @@ impl Skeleton {
     fn is_variable(&self, stretch: &Range<usize>) -> bool {
         let covers =
             |variable: Range<u32>| variable.start as usize <= stretch.start && stretch.end <= variable.end as usize;
-        self.variables.iter().any(|variable| covers(variable.range()))
+        self.variable_parts().iter().any(|variable| covers(variable.range()))
     }
 }
 

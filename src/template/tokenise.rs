@@ -71,11 +71,56 @@ pub(super) struct Token {
     pub(super) hash: u64,
 }
 
-/// What is constant and what is variable in one line; reused from line to line.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Skeleton {
+/// Tokens and their variable parts, of one line or of several.
+#[derive(Debug, Default)]
+pub(super) struct Scanned {
     pub(super) tokens: Vec<Token>,
     pub(super) variables: Variables,
+}
+
+impl Scanned {
+    /// The variable parts of a token.
+    pub(super) fn variables_of(&self, token: &Token) -> &[Variable] {
+        within(&self.variables, token)
+    }
+}
+
+/// The variable parts of a token of those of its line.
+fn within<'a>(variables: &'a [Variable], token: &Token) -> &'a [Variable] {
+    variables.get(token.variables.0 as usize..token.variables.1 as usize).unwrap_or_default()
+}
+
+/// Where a line is among those [kept](Skeleton::keep), and what is known of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kept {
+    hash: u64,
+    tokens: u32,
+    variables: u32,
+    token_count: u8,
+    variable_count: u8,
+    /// A constant has a digit: the hash is not that of every line with other digits.
+    pub(super) has_digits: bool,
+}
+
+impl Kept {
+    fn tokens(&self) -> Range<usize> {
+        self.tokens as usize..self.tokens as usize + usize::from(self.token_count)
+    }
+
+    fn variables(&self) -> Range<usize> {
+        self.variables as usize..self.variables as usize + usize::from(self.variable_count)
+    }
+}
+
+/// What is constant and what is variable in one line; reused from line to line.
+#[derive(Debug, Default)]
+pub struct Skeleton {
+    /// The line last scanned.
+    scanned: Scanned,
+    /// Lines met before ([`memo`](super::memo)), one behind the other, up to the room there was from the start.
+    kept: Scanned,
+    /// That of them which the skeleton is of; none: it is that of the line last scanned.
+    recalled: Option<Kept>,
     /// Matches of the user's masks, while a line is scanned.
     forced: Vec<Range<usize>>,
     hash: u64,
@@ -87,42 +132,112 @@ impl Skeleton {
         Self::default()
     }
 
+    /// One that can keep lines.
+    pub(super) fn with_room(tokens: usize, variables: usize) -> Self {
+        let kept = Scanned { tokens: Vec::with_capacity(tokens), variables: Vec::with_capacity(variables) };
+        Self { kept, ..Self::default() }
+    }
+
     /// Replaces the content by the skeleton of `message`.
     pub fn scan(&mut self, message: &[u8], masking: &Masking) {
-        self.tokens.clear();
-        self.variables.clear();
-        if self.variables.capacity() > MOST_VARIABLES_KEPT {
-            self.variables = Variables::new();
+        let scanned = &mut self.scanned;
+        scanned.tokens.clear();
+        scanned.variables.clear();
+        if scanned.variables.capacity() > MOST_VARIABLES_KEPT {
+            scanned.variables = Variables::new();
         }
+        self.recalled = None;
         let message = message.get(..u32::MAX as usize).unwrap_or(message);
         let mut forced = std::mem::take(&mut self.forced);
         if !masking.user.is_empty() {
             masking.user.find(message, &mut forced);
         }
-        Scanner { message, masking, skeleton: self, forced: &forced, after_user: false }.run();
+        Scanner { message, masking, skeleton: scanned, forced: &forced, after_user: false }.run();
         self.forced = forced;
         self.hash = self.token_hashes().fold(0, hash::combine);
     }
 
-    /// Replaces the content by what was known of a line.
+    /// Tokens and variables there is room for.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> (usize, usize) {
+        (self.kept.tokens.capacity(), self.kept.variables.capacity())
+    }
+
+    /// Keeps the line last scanned, if there is room and it has 255 tokens and variables at the most.
+    pub(super) fn keep(&mut self, message: &[u8]) -> Option<Kept> {
+        let Self { scanned, kept, hash, .. } = self;
+        let (tokens, variables) = (&scanned.tokens, &scanned.variables);
+        let has_room = |used: usize, more: usize, all: usize| all - used >= more;
+        let is_room = has_room(kept.tokens.len(), tokens.len(), kept.tokens.capacity())
+            && has_room(kept.variables.len(), variables.len(), kept.variables.capacity());
+        if !is_room {
+            return None;
+        }
+        let has_digits = |token: &Token| {
+            let digit = |range: Range<u32>| slice(message, &range).iter().any(u8::is_ascii_digit);
+            constants(token.start..token.end, scanned.variables_of(token)).any(digit)
+        };
+        let place = Kept {
+            hash: *hash,
+            tokens: kept.tokens.len() as u32,
+            variables: kept.variables.len() as u32,
+            token_count: u8::try_from(tokens.len()).ok()?,
+            variable_count: u8::try_from(variables.len()).ok()?,
+            has_digits: tokens.iter().any(has_digits),
+        };
+        let known = |token: &Token| Token { hash: if has_digits(token) { UNKNOWN_HASH } else { token.hash }, ..*token };
+        kept.tokens.extend(tokens.iter().map(known));
+        kept.variables.extend_from_slice(variables);
+        Some(place)
+    }
+
+    /// Makes room: no line is kept any more.
+    pub(super) fn forget_kept(&mut self) {
+        self.recalled = None;
+        self.kept.tokens.clear();
+        self.kept.variables.clear();
+    }
+
+    /// Replaces the content by a line that was kept, of which `message` differs in digits only.
     #[inline]
-    pub(super) fn recall(&mut self, tokens: &[Token], variables: &[Variable], hash: u64) {
-        self.tokens.clear();
-        self.tokens.extend_from_slice(tokens);
-        self.variables.clear();
-        self.variables.extend_from_slice(variables);
-        self.hash = hash;
+    pub(super) fn recall(&mut self, kept: &Kept, message: &[u8]) {
+        self.recalled = Some(*kept);
+        self.hash = kept.hash;
+        if kept.has_digits {
+            self.hash_anew(message);
+        }
     }
 
     /// Takes the hashes that are [not known](UNKNOWN_HASH), and with them that of all.
-    #[inline]
-    pub(super) fn hash_anew(&mut self, message: &[u8]) {
-        let Self { tokens, variables, .. } = self;
-        for token in tokens.iter_mut().filter(|token| token.hash == UNKNOWN_HASH) {
-            let own = variables.get(token.variables.0 as usize..token.variables.1 as usize).unwrap_or_default();
-            token.hash = hash_pieces(message, token.start..token.end, own);
+    fn hash_anew(&mut self, message: &[u8]) {
+        let Self { scanned, kept, recalled, .. } = self;
+        let Some(place) = recalled.take() else { return };
+        scanned.tokens.clear();
+        scanned.tokens.extend_from_slice(kept.tokens.get(place.tokens()).unwrap_or_default());
+        scanned.variables.clear();
+        scanned.variables.extend_from_slice(kept.variables.get(place.variables()).unwrap_or_default());
+        for token in scanned.tokens.iter_mut().filter(|token| token.hash == UNKNOWN_HASH) {
+            token.hash = hash_pieces(message, token.start..token.end, within(&scanned.variables, token));
         }
         self.hash = self.token_hashes().fold(0, hash::combine);
+    }
+
+    /// The tokens, in order.
+    #[inline]
+    pub(super) fn tokens(&self) -> &[Token] {
+        match &self.recalled {
+            Some(kept) => self.kept.tokens.get(kept.tokens()).unwrap_or_default(),
+            None => &self.scanned.tokens,
+        }
+    }
+
+    /// The variable parts of all tokens, in order.
+    #[inline]
+    pub(super) fn variable_parts(&self) -> &[Variable] {
+        match &self.recalled {
+            Some(kept) => self.kept.variables.get(kept.variables()).unwrap_or_default(),
+            None => &self.scanned.variables,
+        }
     }
 
     /// Hash over all that is constant, and where the variables stand.
@@ -132,22 +247,22 @@ impl Skeleton {
 
     /// Number of tokens.
     pub fn len(&self) -> usize {
-        self.tokens.len()
+        self.tokens().len()
     }
 
     /// No tokens: the line was empty or blank.
     pub fn is_empty(&self) -> bool {
-        self.tokens.is_empty()
+        self.tokens().is_empty()
     }
 
     /// One hash a token, in order.
     pub(super) fn token_hashes(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
-        self.tokens.iter().map(|token| token.hash)
+        self.tokens().iter().map(|token| token.hash)
     }
 
     /// The texts at the line's variable parts, in order; a token that is variable only by its template is not among them.
     pub fn variables<'m>(&self, message: &'m [u8]) -> impl Iterator<Item = &'m [u8]> {
-        self.variables.iter().map(move |variable| slice(message, &variable.range()))
+        self.variable_parts().iter().map(move |variable| slice(message, &variable.range()))
     }
 
     /// The skeleton's text: tokens joined by one blank, variables as [`WILDCARD`].
@@ -162,7 +277,7 @@ impl Skeleton {
         text.clear();
         // What is in the message as it is in the text is copied at once: of most lines that is nearly all.
         let mut same: Option<Range<u32>> = None;
-        for token in &self.tokens {
+        for token in self.tokens() {
             if self.variables_of(token).is_empty() {
                 same = Some(match same {
                     Some(same) if slice(message, &(same.end..token.start)) == b" " => same.start..token.end,
@@ -196,30 +311,22 @@ impl Skeleton {
             Piece::Variable => WILDCARD.into(),
         };
         let token = |token| self.pieces(token).flat_map(piece).collect::<Vec<u8>>();
-        self.tokens.iter().map(token).collect::<Vec<_>>().join(&b' ')
+        self.tokens().iter().map(token).collect::<Vec<_>>().join(&b' ')
     }
 
     pub(super) fn pieces(&self, token: &Token) -> impl Iterator<Item = Piece> {
         pieces(token.start..token.end, self.variables_of(token))
     }
 
-    /// The constant stretches of a token.
-    pub(super) fn constants(&self, token: &Token) -> impl Iterator<Item = Range<u32>> {
-        self.pieces(token).filter_map(|piece| match piece {
-            Piece::Constant(range) => Some(range),
-            Piece::Variable => None,
-        })
-    }
-
     /// The variable parts of a token.
     pub(super) fn variables_of(&self, token: &Token) -> &[Variable] {
-        self.variables.get(token.variables.0 as usize..token.variables.1 as usize).unwrap_or_default()
+        within(self.variable_parts(), token)
     }
 
     /// What stands at each wildcard of a template that this skeleton belongs to, given the hashes of the template's tokens;
     /// without them, of its own. `message` is the one last scanned.
     pub(super) fn values<'m>(&self, message: &'m [u8], template: &[u64]) -> impl Iterator<Item = Value<'m>> {
-        self.tokens.iter().enumerate().flat_map(move |(number, token)| {
+        self.tokens().iter().enumerate().flat_map(move |(number, token)| {
             let variables = self.variables_of(token);
             let bytes = slice(message, &(token.start..token.end));
             let is_word = |template: &u64| *template != token.hash;
@@ -273,6 +380,14 @@ fn pieces(token: Range<u32>, variables: &[Variable]) -> impl Iterator<Item = Pie
         let constant = (at < until).then_some(Piece::Constant(at..until));
         at = variable.as_ref().map_or(end, |variable| variable.end);
         constant.into_iter().chain(variable.map(|_| Piece::Variable))
+    })
+}
+
+/// The constant stretches of `token`, in order, given its variable ones.
+fn constants(token: Range<u32>, variables: &[Variable]) -> impl Iterator<Item = Range<u32>> {
+    pieces(token, variables).filter_map(|piece| match piece {
+        Piece::Constant(range) => Some(range),
+        Piece::Variable => None,
     })
 }
 
@@ -445,11 +560,15 @@ mod tests {
                 for line in [long.clone(), format!("{{\"a\":1,{long}"), format!("{} ", part.repeat(400)).repeat(200)] {
                     skeleton.scan(line.as_bytes(), &masking);
                     assert!(skeleton.text(line.as_bytes()).len() < 96 << 10, "{line:.40}");
-                    assert!(skeleton.variables.capacity() <= 1 << 17, "{line:.40}: {}", skeleton.variables.capacity());
+                    assert!(
+                        skeleton.scanned.variables.capacity() <= 1 << 17,
+                        "{line:.40}: {}",
+                        skeleton.scanned.variables.capacity()
+                    );
                 }
             }
             skeleton.scan(b"a line as any other", &masking);
-            assert!(skeleton.variables.capacity() <= MOST_VARIABLES_KEPT);
+            assert!(skeleton.scanned.variables.capacity() <= MOST_VARIABLES_KEPT);
         }
     }
 
@@ -516,7 +635,7 @@ mod tests {
         fn any_bytes_are_scanned_without_panic(line in proptest::collection::vec(any::<u8>(), 0..300)) {
             let mut skeleton = Skeleton::new();
             skeleton.scan(&line, &Masking::default());
-            let pieces: usize = skeleton.tokens.iter().map(|t| (t.end - t.start) as usize).sum();
+            let pieces: usize = skeleton.tokens().iter().map(|t| (t.end - t.start) as usize).sum();
             prop_assert!(pieces <= line.len());
         }
     }

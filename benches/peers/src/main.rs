@@ -10,6 +10,7 @@
 //! | drain3, learning | the same from nothing |
 //! | oddline / drain3 | how many times as fast, of known lines and of all from nothing |
 //! | storm | lines of random words that never repeat |
+//! | floor between | the floor of known lines, in blocks between the storm's: what any code loses there, which has to fetch its lines and itself into the caches again |
 //! | known lines between, beside | 20,000 lines in blocks of 1,000 after each 1,000 of the storm, or all of them while another thread storms; against the same lines in the same blocks without a storm |
 //!
 //! Memory is what the store accounts for: texts, tokens, ids and the tables they are found by.
@@ -66,8 +67,7 @@ fn main() -> std::io::Result<()> {
     row("whole path, 2 threads", two, floor);
     println!("{:<28} {:>11.2}x", "… against one", two / one);
     drain3_rows(&args, &lines, floor, &own);
-    storm_rows(&lines, floor);
-    Ok(())
+    storm_rows(&lines, floor)
 }
 
 /// Lines a second.
@@ -143,36 +143,52 @@ fn long_storm_row(name: &str, count: usize, words: Range<u64>) {
     memory_row(&miner);
 }
 
-fn storm_rows(lines: &[&str], floor: f64) {
+fn storm_rows(lines: &[&str], floor: f64) -> std::io::Result<()> {
     let known: Vec<&str> = lines.iter().take(20_000).copied().collect();
     let mut miner = Miner::new();
     known.iter().for_each(|line| miner.line(line));
     let storm = storm::lines(400_000, storm::WORDS);
     let blocks = storm.len().div_ceil(BLOCK);
-    let quiet = between(&mut miner, &known, std::iter::repeat_n(&[][..], blocks));
+    let find = |miner: &mut Miner, line: &str| miner.line(line);
+    let split = |_: &mut Miner, line: &str| _ = black_box(floor::of(line.as_bytes()));
+    let no_storm = || std::iter::repeat_n(&[][..], blocks);
+    let quiet = between(&mut miner, &known, no_storm(), find);
     let quiet_best = best(5, || rate(&known, |line| miner.line(line)));
     row("storm", rate(&storm, |line| miner.line(line)), floor);
     println!("{:<28} {:>12}", "… templates, at their cap", miner.templates());
     memory_row(&miner);
     known.iter().for_each(|line| miner.line(line));
     row("known lines without a storm", quiet, floor);
-    let between = between(&mut miner, &known, storm.chunks(BLOCK));
-    row("known lines between", between, floor);
-    println!("{:<28} {:>11.2}x", "… against none", between / quiet);
+    let while_it_lasts = between(&mut miner, &known, storm.chunks(BLOCK), find);
+    row("known lines between", while_it_lasts, floor);
+    println!("{:<28} {:>11.2}x", "… against none", while_it_lasts / quiet);
+    let floor_quiet = between(&mut miner, &known, no_storm(), split);
+    let floor_between = between(&mut miner, &known, storm.chunks(BLOCK), split);
+    row("floor between", floor_between, floor);
+    println!("{:<28} {:>11.2}x", "… against none", floor_between / floor_quiet);
+    let (whole_quiet, whole_between) = whole::between(&known, &storm, BLOCK)?;
+    row("whole path between", whole_between, floor);
+    println!("{:<28} {:>11.2}x", "… against none", whole_between / whole_quiet);
     let beside = beside_a_storm(&miner.store, &known, &storm);
     row("known lines beside", beside, floor);
     println!("{:<28} {:>11.2}x", "… against none", beside / quiet_best);
     long_storm_row("storm of 60 to 100 words", 60_000, 60..101);
     long_storm_row("storm of 300 words", 20_000, 300..301);
+    Ok(())
 }
 
 /// Known lines, a block after each block of the storm; how many a second, without the time the storm's own take.
-fn between<'s>(miner: &mut Miner, known: &[&str], storm: impl Iterator<Item = &'s [String]>) -> f64 {
+fn between<'s>(
+    miner: &mut Miner,
+    known: &[&str],
+    storm: impl Iterator<Item = &'s [String]>,
+    work: impl Fn(&mut Miner, &str),
+) -> f64 {
     let (mut count, mut took) = (0, Duration::ZERO);
     for (block, known) in storm.zip(known.chunks(BLOCK).cycle()) {
         block.iter().for_each(|line| miner.line(line));
         let start = Instant::now();
-        known.iter().for_each(|line| miner.line(line));
+        known.iter().for_each(|line| work(miner, line));
         took += start.elapsed();
         count += known.len();
     }

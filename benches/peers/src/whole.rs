@@ -1,9 +1,9 @@
-//! The whole path of a known template: find it, score, write to the log's buffer; on one thread and on two.
+//! The whole path of a known template: find it, score, write to the log's buffer; on one thread, on two, and between lines of a storm.
 
 use std::hint::black_box;
 use std::io;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use oddline::clock::{Clock, SystemClock};
 use oddline::config::Config;
@@ -13,6 +13,9 @@ use oddline::{Engine, Environment, Lane};
 
 /// Lines between two looks at the clock.
 const BLOCK: usize = 256;
+
+/// Times the known lines are gone over before they are measured, so that learning is over.
+const PASSES_TO_LEARN: usize = 10;
 
 /// A data dir that goes away with this value.
 struct Scratch(PathBuf);
@@ -27,16 +30,52 @@ impl Drop for Scratch {
 
 /// Lines a second on one thread and on two, the best of `times` runs each, one and two by turns.
 pub(crate) fn one_and_two(lines: &[&str], times: usize) -> io::Result<(f64, f64)> {
-    let scratch = Scratch(std::env::temp_dir().join(format!("oddline-peers-{}", std::process::id())));
-    std::fs::create_dir(&scratch.0)?;
-    let measured = measure(&scratch, lines, times).map_err(io::Error::other);
-    drop(scratch);
-    measured
+    with_engine(|engine| measure(engine, lines, times))
 }
 
-fn measure(scratch: &Scratch, lines: &[&str], times: usize) -> Result<(f64, f64), EngineError> {
-    let engine =
-        Engine::open(&Config { data_dir: Some(scratch.0.clone()), ..Config::default() }, Environment::system())?;
+/// Lines a second of blocks of `known` ones without a storm, and of the same with a block of the `storm` before each, whose own time does not count.
+pub(crate) fn between(known: &[&str], storm: &[String], block: usize) -> io::Result<(f64, f64)> {
+    with_engine(|engine| {
+        let mut lane = engine.lane()?;
+        (0..PASSES_TO_LEARN).try_for_each(|_| pass(&mut lane, known))?;
+        let quiet = blocks(&mut lane, known, storm.chunks(block).map(|_| &[][..]), block)?;
+        let between = blocks(&mut lane, known, storm.chunks(block), block)?;
+        lane.close()?;
+        Ok((quiet, between))
+    })
+}
+
+fn blocks<'s>(
+    lane: &mut Lane,
+    known: &[&str],
+    storm: impl Iterator<Item = &'s [String]>,
+    block: usize,
+) -> Result<f64, EngineError> {
+    let (mut count, mut took) = (0, Duration::ZERO);
+    for (storm, known) in storm.zip(known.chunks(block).cycle()) {
+        let now = SystemClock.now();
+        storm.iter().for_each(|line| _ = black_box(lane.observe(&Observation::new(line.as_bytes(), now))));
+        let start = Instant::now();
+        known.iter().for_each(|line| _ = black_box(lane.observe(&Observation::new(line.as_bytes(), now))));
+        took += start.elapsed();
+        count += known.len();
+        black_box(lane.tick(now));
+    }
+    Ok(count as f64 / took.as_secs_f64())
+}
+
+/// On a data dir of its own.
+fn with_engine<T>(work: impl FnOnce(&Engine) -> Result<T, EngineError>) -> io::Result<T> {
+    let scratch = Scratch(std::env::temp_dir().join(format!("oddline-peers-{}", std::process::id())));
+    std::fs::create_dir(&scratch.0)?;
+    let config = Config { data_dir: Some(scratch.0.clone()), ..Config::default() };
+    let engine = Engine::open(&config, Environment::system()).map_err(io::Error::other)?;
+    let done = work(&engine).map_err(io::Error::other)?;
+    engine.close().map_err(io::Error::other)?;
+    Ok(done)
+}
+
+fn measure(engine: &Engine, lines: &[&str], times: usize) -> Result<(f64, f64), EngineError> {
     let mut lanes = [engine.lane()?, engine.lane()?];
     // Each lane has met every template before, and has taken in what the other counted.
     for lane in &mut lanes {
@@ -57,7 +96,6 @@ fn measure(scratch: &Scratch, lines: &[&str], times: usize) -> Result<(f64, f64)
         })?);
     }
     lanes.into_iter().try_for_each(Lane::close)?;
-    engine.close()?;
     Ok((one, two))
 }
 
