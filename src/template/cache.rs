@@ -204,7 +204,7 @@ impl LaneMatcher {
     }
 
     /// Whether the last line has a value of a kind that its template's wildcard has not met; always false unless
-    /// [`TemplateOptions::typed`].
+    /// [`TemplateOptions::typed`](super::TemplateOptions::typed).
     #[inline(always)]
     pub fn is_kind_new(&self, message: &[u8], found: &Match) -> bool {
         let is_new = |typed: &TypedView| typed.is_new(self.skeleton(), message, &self.tokeniser.masking().user, found);

@@ -32,5 +32,5 @@ fn hash(token: &[u8]) -> u64 {
         let word = chunk.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         hash = (hash ^ word).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(29);
     }
-    chunks.remainder().iter().fold(hash, |hash, byte| (hash << 8 | hash >> 56) ^ u64::from(*byte))
+    chunks.remainder().iter().fold(hash, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte))
 }
