@@ -413,7 +413,7 @@ impl Rate {
         {
             found = Some((evidence, Excess { of_stream: true, ..excess }));
         }
-        // Of most events there is none, and what is written in pieces and read whole is waited for.
+        // Most events have none. One place to write it, not a copy of what was just written in parts, which the processor would wait for.
         let Some((evidence, excess)) = found else {
             self.excess = None;
             return 0.0;

@@ -306,12 +306,12 @@ impl Sequence {
         let triple = counts.add(triple, weight, self.events);
         let before_followed = self.template(stream.before).map_or(0.0, |template| template.followed as f32);
         let events = self.template(name).map_or(0.0, |template| template.events as f32);
-        let followed = followed + backing;
+        let followed_backed = followed + backing;
         let share = (events + 0.5 * weight) / (self.total as f32 + weight);
-        let by_one = (pair + backing * share) / followed;
+        let by_one = (pair + backing * share) / followed_backed;
         let by_two = (triple + backing * by_one) / (stream.context + backing);
         let without_last = slipped / (before_followed + backing);
-        let with_a_gap = skipped / followed;
+        let with_a_gap = skipped / followed_backed;
         // Evicted counts can leave a share above one.
         let strongest = larger(by_two, larger(without_last, with_a_gap));
         let chance = smaller(larger(strongest, f32::MIN_POSITIVE), 1.0);

@@ -79,12 +79,12 @@ impl Historian {
         let mut writer: Option<ChunkWriter> = None;
         let mut take = |at: RecordAt, event: &WalEvent| {
             // Begun with the first event: an hour in which none came has no directory.
-            if writer.is_none() {
-                let place = (lane, sequence.0);
-                writer = Some(chunk_dir::create_l1(self.fs(), &chunks_dir, hour, place, options)?);
-            }
-            let at = EventAt { lane, run: at.position.run, sequence: sequence.0, number: at.event_number };
-            writer.as_mut().map_or(Ok(()), |writer| writer.push(at, event))
+            let begin = || chunk_dir::create_l1(self.fs(), &chunks_dir, hour, (lane, sequence.0), options);
+            let writer = match &mut writer {
+                Some(writer) => writer,
+                none => none.insert(begin()?),
+            };
+            writer.push(EventAt { lane, run: at.position.run, sequence: sequence.0, number: at.event_number }, event)
         };
         let mut failed = Ok(());
         wal::read_segment(self.fs(), &wal_dir, lane, sequence, &mut |at, record| {

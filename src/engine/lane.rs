@@ -111,7 +111,6 @@ struct Quiet {
 
 /// What is told of an event besides what the detectors made of it.
 struct Told {
-    measure: Option<Measure>,
     ruling: Option<Ruling>,
     sample_ratio: Option<f64>,
 }
@@ -270,7 +269,7 @@ impl Lane {
             self.look_at_event_time();
         }
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
-        let told = Told { measure: None, ruling, sample_ratio };
+        let told = Told { ruling, sample_ratio };
         let mut verdict = self.verdict(&scored, told, found.id, event_id);
         if scored.excess.is_some() || scored.outlier.is_some() {
             verdict.measure = self.measure(observation.message, &scored);
@@ -429,8 +428,9 @@ impl Lane {
         self.unfolded.incidents += 1;
         if self.synthetic.len() < MOST_SYNTHETIC {
             let sample_ratio = self.sampler.as_ref().map(|_| 1.0);
-            let told = Told { measure: Some(measure), ruling, sample_ratio };
+            let told = Told { ruling, sample_ratio };
             let mut verdict = self.verdict(scored, told, template, event_id);
+            verdict.measure = Some(measure);
             let similar = self.recall(&mut verdict, now);
             if let Some(sampler) = &mut self.sampler {
                 sampler.alert(stream, scored.at);
@@ -510,9 +510,10 @@ impl Lane {
         }
     }
 
+    /// Without a measure, which most have none of.
     #[inline]
     fn verdict(&self, scored: &Scored, told: Told, template: TemplateId, event_id: EventId) -> Verdict {
-        let Told { measure, ruling, sample_ratio } = told;
+        let Told { ruling, sample_ratio } = told;
         let state = if self.inner.core.is_degraded() { State::Degraded } else { scored.state };
         Verdict {
             score: scored.score(),
@@ -522,7 +523,7 @@ impl Lane {
             state,
             evidence: scored.evidence,
             reasons: scored.reasons,
-            measure,
+            measure: None,
             ruling,
             sample_ratio,
             template,

@@ -44,7 +44,7 @@ impl Match {
 /// An answer, and whose it was.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
-    found: Match,
+    template: Match,
     /// Version of the tree that gave it; [`EXACT`] when the store knows the very skeleton.
     tree: u32,
 }
@@ -55,7 +55,7 @@ const EXACT: u32 = u32::MAX;
 impl Default for Found {
     /// Of no slot there is.
     fn default() -> Self {
-        Self { found: Match { slot: Slot(u32::MAX), id: TemplateId(0), generation: 0 }, tree: EXACT }
+        Self { template: Match { slot: Slot(u32::MAX), id: TemplateId(0), generation: 0 }, tree: EXACT }
     }
 }
 
@@ -67,7 +67,7 @@ struct Known {
 
 impl Known {
     fn is_free(&self) -> bool {
-        self.found.found.slot == Slot(u32::MAX)
+        self.found.template.slot == Slot(u32::MAX)
     }
 }
 
@@ -112,11 +112,11 @@ impl LaneMatcher {
     pub fn find(&mut self, message: &[u8]) -> Option<Match> {
         self.tokeniser.scan(message);
         if let Some(found) = self.tokeniser.found().copied().filter(|found| self.stands(found)) {
-            return Some(found.found);
+            return Some(found.template);
         }
         let found = self.find_by_hash().filter(|found| self.stands(found))?;
         self.tokeniser.note(found);
-        Some(found.found)
+        Some(found.template)
     }
 
     /// What the cache has for the last line's skeleton.
@@ -135,9 +135,9 @@ impl LaneMatcher {
     /// Whether an answer for the last line is what it would be today; if so its template is met.
     #[inline]
     fn stands(&self, found: &Found) -> bool {
-        let Found { found, tree } = *found;
+        let Found { template, tree } = *found;
         (tree == EXACT || tree == self.shared.tree_version(self.skeleton().len()))
-            && self.shared.is_current(found.slot, found.generation)
+            && self.shared.is_current(template.slot, template.generation)
     }
 
     /// The template of a line that differs from it only where it has wildcards; after [`Self::find`] found nothing.
@@ -173,7 +173,7 @@ impl LaneMatcher {
         let hash = self.skeleton().hash();
         let at = self.index(hash);
         if let Some([proven, tried]) = self.cache.get_mut(at) {
-            let known = Known { skeleton: hash, found: Found { found, tree } };
+            let known = Known { skeleton: hash, found: Found { template: found, tree } };
             *if proven.is_free() || proven.skeleton == hash { proven } else { tried } = known;
         }
         found

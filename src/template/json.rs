@@ -94,7 +94,7 @@ impl Scanner<'_> {
     }
 
     fn open(&self, start: usize) -> Open {
-        Open { start, variables: self.skeleton.variables.len(), is_long: false }
+        Open { start, variables: self.scanned.variables.len(), is_long: false }
     }
 
     /// Constant bytes a token may have.
@@ -104,8 +104,8 @@ impl Scanner<'_> {
 
     /// Lets the variables go of a token that has too many: between any two of them is a constant.
     fn bound(&mut self, open: &mut Open) {
-        if self.skeleton.variables.len() - open.variables > self.most_constants() + 1 {
-            self.skeleton.variables.truncate(open.variables);
+        if self.scanned.variables.len() - open.variables > self.most_constants() + 1 {
+            self.scanned.variables.truncate(open.variables);
             open.is_long = true;
         }
     }
@@ -127,11 +127,11 @@ impl Scanner<'_> {
     }
 
     fn close(&mut self, open: &Open, end: usize) {
-        let variables = self.skeleton.variables.get(open.variables..).unwrap_or_default();
+        let variables = self.scanned.variables.get(open.variables..).unwrap_or_default();
         let variable: usize = variables.iter().map(|variable| (variable.end - variable.start) as usize).sum();
         if open.is_long || end - open.start > variable + self.most_constants() {
-            self.skeleton.variables.truncate(open.variables);
-            self.skeleton.variables.push(Variable::new(open.start..end, Rule::LongToken));
+            self.scanned.variables.truncate(open.variables);
+            self.scanned.variables.push(Variable::new(open.start..end, Rule::LongToken));
         }
         self.finish_spelled(open.start..end, open.variables);
     }
@@ -151,7 +151,7 @@ impl Scanner<'_> {
             self.words(text, true, open)?;
         } else {
             let rule = if matches == [text.clone()] { Rule::UserMask } else { Rule::Json };
-            self.skeleton.variables.push(Variable::new(text, rule));
+            self.scanned.variables.push(Variable::new(text, rule));
         }
         Ok(end + 1)
     }
@@ -184,7 +184,7 @@ impl Scanner<'_> {
         while let Some(byte) = self.message.get(end) {
             match byte {
                 b']' => {
-                    self.skeleton.variables.push(Variable::new(at + 1..end, Rule::Json));
+                    self.scanned.variables.push(Variable::new(at + 1..end, Rule::Json));
                     return end + 1;
                 }
                 b'{' | b'[' | b'}' => break,
@@ -206,7 +206,7 @@ impl Scanner<'_> {
         let end = at + rest.iter().position(ends).unwrap_or(rest.len()).max(1);
         let word = self.message.get(at..end).unwrap_or_default();
         if word.iter().any(u8::is_ascii_digit) || word == b"<*>" {
-            self.skeleton.variables.push(Variable::new(at..end, Rule::Json));
+            self.scanned.variables.push(Variable::new(at..end, Rule::Json));
         } else if self.is_matched(at..end) {
             self.mask_matched(at..end);
         }

@@ -15,7 +15,8 @@ use super::tokenise::{Masking, Scanned, Token, WILDCARD, WILDCARD_TOKEN, hash_pi
 pub(super) struct Scanner<'a> {
     pub(super) message: &'a [u8],
     pub(super) masking: &'a Masking,
-    pub(super) skeleton: &'a mut Scanned,
+    /// What is found.
+    pub(super) scanned: &'a mut Scanned,
     /// Matches of the user's masks, ascending.
     pub(super) forced: &'a [Range<usize>],
     /// The token before is the word `user`.
@@ -62,15 +63,15 @@ impl<'a> Scanner<'a> {
     /// Whether no token may begin at `at`.
     #[inline(always)]
     pub(super) fn is_full(&self, at: usize) -> bool {
-        self.skeleton.tokens.len() >= self.masking.max_tokens || (at > MOST_TEXT_BYTES && self.is_long())
+        self.scanned.tokens.len() >= self.masking.max_tokens || (at > MOST_TEXT_BYTES && self.is_long())
     }
 
     #[cold]
     fn is_long(&self) -> bool {
         let length = |range: Range<u32>| (range.end - range.start) as usize;
-        let tokens: usize = self.skeleton.tokens.iter().map(|token| length(token.start..token.end) + 1).sum();
-        let variables: usize = self.skeleton.variables.iter().map(|variable| length(variable.range())).sum();
-        (tokens + WILDCARD.len() * self.skeleton.variables.len()).saturating_sub(variables) > MOST_TEXT_BYTES
+        let tokens: usize = self.scanned.tokens.iter().map(|token| length(token.start..token.end) + 1).sum();
+        let variables: usize = self.scanned.variables.iter().map(|variable| length(variable.range())).sum();
+        (tokens + WILDCARD.len() * self.scanned.variables.len()).saturating_sub(variables) > MOST_TEXT_BYTES
     }
 
     #[inline(always)]
@@ -113,7 +114,7 @@ impl<'a> Scanner<'a> {
             return start;
         }
         self.after_user = is_user(self.message.get(start..end).unwrap_or_default());
-        self.finish_spelled(start..end, self.skeleton.variables.len());
+        self.finish_spelled(start..end, self.scanned.variables.len());
         end
     }
 
@@ -161,8 +162,8 @@ impl<'a> Scanner<'a> {
             self.push_variable_within(start + name.start..start + name.end, start..end, Rule::UserName);
             return end;
         }
-        let at = self.skeleton.variables.len() as u32;
-        self.skeleton.tokens.push(Token {
+        let at = self.scanned.variables.len() as u32;
+        self.scanned.tokens.push(Token {
             start: start as u32,
             end: end as u32,
             variables: (at, at),
@@ -174,7 +175,7 @@ impl<'a> Scanner<'a> {
     /// Whether the token before `user`, the last, says that a name follows: `User escalated privileges` has none.
     #[cold]
     fn is_user_introduced(&self) -> bool {
-        let before = self.skeleton.tokens.iter().nth_back(1);
+        let before = self.scanned.tokens.iter().nth_back(1);
         before.is_some_and(|token| introduces_user(slice(self.message, &(token.start..token.end))))
     }
 
@@ -220,16 +221,16 @@ impl<'a> Scanner<'a> {
             self.push_variable(start..end, Rule::LongToken);
             return Some(end);
         }
-        let first = self.skeleton.variables.len();
+        let first = self.scanned.variables.len();
         let rule = if matches == [value.clone()] { Rule::UserMask } else { Rule::QuotedValue };
-        self.skeleton.variables.push(Variable::new(value, rule));
+        self.scanned.variables.push(Variable::new(value, rule));
         self.finish_spelled(start..end, first);
         Some(end)
     }
 
     /// Makes one variable of the last two tokens when both are ids of one kind.
     fn join_list(&mut self) {
-        let [.., before, last] = self.skeleton.tokens.as_slice() else { return };
+        let [.., before, last] = self.scanned.tokens.as_slice() else { return };
         if last.hash != WILDCARD_TOKEN || before.hash != WILDCARD_TOKEN {
             return;
         }
@@ -237,13 +238,13 @@ impl<'a> Scanner<'a> {
         if id(before).is_none_or(|prefix| id(last) != Some(prefix)) || !self.allows(Rule::List) {
             return;
         }
-        if self.skeleton.variables_of(before).iter().any(|variable| variable.rule == Rule::UserMask) {
+        if self.scanned.variables_of(before).iter().any(|variable| variable.rule == Rule::UserMask) {
             return;
         }
         let end = last.end;
-        self.skeleton.tokens.pop();
-        self.skeleton.variables.pop();
-        if let (Some(token), Some(variable)) = (self.skeleton.tokens.last_mut(), self.skeleton.variables.last_mut()) {
+        self.scanned.tokens.pop();
+        self.scanned.variables.pop();
+        if let (Some(token), Some(variable)) = (self.scanned.tokens.last_mut(), self.scanned.variables.last_mut()) {
             token.end = end;
             *variable = Variable { end, rule: Rule::List, ..*variable };
         }
@@ -284,7 +285,7 @@ impl<'a> Scanner<'a> {
             return end;
         }
         let end = self.forced_end(start, end);
-        let first = self.skeleton.variables.len();
+        let first = self.scanned.variables.len();
         self.mask_matched(start..end);
         self.finish_token(start..end, first);
         end
@@ -294,7 +295,7 @@ impl<'a> Scanner<'a> {
     pub(super) fn mask_matched(&mut self, stretch: Range<usize>) {
         let (message, rules) = (self.message, self.masking.rules);
         let matches = self.matches(stretch.clone());
-        let variables = &mut self.skeleton.variables;
+        let variables = &mut self.scanned.variables;
         let clipped = |found: &Range<usize>| found.start.max(stretch.start)..found.end.min(stretch.end);
         let matched: usize = matches.iter().map(|found| clipped(found).len()).sum();
         if stretch.len() - matched > self.masking.max_token_bytes {
@@ -312,8 +313,8 @@ impl<'a> Scanner<'a> {
 
     fn push_token(&mut self, token: Range<usize>, mask: impl FnOnce(&[u8], &mut Variables)) {
         // A variable of this token must not be joined to one of the token before.
-        let first = self.skeleton.variables.len();
-        mask(self.message, &mut self.skeleton.variables);
+        let first = self.scanned.variables.len();
+        mask(self.message, &mut self.scanned.variables);
         self.finish_token(token, first);
     }
 
@@ -321,12 +322,12 @@ impl<'a> Scanner<'a> {
     pub(super) fn finish_spelled(&mut self, token: Range<usize>, first: usize) {
         let text = self.message.get(token.clone()).unwrap_or_default();
         if memchr::memmem::find(text, WILDCARD.as_bytes()).is_some() {
-            let found = self.skeleton.variables.split_off(first);
+            let found = self.scanned.variables.split_off(first);
             let mut at = token.start;
             for variable in found {
                 self.push_spelled(at..variable.start as usize);
                 at = variable.end as usize;
-                self.skeleton.variables.push(variable);
+                self.scanned.variables.push(variable);
             }
             self.push_spelled(at..token.end);
         }
@@ -337,7 +338,7 @@ impl<'a> Scanner<'a> {
         let text = self.message.get(constant.clone()).unwrap_or_default();
         for at in memchr::memmem::find_iter(text, WILDCARD) {
             let start = constant.start + at;
-            self.skeleton.variables.push(Variable::new(start..start + WILDCARD.len(), Rule::Wildcard));
+            self.scanned.variables.push(Variable::new(start..start + WILDCARD.len(), Rule::Wildcard));
         }
     }
 
@@ -346,19 +347,19 @@ impl<'a> Scanner<'a> {
         if !self.allows(Rule::Glued) {
             self.make_whole(token.clone(), first);
         }
-        let last = self.skeleton.variables.len();
+        let last = self.scanned.variables.len();
         let (start, end) = (token.start as u32, token.end as u32);
-        let variables = self.skeleton.variables.get(first..).unwrap_or_default();
+        let variables = self.scanned.variables.get(first..).unwrap_or_default();
         let hash = hash_pieces(self.message, start..end, variables);
-        self.skeleton.tokens.push(Token { start, end, variables: (first as u32, last as u32), hash });
+        self.scanned.tokens.push(Token { start, end, variables: (first as u32, last as u32), hash });
     }
 
     /// Makes one variable of a token that has any.
     #[cold]
     fn make_whole(&mut self, token: Range<usize>, first: usize) {
-        if let Some(variable) = self.skeleton.variables.get(first).copied() {
-            self.skeleton.variables.truncate(first);
-            self.skeleton.variables.push(Variable::new(token, variable.rule));
+        if let Some(variable) = self.scanned.variables.get(first).copied() {
+            self.scanned.variables.truncate(first);
+            self.scanned.variables.push(Variable::new(token, variable.rule));
         }
     }
 
@@ -391,22 +392,22 @@ impl<'a> Scanner<'a> {
 
     /// The token before, and its last variable unless that is a match of the user's.
     fn last_variable(&self) -> Option<(&Token, Range<u32>)> {
-        let token = self.skeleton.tokens.last()?;
-        let variable = self.skeleton.variables_of(token).last().filter(|variable| variable.rule != Rule::UserMask)?;
+        let token = self.scanned.tokens.last()?;
+        let variable = self.scanned.variables_of(token).last().filter(|variable| variable.rule != Rule::UserMask)?;
         Some((token, variable.range()))
     }
 
     /// Lets the last token go on until `end`, and its last variable until `variable_end`.
     fn extend_variable(&mut self, variable_end: usize, end: usize, rule: Rule) {
-        let Some(token) = self.skeleton.tokens.last_mut() else { return };
-        if let Some(variable) = self.skeleton.variables.last_mut() {
+        let Some(token) = self.scanned.tokens.last_mut() else { return };
+        if let Some(variable) = self.scanned.variables.last_mut() {
             variable.end = if self.masking.rules.contains(Rule::Glued) { variable_end } else { end } as u32;
             variable.rule = rule;
         }
         token.end = end as u32;
         let token = *token;
-        let hash = hash_pieces(self.message, token.start..token.end, self.skeleton.variables_of(&token));
-        if let Some(token) = self.skeleton.tokens.last_mut() {
+        let hash = hash_pieces(self.message, token.start..token.end, self.scanned.variables_of(&token));
+        if let Some(token) = self.scanned.tokens.last_mut() {
             token.hash = hash;
         }
     }

@@ -71,7 +71,7 @@ pub(super) struct Token {
     pub(super) hash: u64,
 }
 
-/// Tokens and their variable parts, of one line or of several.
+/// Tokens and their variable parts, of one line or of several, one behind the other.
 #[derive(Debug, Default)]
 pub(super) struct Scanned {
     pub(super) tokens: Vec<Token>,
@@ -92,7 +92,7 @@ fn within<'a>(variables: &'a [Variable], token: &Token) -> &'a [Variable] {
 
 /// Where a line is among those [kept](Skeleton::keep), and what is known of it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct KeptLine {
     hash: u64,
     tokens: u32,
     variables: u32,
@@ -102,7 +102,7 @@ pub(super) struct Kept {
     pub(super) has_digits: bool,
 }
 
-impl Kept {
+impl KeptLine {
     fn tokens(&self) -> Range<usize> {
         self.tokens as usize..self.tokens as usize + usize::from(self.token_count)
     }
@@ -117,10 +117,10 @@ impl Kept {
 pub struct Skeleton {
     /// The line last scanned.
     scanned: Scanned,
-    /// Lines met before ([`memo`](super::memo)), one behind the other, up to the room there was from the start.
-    kept: Scanned,
+    /// Lines met before ([`memo`](super::memo)), up to the room there was from the start.
+    kept_lines: Scanned,
     /// That of them which the skeleton is of; none: it is that of the line last scanned.
-    recalled: Option<Kept>,
+    recalled: Option<KeptLine>,
     /// Matches of the user's masks, while a line is scanned.
     forced: Vec<Range<usize>>,
     hash: u64,
@@ -134,8 +134,8 @@ impl Skeleton {
 
     /// One that can keep lines.
     pub(super) fn with_room(tokens: usize, variables: usize) -> Self {
-        let kept = Scanned { tokens: Vec::with_capacity(tokens), variables: Vec::with_capacity(variables) };
-        Self { kept, ..Self::default() }
+        let (tokens, variables) = (Vec::with_capacity(tokens), Vec::with_capacity(variables));
+        Self { kept_lines: Scanned { tokens, variables }, ..Self::default() }
     }
 
     /// Replaces the content by the skeleton of `message`.
@@ -152,7 +152,7 @@ impl Skeleton {
         if !masking.user.is_empty() {
             masking.user.find(message, &mut forced);
         }
-        Scanner { message, masking, skeleton: scanned, forced: &forced, after_user: false }.run();
+        Scanner { message, masking, scanned, forced: &forced, after_user: false }.run();
         self.forced = forced;
         self.hash = self.token_hashes().fold(0, hash::combine);
     }
@@ -160,12 +160,12 @@ impl Skeleton {
     /// Tokens and variables there is room for.
     #[cfg(test)]
     pub(super) fn room(&self) -> (usize, usize) {
-        (self.kept.tokens.capacity(), self.kept.variables.capacity())
+        (self.kept_lines.tokens.capacity(), self.kept_lines.variables.capacity())
     }
 
     /// Keeps the line last scanned, if there is room and it has 255 tokens and variables at the most.
-    pub(super) fn keep(&mut self, message: &[u8]) -> Option<Kept> {
-        let Self { scanned, kept, hash, .. } = self;
+    pub(super) fn keep(&mut self, message: &[u8]) -> Option<KeptLine> {
+        let Self { scanned, kept_lines: kept, hash, .. } = self;
         let (tokens, variables) = (&scanned.tokens, &scanned.variables);
         let has_room = |used: usize, more: usize, all: usize| all - used >= more;
         let is_room = has_room(kept.tokens.len(), tokens.len(), kept.tokens.capacity())
@@ -177,7 +177,7 @@ impl Skeleton {
             let digit = |range: Range<u32>| slice(message, &range).iter().any(u8::is_ascii_digit);
             constants(token.start..token.end, scanned.variables_of(token)).any(digit)
         };
-        let place = Kept {
+        let place = KeptLine {
             hash: *hash,
             tokens: kept.tokens.len() as u32,
             variables: kept.variables.len() as u32,
@@ -194,31 +194,32 @@ impl Skeleton {
     /// Makes room: no line is kept any more.
     pub(super) fn forget_kept(&mut self) {
         self.recalled = None;
-        self.kept.tokens.clear();
-        self.kept.variables.clear();
+        self.kept_lines.tokens.clear();
+        self.kept_lines.variables.clear();
     }
 
     /// Replaces the content by a line that was kept, of which `message` differs in digits only.
     #[inline]
-    pub(super) fn recall(&mut self, kept: &Kept, message: &[u8]) {
-        self.recalled = Some(*kept);
-        self.hash = kept.hash;
-        if kept.has_digits {
-            self.hash_anew(message);
+    pub(super) fn recall(&mut self, line: &KeptLine, message: &[u8]) {
+        if line.has_digits {
+            self.recall_anew(line, message);
+        } else {
+            self.recalled = Some(*line);
+            self.hash = line.hash;
         }
     }
 
-    /// Takes the hashes that are [not known](UNKNOWN_HASH), and with them that of all.
-    fn hash_anew(&mut self, message: &[u8]) {
-        let Self { scanned, kept, recalled, .. } = self;
-        let Some(place) = recalled.take() else { return };
+    /// The same, where hashes are [not known](UNKNOWN_HASH).
+    fn recall_anew(&mut self, line: &KeptLine, message: &[u8]) {
+        let Self { scanned, kept_lines: kept, .. } = self;
         scanned.tokens.clear();
-        scanned.tokens.extend_from_slice(kept.tokens.get(place.tokens()).unwrap_or_default());
+        scanned.tokens.extend_from_slice(kept.tokens.get(line.tokens()).unwrap_or_default());
         scanned.variables.clear();
-        scanned.variables.extend_from_slice(kept.variables.get(place.variables()).unwrap_or_default());
+        scanned.variables.extend_from_slice(kept.variables.get(line.variables()).unwrap_or_default());
         for token in scanned.tokens.iter_mut().filter(|token| token.hash == UNKNOWN_HASH) {
             token.hash = hash_pieces(message, token.start..token.end, within(&scanned.variables, token));
         }
+        self.recalled = None;
         self.hash = self.token_hashes().fold(0, hash::combine);
     }
 
@@ -226,7 +227,7 @@ impl Skeleton {
     #[inline]
     pub(super) fn tokens(&self) -> &[Token] {
         match &self.recalled {
-            Some(kept) => self.kept.tokens.get(kept.tokens()).unwrap_or_default(),
+            Some(line) => self.kept_lines.tokens.get(line.tokens()).unwrap_or_default(),
             None => &self.scanned.tokens,
         }
     }
@@ -235,7 +236,7 @@ impl Skeleton {
     #[inline]
     pub(super) fn variable_parts(&self) -> &[Variable] {
         match &self.recalled {
-            Some(kept) => self.kept.variables.get(kept.variables()).unwrap_or_default(),
+            Some(line) => self.kept_lines.variables.get(line.variables()).unwrap_or_default(),
             None => &self.scanned.variables,
         }
     }
