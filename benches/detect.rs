@@ -8,17 +8,18 @@ use std::hint::black_box;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, Divan};
-use oddline::detect::budget::AlertBudget;
 use oddline::detect::categorical::Categorical;
-use oddline::detect::clock::Source;
 use oddline::detect::numeric::Numeric;
 use oddline::detect::rarity::Rarity;
 use oddline::detect::rate::Rate;
 use oddline::detect::sequence::Sequence;
 use oddline::detect::silence::Silence;
 use oddline::detect::value::Values;
-use oddline::detect::{Detector, Input, Model, ModelOptions, Weights};
+use oddline::detect::{Detector, Input, Model};
 use oddline::event::{StreamKey, Timestamp};
+
+#[path = "../tests/detect_support/mod.rs"]
+mod detect_support;
 
 const EVENTS: usize = 10_000;
 const TEMPLATES: usize = 200;
@@ -64,16 +65,7 @@ fn run(bencher: Bencher, mut observe: impl FnMut(&Input)) {
 
 #[divan::bench]
 fn all(bencher: Bencher) {
-    let mut model = Model::new(ModelOptions {
-        alert_budget: AlertBudget::Share(0.001),
-        learning_events: 10_000,
-        learning_secs: 1_000,
-        hold_secs: 60,
-        half_life_events: 50_000,
-        calibration_half_life_events: 20_000,
-        weights: Weights::default(),
-        clock: Source::Event,
-    });
+    let mut model = Model::new(detect_support::OPTIONS);
     run(bencher, |input| {
         black_box(model.observe(input));
     });

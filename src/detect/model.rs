@@ -853,7 +853,7 @@ fn silence_key(slot: usize) -> u64 {
 mod tests {
     use super::*;
 
-    const OPTIONS: ModelOptions = ModelOptions {
+    pub(super) const OPTIONS: ModelOptions = ModelOptions {
         alert_budget: AlertBudget::Share(0.001),
         learning_events: 2_000,
         learning_secs: 1_000,

@@ -167,10 +167,9 @@ impl Skeleton {
     pub(super) fn keep(&mut self, message: &[u8]) -> Option<KeptLine> {
         let Self { scanned, kept_lines: kept, hash, .. } = self;
         let (tokens, variables) = (&scanned.tokens, &scanned.variables);
-        let has_room = |used: usize, more: usize, all: usize| all - used >= more;
-        let is_room = has_room(kept.tokens.len(), tokens.len(), kept.tokens.capacity())
-            && has_room(kept.variables.len(), variables.len(), kept.variables.capacity());
-        if !is_room {
+        let has_room = kept.tokens.capacity() - kept.tokens.len() >= tokens.len()
+            && kept.variables.capacity() - kept.variables.len() >= variables.len();
+        if !has_room {
             return None;
         }
         let has_digits = |token: &Token| {

@@ -11,6 +11,7 @@
 //! | oddline / drain3 | how many times as fast, of known lines and of all from nothing |
 //! | storm | lines of random words that never repeat |
 //! | floor between | the floor of known lines, in blocks between the storm's: what any code loses there, which has to fetch its lines and itself into the caches again |
+//! | whole path between | the whole path of known lines, in the same blocks |
 //! | known lines between, beside | 20,000 lines in blocks of 1,000 after each 1,000 of the storm, or all of them while another thread storms; against the same lines in the same blocks without a storm |
 //!
 //! Memory is what the store accounts for: texts, tokens, ids and the tables they are found by.
@@ -23,7 +24,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Parser;
 use oddline::template::{LaneMatcher, TemplateOptions, TemplateStore};
@@ -37,9 +38,6 @@ const TRAINED_ON: usize = 100_000;
 
 /// Lines at either end of the learning run that are compared.
 const ENDS: usize = 100_000;
-
-/// Lines of a storm between two blocks of known lines, and of those.
-const BLOCK: usize = 1_000;
 
 /// Compares oddline's templates with other miners on a log.
 #[derive(Debug, Parser)]
@@ -148,51 +146,30 @@ fn storm_rows(lines: &[&str], floor: f64) -> std::io::Result<()> {
     let mut miner = Miner::new();
     known.iter().for_each(|line| miner.line(line));
     let storm = storm::lines(400_000, storm::WORDS);
-    let blocks = storm.len().div_ceil(BLOCK);
-    let find = |miner: &mut Miner, line: &str| miner.line(line);
-    let split = |_: &mut Miner, line: &str| _ = black_box(floor::of(line.as_bytes()));
+    let blocks = storm.len().div_ceil(storm::BLOCK);
+    let meet = |miner: &mut Miner, storm: &[String]| storm.iter().for_each(|line| miner.line(line));
+    let find = |miner: &mut Miner, known: &[&str]| known.iter().for_each(|line| miner.line(line));
+    let split = |_: &mut Miner, known: &[&str]| known.iter().for_each(|line| _ = black_box(floor::of(line.as_bytes())));
     let no_storm = || std::iter::repeat_n(&[][..], blocks);
-    let quiet = between(&mut miner, &known, no_storm(), find);
+    let quiet = storm::between(&mut miner, &known, no_storm(), meet, find);
     let quiet_best = best(5, || rate(&known, |line| miner.line(line)));
     row("storm", rate(&storm, |line| miner.line(line)), floor);
     println!("{:<28} {:>12}", "… templates, at their cap", miner.templates());
     memory_row(&miner);
     known.iter().for_each(|line| miner.line(line));
     row("known lines without a storm", quiet, floor);
-    let while_it_lasts = between(&mut miner, &known, storm.chunks(BLOCK), find);
-    row("known lines between", while_it_lasts, floor);
-    println!("{:<28} {:>11.2}x", "… against none", while_it_lasts / quiet);
-    let floor_quiet = between(&mut miner, &known, no_storm(), split);
-    let floor_between = between(&mut miner, &known, storm.chunks(BLOCK), split);
-    row("floor between", floor_between, floor);
-    println!("{:<28} {:>11.2}x", "… against none", floor_between / floor_quiet);
-    let (whole_quiet, whole_between) = whole::between(&known, &storm, BLOCK)?;
-    row("whole path between", whole_between, floor);
-    println!("{:<28} {:>11.2}x", "… against none", whole_between / whole_quiet);
+    let between = storm::between(&mut miner, &known, storm.chunks(storm::BLOCK), meet, find);
+    against_none_rows("known lines between", between, quiet, floor);
+    let floor_quiet = storm::between(&mut miner, &known, no_storm(), meet, split);
+    let floor_between = storm::between(&mut miner, &known, storm.chunks(storm::BLOCK), meet, split);
+    against_none_rows("floor between", floor_between, floor_quiet, floor);
+    let (whole_quiet, whole_between) = whole::between(&known, &storm)?;
+    against_none_rows("whole path between", whole_between, whole_quiet, floor);
     let beside = beside_a_storm(&miner.store, &known, &storm);
-    row("known lines beside", beside, floor);
-    println!("{:<28} {:>11.2}x", "… against none", beside / quiet_best);
+    against_none_rows("known lines beside", beside, quiet_best, floor);
     long_storm_row("storm of 60 to 100 words", 60_000, 60..101);
     long_storm_row("storm of 300 words", 20_000, 300..301);
     Ok(())
-}
-
-/// Known lines, a block after each block of the storm; how many a second, without the time the storm's own take.
-fn between<'s>(
-    miner: &mut Miner,
-    known: &[&str],
-    storm: impl Iterator<Item = &'s [String]>,
-    work: impl Fn(&mut Miner, &str),
-) -> f64 {
-    let (mut count, mut took) = (0, Duration::ZERO);
-    for (block, known) in storm.zip(known.chunks(BLOCK).cycle()) {
-        block.iter().for_each(|line| miner.line(line));
-        let start = Instant::now();
-        known.iter().for_each(|line| work(miner, line));
-        took += start.elapsed();
-        count += known.len();
-    }
-    count as f64 / took.as_secs_f64()
 }
 
 /// Known lines on this thread while another one storms through the same store.
@@ -288,4 +265,10 @@ fn best(times: usize, mut measure: impl FnMut() -> f64) -> f64 {
 
 fn row(name: &str, rate: f64, floor: f64) {
     println!("{name:<28} {:>12.0} lines/s   {:>4.0} % of the floor", rate, 100.0 * rate / floor);
+}
+
+/// A rate while a storm lasts, and how it stands to the one without it.
+fn against_none_rows(name: &str, rate: f64, quiet: f64, floor: f64) {
+    row(name, rate, floor);
+    println!("{:<28} {:>11.2}x", "… against none", rate / quiet);
 }

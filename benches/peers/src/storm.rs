@@ -1,6 +1,10 @@
-//! Lines that never repeat.
+//! Lines that never repeat, and known ones between them.
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// Lines of a storm between two blocks of known lines, and of those.
+pub(crate) const BLOCK: usize = 1_000;
 
 /// Words of a line.
 pub(crate) const WORDS: Range<u64> = 4..12;
@@ -25,4 +29,23 @@ pub(crate) fn lines(count: usize, words: Range<u64>) -> Vec<String> {
         words.join(" ")
     };
     (0..count).map(|_| line()).collect()
+}
+
+/// Known lines, a block after each block of the `storm`; how many a second, without the time in which the storm's own are met.
+pub(crate) fn between<'s, P>(
+    path: &mut P,
+    known: &[&str],
+    storm: impl Iterator<Item = &'s [String]>,
+    meet: impl Fn(&mut P, &[String]),
+    work: impl Fn(&mut P, &[&str]),
+) -> f64 {
+    let (mut count, mut took) = (0, Duration::ZERO);
+    for (block, known) in storm.zip(known.chunks(BLOCK).cycle()) {
+        meet(path, block);
+        let start = Instant::now();
+        work(path, known);
+        took += start.elapsed();
+        count += known.len();
+    }
+    count as f64 / took.as_secs_f64()
 }

@@ -3,13 +3,15 @@
 use std::hint::black_box;
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use oddline::clock::{Clock, SystemClock};
 use oddline::config::Config;
 use oddline::engine::EngineError;
 use oddline::event::Observation;
 use oddline::{Engine, Environment, Lane};
+
+use crate::storm;
 
 /// Lines between two looks at the clock.
 const BLOCK: usize = 256;
@@ -33,35 +35,22 @@ pub(crate) fn one_and_two(lines: &[&str], times: usize) -> io::Result<(f64, f64)
     with_engine(|engine| measure(engine, lines, times))
 }
 
-/// Lines a second of blocks of `known` ones without a storm, and of the same with a block of the `storm` before each, whose own time does not count.
-pub(crate) fn between(known: &[&str], storm: &[String], block: usize) -> io::Result<(f64, f64)> {
+/// Lines a second of blocks of `known` ones without a storm, and between blocks of the `storm`.
+pub(crate) fn between(known: &[&str], storm: &[String]) -> io::Result<(f64, f64)> {
     with_engine(|engine| {
         let mut lane = engine.lane()?;
         (0..PASSES_TO_LEARN).try_for_each(|_| pass(&mut lane, known))?;
-        let quiet = blocks(&mut lane, known, storm.chunks(block).map(|_| &[][..]), block)?;
-        let between = blocks(&mut lane, known, storm.chunks(block), block)?;
+        let meet = |lane: &mut Lane, storm: &[String]| {
+            observe(lane, storm);
+            black_box(lane.tick(SystemClock.now()));
+        };
+        let find = |lane: &mut Lane, known: &[&str]| observe(lane, known);
+        let blocks = storm.chunks(storm::BLOCK);
+        let quiet = storm::between(&mut lane, known, blocks.clone().map(|_| &[][..]), meet, find);
+        let between = storm::between(&mut lane, known, blocks, meet, find);
         lane.close()?;
         Ok((quiet, between))
     })
-}
-
-fn blocks<'s>(
-    lane: &mut Lane,
-    known: &[&str],
-    storm: impl Iterator<Item = &'s [String]>,
-    block: usize,
-) -> Result<f64, EngineError> {
-    let (mut count, mut took) = (0, Duration::ZERO);
-    for (storm, known) in storm.zip(known.chunks(block).cycle()) {
-        let now = SystemClock.now();
-        storm.iter().for_each(|line| _ = black_box(lane.observe(&Observation::new(line.as_bytes(), now))));
-        let start = Instant::now();
-        known.iter().for_each(|line| _ = black_box(lane.observe(&Observation::new(line.as_bytes(), now))));
-        took += start.elapsed();
-        count += known.len();
-        black_box(lane.tick(now));
-    }
-    Ok(count as f64 / took.as_secs_f64())
 }
 
 /// On a data dir of its own.
@@ -100,11 +89,13 @@ fn measure(engine: &Engine, lines: &[&str], times: usize) -> Result<(f64, f64), 
 }
 
 fn pass(lane: &mut Lane, lines: &[&str]) -> Result<(), EngineError> {
-    for block in lines.chunks(BLOCK) {
-        let now = SystemClock.now();
-        block.iter().for_each(|line| _ = black_box(lane.observe(&Observation::new(line.as_bytes(), now))));
-    }
+    lines.chunks(BLOCK).for_each(|block| observe(lane, block));
     lane.commit()
+}
+
+fn observe(lane: &mut Lane, lines: &[impl AsRef<str>]) {
+    let now = SystemClock.now();
+    lines.iter().for_each(|line| _ = black_box(lane.observe(&Observation::new(line.as_ref().as_bytes(), now))));
 }
 
 fn rate(lines: &[&str], work: impl FnOnce() -> Result<(), EngineError>) -> Result<f64, EngineError> {

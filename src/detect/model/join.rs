@@ -44,23 +44,11 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::budget::AlertBudget;
-    use crate::detect::clock::Source;
+    use crate::detect::Input;
     use crate::detect::joining::Moved;
+    use crate::detect::model::tests::OPTIONS;
     use crate::detect::value::Values;
-    use crate::detect::{Input, ModelOptions, Weights};
     use crate::event::State;
-
-    const OPTIONS: ModelOptions = ModelOptions {
-        alert_budget: AlertBudget::Share(0.001),
-        learning_events: 2_000,
-        learning_secs: 1_000,
-        hold_secs: 60,
-        half_life_events: 50_000,
-        calibration_half_life_events: 20_000,
-        weights: Weights([1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 1.0, 1.0, 0.0]),
-        clock: Source::Event,
-    };
 
     fn input(model: &Model, n: u64, slot: usize) -> Input {
         let text = format!("{}ms", 10 + n % 5);
