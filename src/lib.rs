@@ -59,6 +59,7 @@ pub mod engine;
 pub mod event;
 pub mod index;
 pub mod plugin;
+pub mod quantity;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod storage;

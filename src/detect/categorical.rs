@@ -47,6 +47,8 @@ pub struct Categorical {
     place: Option<usize>,
     /// Events of the model until the first of each slot, that included; 0: not known.
     founded: Vec<u32>,
+    /// By slot, [worked out](Self::note_wanted) anew whenever one of its wildcards may have been opened, or has moved.
+    wanted: Vec<u8>,
 }
 
 /// A word that a template had in every line is a value from now on.
@@ -63,11 +65,15 @@ pub struct Worded {
 }
 
 impl Wildcard {
-    fn observe(&mut self, word: u8) -> f32 {
+    /// Takes in an event with this word; the evidence of one that is new.
+    #[inline]
+    fn observe(&mut self, word: u8) -> Option<f32> {
         self.events = self.events.saturating_add(1);
-        if self.is_open || self.knows(word) {
-            return 0.0;
-        }
+        if self.is_open || self.knows(word) { None } else { Some(self.grow(word)) }
+    }
+
+    #[cold]
+    fn grow(&mut self, word: u8) -> f32 {
         let evidence = self.surprise();
         self.grew_at = self.events;
         self.take(word);
@@ -104,6 +110,7 @@ impl Categorical {
     /// The values of the slot's template are at other places from now on.
     pub(super) fn forget_values(&mut self, slot: usize) {
         self.wildcards.forget(slot);
+        self.note_wanted(slot);
     }
 
     /// The wildcard whose value the last event's evidence rests on, if it gave any.
@@ -114,13 +121,27 @@ impl Categorical {
     /// A bit for each wildcard of a slot whose words matter still.
     #[inline]
     pub fn wanted(&self, slot: usize) -> u8 {
+        let wanted = self.wanted.get(slot).copied().unwrap_or(u8::MAX);
+        debug_assert_eq!(wanted, self.wanted_of(slot), "of slot {slot}");
+        wanted
+    }
+
+    fn wanted_of(&self, slot: usize) -> u8 {
         let cells = self.wildcards.get(slot);
-        if cells.is_empty() {
-            return u8::MAX;
-        }
         // A wildcard that came later is known by no cell yet.
         let beyond = u8::MAX.checked_shl(cells.len() as u32).unwrap_or(0);
         cells.iter().enumerate().fold(beyond, |bits, (place, cell)| bits | u8::from(!cell.is_open) << place)
+    }
+
+    #[cold]
+    fn note_wanted(&mut self, slot: usize) {
+        let wanted = self.wanted_of(slot);
+        if slot >= self.wanted.len() {
+            self.wanted.resize(slot + 1, u8::MAX);
+        }
+        if let Some(place) = self.wanted.get_mut(slot) {
+            *place = wanted;
+        }
     }
 }
 
@@ -134,14 +155,18 @@ impl Detector for Categorical {
         if length == 0 {
             return 0.0;
         }
-        let mut strongest = 0.0;
+        let (mut strongest, mut has_grown) = (0.0, false);
         let wildcards = self.wildcards.of(input.slot, length).iter_mut().zip(words).enumerate();
         for (place, (wildcard, word)) in wildcards.filter(|(_, (_, word))| **word > 0) {
-            let evidence = wildcard.observe(*word);
+            let Some(evidence) = wildcard.observe(*word) else { continue };
+            has_grown = true;
             if evidence > strongest {
                 strongest = evidence;
                 self.place = Some(place);
             }
+        }
+        if has_grown {
+            self.note_wanted(input.slot);
         }
         strongest
     }
@@ -152,11 +177,12 @@ impl Detector for Categorical {
         // Where values moved nothing is known of them.
         let kept = self.wildcards.of(into, gone.len());
         kept.iter_mut().zip(&gone).for_each(|(wildcard, gone)| wildcard.unite(gone));
+        [from, into].into_iter().for_each(|slot| self.note_wanted(slot));
         self.found_earlier(from, into);
     }
 
     fn forget(&mut self, slot: usize) {
-        self.wildcards.forget(slot);
+        self.forget_values(slot);
         self.found(slot, 0);
     }
 
@@ -202,7 +228,9 @@ impl Categorical {
             let length = ((rest >> 1) as usize).min(most) as u8;
             Ok(Wildcard { events, grew_at, words, length, is_open: rest & 1 != 0 })
         })?;
-        Ok(Self { wildcards, ..Self::default() })
+        let mut sets = Self { wildcards, ..Self::default() };
+        (0..sets.wildcards.slots()).for_each(|slot| sets.note_wanted(slot));
+        Ok(sets)
     }
 }
 

@@ -101,20 +101,22 @@ impl Rarity {
         self.counts.get(slot).copied().unwrap_or(0.0)
     }
 
-    #[inline]
     fn add(&mut self, slot: usize, amount: f64) {
-        let before = self.count(slot);
-        self.set(slot, before, before + amount);
+        self.add_to(slot, self.count(slot), amount);
+    }
+
+    /// To the count that the slot has.
+    #[inline]
+    fn add_to(&mut self, slot: usize, count: f64, amount: f64) {
+        self.set(slot, count, count + amount);
         self.total += amount;
     }
 
     #[inline]
     fn set(&mut self, slot: usize, before: f64, count: f64) {
-        if slot >= self.counts.len() {
-            self.counts.resize(slot + 1, 0.0);
-        }
-        if let Some(place) = self.counts.get_mut(slot) {
-            *place = count;
+        match self.counts.get_mut(slot) {
+            Some(place) => *place = count,
+            None => self.put(slot, count),
         }
         let (from, to) = (bucket(before), bucket(count));
         if from == to {
@@ -122,6 +124,15 @@ impl Rarity {
         } else {
             self.shift(from, -before);
             self.shift(to, count);
+        }
+    }
+
+    /// In a place of its own.
+    #[cold]
+    fn put(&mut self, slot: usize, count: f64) {
+        self.counts.resize(slot + 1, 0.0);
+        if let Some(place) = self.counts.last_mut() {
+            *place = count;
         }
     }
 
@@ -151,8 +162,8 @@ impl Rarity {
         self.sums.get(bucket).copied().unwrap_or(self.total)
     }
 
-    fn evidence(&self, slot: usize) -> f32 {
-        let count = self.count(slot);
+    #[inline]
+    fn evidence(&self, count: f64) -> f32 {
         let rarer = if count == 0.0 {
             self.weight
         } else {
@@ -162,9 +173,10 @@ impl Rarity {
         if share < 1.0 { -ln(share as f32) } else { 0.0 }
     }
 
+    /// Takes in an event of a slot that has this count.
     #[inline]
-    fn learn(&mut self, slot: usize) {
-        let is_new = f64::from(u8::from(self.is_new(slot)));
+    fn learn(&mut self, slot: usize, mut count: f64) {
+        let is_new = f64::from(u8::from(count == 0.0));
         self.events += 1.0;
         let is_young = self.events < 2.0 * NOVELTY_EVENTS;
         let part = if is_young { 2.0 / (self.events + 2.0) } else { 1.0 / NOVELTY_EVENTS };
@@ -172,8 +184,9 @@ impl Rarity {
         self.weight *= self.growth;
         if self.weight >= RESCALE_AT {
             self.rescale();
+            count = self.count(slot);
         }
-        self.add(slot, self.weight);
+        self.add_to(slot, count, self.weight);
         self.unsummed += 1;
         // Often at first, when a few events are many.
         if self.unsummed >= SUM_EVENTS || self.events <= f64::from(SUM_EVENTS) {
@@ -217,8 +230,9 @@ impl Detector for Rarity {
 
     #[inline]
     fn observe(&mut self, input: &Input) -> f32 {
-        let evidence = self.evidence(input.slot);
-        self.learn(input.slot);
+        let count = self.count(input.slot);
+        let evidence = self.evidence(count);
+        self.learn(input.slot, count);
         evidence
     }
 
@@ -278,9 +292,19 @@ impl Detector for Rarity {
 mod tests {
     use super::*;
 
+    impl Rarity {
+        fn see(&mut self, slot: usize) {
+            self.learn(slot, self.count(slot));
+        }
+
+        fn evidence_of(&self, slot: usize) -> f32 {
+            self.evidence(self.count(slot))
+        }
+    }
+
     fn learned(half_life: u64, events: impl IntoIterator<Item = usize>) -> Rarity {
         let mut rarity = Rarity::new(half_life);
-        events.into_iter().for_each(|slot| rarity.learn(slot));
+        events.into_iter().for_each(|slot| rarity.see(slot));
         rarity
     }
 
@@ -288,20 +312,20 @@ mod tests {
     fn evidence_is_minus_log_of_the_share_this_rare_or_rarer() {
         // 99,990 of slot 0, then 10 of slot 1, whose novelty is all but forgotten after 10,000 more.
         let rarity = learned(1_000_000_000, (0..110_000).map(|n| usize::from((99_990..100_000).contains(&n))));
-        assert!((rarity.evidence(1) - -(14.0f32 / 110_001.0).ln()).abs() < 0.02);
-        assert!((rarity.evidence(7) - -(1.0f32 / 110_001.0).ln()).abs() < 0.2);
-        assert!(rarity.evidence(0) < 0.001, "as of up to 128 events ago");
+        assert!((rarity.evidence_of(1) - -(14.0f32 / 110_001.0).ln()).abs() < 0.02);
+        assert!((rarity.evidence_of(7) - -(1.0f32 / 110_001.0).ln()).abs() < 0.2);
+        assert!(rarity.evidence_of(0) < 0.001, "as of up to 128 events ago");
     }
 
     #[test]
     fn what_is_no_longer_seen_becomes_rare_and_scaling_back_changes_nothing() {
         let mut rarity = learned(100, (0..200).map(|n| n % 2));
-        let fresh = rarity.evidence(1);
-        (0..100 * 255).for_each(|_| rarity.learn(0));
-        let before = rarity.evidence(1);
-        (0..100).for_each(|_| rarity.learn(0));
+        let fresh = rarity.evidence_of(1);
+        (0..100 * 255).for_each(|_| rarity.see(0));
+        let before = rarity.evidence_of(1);
+        (0..100).for_each(|_| rarity.see(0));
         assert!(rarity.weight < RESCALE_AT.sqrt(), "scaled back");
-        let after = rarity.evidence(1);
+        let after = rarity.evidence_of(1);
         assert!(before > fresh + 2.0 && after.is_finite() && after >= before - 1.0, "{fresh} {before} {after}");
     }
 
@@ -325,20 +349,20 @@ mod tests {
         assert!((total / 1_443.0 - 1.0).abs() < 0.1, "{total}: as with one lane");
         for events in [0, 1, u32::MAX] {
             rarity.absorb(u64::from(events) * 7, [(2, events)].into_iter());
-            let evidence = [0, 1, 2, 9].map(|slot| rarity.evidence(slot));
+            let evidence = [0, 1, 2, 9].map(|slot| rarity.evidence_of(slot));
             assert!(
                 rarity.weight < RESCALE_AT && evidence.iter().all(|nats| nats.is_finite()),
                 "{events}: {evidence:?}"
             );
         }
-        assert!(!rarity.is_new(1) && rarity.decayed_count(1) < 1e-9 && rarity.evidence(2) < 0.1);
+        assert!(!rarity.is_new(1) && rarity.decayed_count(1) < 1e-9 && rarity.evidence_of(2) < 0.1);
     }
 
     #[test]
     fn what_was_seen_once_is_not_new_however_long_ago() {
         let mut rarity = learned(100, [1]);
-        (0..200_000).for_each(|_| rarity.learn(0));
+        (0..200_000).for_each(|_| rarity.see(0));
         assert!(!rarity.is_new(1) && rarity.is_new(2));
-        assert!(rarity.evidence(1).is_finite() && rarity.decayed_count(1) < 1e-9);
+        assert!(rarity.evidence_of(1).is_finite() && rarity.decayed_count(1) < 1e-9);
     }
 }

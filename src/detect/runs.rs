@@ -41,6 +41,11 @@ impl<T: Copy + Default> Runs<T> {
         self.cells.get(place.start as usize..place.start as usize + usize::from(place.length)).unwrap_or_default()
     }
 
+    /// One more than the highest slot that has cells, or more.
+    pub(super) fn slots(&self) -> usize {
+        self.places.len()
+    }
+
     #[cold]
     fn allocate(&mut self, slot: usize, length: usize) -> Place {
         let length = length.min(SLOTS);

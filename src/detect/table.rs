@@ -22,10 +22,12 @@ impl Bucket {
         (bits != 0).then(|| bits.trailing_zeros() as usize)
     }
 
-    /// The count of a key, 0 when it is not here.
+    /// The count of a key, 0 when it is not here, which is not foreseeable either.
     #[inline]
     fn get(&self, key: u32) -> f32 {
-        self.find(key).map_or(0.0, |way| self.counts[way % WAYS])
+        let cells = self.keys.iter().zip(&self.counts);
+        let bits = cells.map(|(at, count)| if *at == key { count.to_bits() } else { 0 });
+        f32::from_bits(bits.fold(0, |all, bits| all | bits))
     }
 
     /// Adds to the count of a key; returns what it was.
@@ -166,7 +168,8 @@ impl Table {
         for _ in 0..from.length(what, cells, 12)? {
             let place = from.index(what, cells)?;
             let (key, count) = (from.u32(what)?, from.f32(what)?);
-            if let Some(bucket) = self.buckets.get_mut(place / WAYS) {
+            // A key is in one cell.
+            if let Some(bucket) = self.buckets.get_mut(place / WAYS).filter(|bucket| bucket.find(key).is_none()) {
                 bucket.keys[place % WAYS] = key;
                 bucket.counts[place % WAYS] = count;
             }

@@ -10,105 +10,20 @@
 //!
 //! Two bytes and not the text, so that the log can keep what the detectors learn from: a replay then learns the same.
 
+use std::ops::Range;
+
 use crate::arithmetic::word_code;
+use crate::quantity::{Forms, MOST_SHORT, Quantity, short_whole, whole_in};
 
 /// Wildcards of a line that are looked at; those beyond are not.
 pub const SLOTS: usize = 8;
 
-/// Digits of a number that surely fits 32 bits, and of one that surely fits 64.
-const MOST_SHORT: usize = 9;
-const MOST_EXACT: usize = 18;
-
-/// The longest unit with a blank before it, in bytes.
-const LONGEST_UNIT: usize = 8;
+const _: () = assert!(SLOTS == u8::BITS as usize, "`wanted` and `Forms` have a bit for each");
 
 /// Code of the amount 1: the codes below are for less than one.
 const CODE_OF_ONE: i32 = 4;
 
-/// A unit a number can have, and what one of it is in base units.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Unit {
-    /// As written behind the number.
-    pub name: &'static str,
-    scale: f64,
-}
-
-const KIB: f64 = 1024.0;
-
-impl Unit {
-    const NONE: Self = Self { name: "", scale: 1.0 };
-
-    /// The unit that is the next word of a line, when the number before it has none of its own: `12 ms`. Punctuation may follow.
-    pub fn next_word(rest: &[u8]) -> Option<Self> {
-        let word = rest.strip_prefix(b" ")?;
-        let is_end = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b';' | b':' | b'.' | b')' | b']');
-        let end = word.iter().position(is_end).unwrap_or(word.len());
-        Self::of(word.get(..end)?)
-    }
-
-    #[inline]
-    fn of(name: &[u8]) -> Option<Self> {
-        let (name, scale) = match name {
-            b"%" => ("%", 1.0),
-            b"ns" => ("ns", 1e-3),
-            b"us" => ("us", 1.0),
-            b"\xc2\xb5s" => ("µs", 1.0),
-            b"ms" => ("ms", 1e3),
-            b"s" => ("s", 1e6),
-            b"sec" => ("sec", 1e6),
-            b"secs" => ("secs", 1e6),
-            b"seconds" => ("seconds", 1e6),
-            b"minutes" => ("minutes", 6e7),
-            b"hours" => ("hours", 3.6e9),
-            b"days" => ("days", 8.64e10),
-            b"m" => ("m", 6e7),
-            b"min" => ("min", 6e7),
-            b"h" => ("h", 3.6e9),
-            b"d" => ("d", 8.64e10),
-            b"B" => ("B", 1.0),
-            b"bytes" => ("bytes", 1.0),
-            b"k" => ("k", KIB),
-            b"K" => ("K", KIB),
-            b"kB" => ("kB", KIB),
-            b"KB" => ("KB", KIB),
-            b"KiB" => ("KiB", KIB),
-            b"M" => ("M", KIB * KIB),
-            b"MB" => ("MB", KIB * KIB),
-            b"MiB" => ("MiB", KIB * KIB),
-            b"G" => ("G", KIB * KIB * KIB),
-            b"GB" => ("GB", KIB * KIB * KIB),
-            b"GiB" => ("GiB", KIB * KIB * KIB),
-            b"T" => ("T", KIB * KIB * KIB * KIB),
-            b"TB" => ("TB", KIB * KIB * KIB * KIB),
-            b"TiB" => ("TiB", KIB * KIB * KIB * KIB),
-            _ => return None,
-        };
-        Some(Self { name, scale })
-    }
-}
-
-/// A number with its unit.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Quantity {
-    /// As written.
-    pub number: f64,
-    /// As written.
-    pub unit: Unit,
-}
-
 impl Quantity {
-    /// Reads `12`, `-3.5`, `12ms`, `4.0 KB`; nothing else may be in the text. The number is finite.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let unsigned = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
-        let (whole, rest) = digits(unsigned)?;
-        let (fraction, rest) = match rest.strip_prefix(b".") {
-            Some(rest) => digits(rest).map(|(fraction, rest)| (fraction.as_fraction(), rest))?,
-            None => (0.0, rest),
-        };
-        let number = whole.as_whole() + fraction;
-        Some(Self { number: if text.starts_with(b"-") { -number } else { number }, unit: unit_of(rest)? })
-    }
-
     /// Half-octave of the amount, 1 and up; the sign does not count.
     pub fn code(&self) -> u8 {
         code_of_amount(self.number.abs() * self.unit.scale)
@@ -126,62 +41,6 @@ fn code_of_amount(amount: f64) -> u8 {
     // A half added makes zero the neighbour of small amounts instead of infinitely far from them.
     let bits = ((amount + 0.5) as f32).to_bits();
     ((bits >> 22) as i32 - (127 << 1) + CODE_OF_ONE).clamp(1, 255) as u8
-}
-
-static TENS: [f64; MOST_EXACT + 1] =
-    [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
-
-/// A run of digits.
-#[derive(Clone, Copy)]
-struct Digits<'t> {
-    /// The first [`MOST_EXACT`] as a number, and how many they are.
-    value: u64,
-    count: usize,
-    /// Those beyond.
-    more: &'t [u8],
-}
-
-impl Digits<'_> {
-    fn as_whole(self) -> f64 {
-        if self.more.is_empty() { self.value as f64 } else { self.as_large() }
-    }
-
-    #[cold]
-    fn as_large(self) -> f64 {
-        let number = self.more.iter().fold(self.value as f64, |number, byte| number * 10.0 + f64::from(byte - b'0'));
-        number.min(f64::MAX)
-    }
-
-    /// Behind a point; what is beyond does not count.
-    fn as_fraction(self) -> f64 {
-        self.value as f64 / TENS.get(self.count).copied().unwrap_or(1.0)
-    }
-}
-
-/// One digit or more, and what comes after.
-fn digits(text: &[u8]) -> Option<(Digits<'_>, &[u8])> {
-    let (mut value, mut count) = (0, 0);
-    while let Some(digit) = text.get(count).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-        if count == MOST_EXACT {
-            break;
-        }
-        value = value * 10 + u64::from(digit);
-        count += 1;
-    }
-    let rest = text.get(count..).unwrap_or_default();
-    let beyond = if count == MOST_EXACT { rest.iter().take_while(|byte| byte.is_ascii_digit()).count() } else { 0 };
-    let (more, rest) = rest.split_at_checked(beyond)?;
-    (count > 0).then_some((Digits { value, count, more }, rest))
-}
-
-fn unit_of(text: &[u8]) -> Option<Unit> {
-    let Some(first) = text.first() else { return Some(Unit::NONE) };
-    // Most of what follows a digit is more of an address or a time.
-    if text.len() > LONGEST_UNIT || matches!(first, b'.' | b':' | b'-' | b'/' | b'0'..=b'9') {
-        return None;
-    }
-    let name = text.trim_ascii_start();
-    if name.is_empty() { Some(Unit::NONE) } else { Unit::of(name) }
 }
 
 /// How many of the wildcards have something: up to the last that is not 0.
@@ -232,6 +91,32 @@ impl Values {
         Self { numbers: numbers.to_le_bytes(), words: words.to_le_bytes() }
     }
 
+    /// As [`Self::of`], of `count` variables of a message, of whose texts something is known already.
+    #[inline]
+    pub(crate) fn of_known(
+        message: &[u8],
+        count: usize,
+        range: impl Fn(usize) -> Range<usize>,
+        forms: Forms,
+        wanted: u8,
+    ) -> Self {
+        let here = u8::MAX.checked_shr(SLOTS.saturating_sub(count) as u32).unwrap_or(0);
+        let (mut numbers, mut words) = (0u64, 0u64);
+        for place in places(here & !forms.no_numbers) {
+            let range = range(place);
+            let is_whole = forms.wholes >> place & 1 != 0;
+            let code = match whole_in(message, &range).filter(|_| is_whole) {
+                Some(whole) => code_of_amount(f64::from(whole)),
+                None => message.get(range).map_or(0, number_of),
+            };
+            numbers |= u64::from(code) << (8 * place);
+        }
+        for place in places(here & wanted) {
+            words |= u64::from(message.get(range(place)).map_or(0, word_code)) << (8 * place);
+        }
+        Self { numbers: numbers.to_le_bytes(), words: words.to_le_bytes() }
+    }
+
     /// As the log keeps them: the numbers, then the words.
     pub fn to_bytes(self) -> [u8; 2 * SLOTS] {
         let mut bytes = [0; 2 * SLOTS];
@@ -255,7 +140,7 @@ impl Values {
 #[inline]
 fn number_of(text: &[u8]) -> u8 {
     match text.first() {
-        Some(b'0'..=b'9') if text.len() <= MOST_SHORT => match short_number(text) {
+        Some(b'0'..=b'9') if text.len() <= MOST_SHORT => match short_whole(text) {
             Some(whole) => code_of_amount(f64::from(whole)),
             None => Quantity::parse(text).map_or(0, |quantity| quantity.code()),
         },
@@ -264,23 +149,40 @@ fn number_of(text: &[u8]) -> u8 {
     }
 }
 
-/// A whole number of [`MOST_SHORT`] digits at the most.
+/// Those of the wildcards whose bits are set.
 #[inline]
-fn short_number(text: &[u8]) -> Option<u32> {
-    let mut value = 0u32;
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        value = value.wrapping_mul(10).wrapping_add(u32::from(digit));
-    }
-    Some(value)
+fn places(mut bits: u8) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = (bits != 0).then(|| bits.trailing_zeros() as usize);
+        bits &= bits.wrapping_sub(1);
+        place
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_known_of_texts_beforehand_changes_no_value(
+            texts in prop::collection::vec("[0-9]{1,10}|-?[0-9]{0,3}(ms|[.][0-9]| KB)?|[a-z0-9]{0,9}|[0-9]{1,3}([.][0-9]{1,3}){3}", 0..11),
+            wanted: u8,
+        ) {
+            let mut message = String::new();
+            let ranges: Vec<_> = texts.iter().map(|text| {
+                message.push(' ');
+                message.push_str(text);
+                message.len() - text.len()..message.len()
+            }).collect();
+            let bytes = || texts.iter().map(String::as_bytes);
+            let known = |forms| Values::of_known(message.as_bytes(), texts.len(), |at| ranges[at].clone(), forms, wanted);
+            let expected = Values::of(bytes(), wanted);
+            prop_assert_eq!((known(Forms::of(bytes())), known(Forms::default())), (expected, expected));
+        }
+    }
 
     fn code(text: &str) -> Option<u8> {
         Quantity::parse(text.as_bytes()).map(|quantity| quantity.code())

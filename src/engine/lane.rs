@@ -24,12 +24,13 @@ use crate::detect::rate::Excess;
 use crate::detect::semantic::Oddness;
 use crate::detect::severity::Severity;
 use crate::detect::silence::{Silent, TICK_SECS};
-use crate::detect::value::{Quantity, Unit, Values};
+use crate::detect::value::Values;
 use crate::detect::{Evicted, Input, Scored};
 use crate::event::{
     DetectorKind, EventId, Measure, Observation, REASONS, Reason, Ruling, State, StreamKey, TemplateId, Timestamp,
     Verdict,
 };
+use crate::quantity::{Quantity, Unit};
 use crate::storage::hour::Hour;
 use crate::storage::journal::MessagePart;
 use crate::storage::wal::{Position, SegmentHeader, SegmentSequence, WalEncoder, WalEvent};
@@ -270,12 +271,29 @@ impl Lane {
         }
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
         let told = Told { ruling, sample_ratio };
-        let mut verdict = self.verdict(&scored, told, found.id, event_id);
+        if scored.is_anomaly || scored.excess.is_some() || scored.outlier.is_some() {
+            return self.verdict_of_odd(observation, &scored, told, &found, event_id);
+        }
+        // Made where the caller wants it: what changes it afterwards would have it made elsewhere and copied.
+        self.verdict(&scored, told, found.id, event_id)
+    }
+
+    /// Of an event that has a measure, or is an anomaly.
+    #[cold]
+    fn verdict_of_odd(
+        &mut self,
+        observation: &Observation<'_>,
+        scored: &Scored,
+        told: Told,
+        found: &Match,
+        event_id: EventId,
+    ) -> Verdict {
+        let mut verdict = self.verdict(scored, told, found.id, event_id);
         if scored.excess.is_some() || scored.outlier.is_some() {
-            verdict.measure = self.measure(observation.message, &scored);
+            verdict.measure = self.measure(observation.message, scored);
         }
         if scored.is_anomaly {
-            self.report_anomaly(observation, &mut verdict, &scored);
+            self.report_anomaly(observation, &mut verdict, scored);
         }
         verdict
     }
@@ -305,7 +323,6 @@ impl Lane {
     }
 
     /// Looks what an incident is like, and tells the journal of it.
-    #[cold]
     fn report_anomaly(&mut self, observation: &Observation<'_>, verdict: &mut Verdict, scored: &Scored) {
         self.similar = (verdict.event_id, self.recall(verdict, observation.timestamp));
         let inner = Arc::clone(&self.inner);
@@ -357,12 +374,13 @@ impl Lane {
         if found.is_generalised() {
             Values::of_places(self.matcher.values(message, found), self.matcher.words(message, found), wanted)
         } else {
-            Values::of(self.matcher.skeleton().variables(message), wanted)
+            let skeleton = self.matcher.skeleton();
+            let (count, range) = skeleton.variable_ranges();
+            Values::of_known(message, count, range, skeleton.forms(), wanted)
         }
     }
 
     /// What a rate or numeric reason rests on, in the line's own units; the stronger one.
-    #[cold]
     fn measure(&self, message: &[u8], scored: &Scored) -> Option<Measure> {
         let amount = || {
             let outlier = scored.outlier?;

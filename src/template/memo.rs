@@ -12,6 +12,9 @@
 //! without a copy. They are filled from the start, and when one is full all is forgotten. A bucket's newcomer takes the place of the older line. They are allocated
 //! once, by [`Tokeniser::new`]: 3 MiB, of which half a MiB is in use at once and the rest as it is filled.
 //!
+//! **What is known of variables.** Which of them are numbers, and of which digits alone (`quantity::Forms`), is the same in all lines of a shape. So the
+//! detectors need not look at those that are none, and read short whole numbers without looking what they are.
+//!
 //! **What was found.** With a line is kept what its lane last found for it, so that a line that is known needs no other table. Whether that stands is asked each time
 //! ([`LaneMatcher::find`](super::LaneMatcher::find)).
 //!
@@ -20,6 +23,8 @@
 use super::cache::Found;
 use super::hash;
 use super::tokenise::{KeptLine, Masking, Skeleton};
+#[cfg(any(test, fuzzing))]
+use crate::quantity::Forms;
 
 /// Bytes of a line that is kept.
 const MOST_BYTES: usize = 512;
@@ -226,8 +231,9 @@ impl Memo {
 /// Whether two shapes are the same. Read in blocks, as they were just written: a wider read would wait until they are in the cache.
 #[inline(always)]
 fn is_same(kept: &[Block], taken: &[Block]) -> bool {
-    let differ = |(kept, taken): (&Block, &Block)| u128::from_ne_bytes(*kept) ^ u128::from_ne_bytes(*taken);
-    kept.len() == taken.len() && kept.iter().zip(taken).map(differ).fold(0, |all, bits| all | bits) == 0
+    let differ =
+        |all: Block, (kept, taken): (&Block, &Block)| std::array::from_fn(|at| all[at] | (kept[at] ^ taken[at]));
+    kept.len() == taken.len() && kept.iter().zip(taken).fold([0; BLOCK], differ) == [0; BLOCK]
 }
 
 /// So many from one on.
@@ -304,6 +310,8 @@ impl Tokeniser {
         twin.scan(message, &self.masking);
         let both = [&self.skeleton, &twin].map(|of| (of.tokens(), of.variable_parts(), of.hash()));
         assert_eq!(both[0], both[1], "{message:?}");
+        let forms = self.skeleton.forms();
+        assert!([Forms::default(), Forms::of(twin.variables(message))].contains(&forms), "{message:?}: {forms:?}");
     }
 }
 

@@ -29,6 +29,7 @@ use super::keyed;
 use super::mask::{UserMasks, Variable, Variables};
 use super::rule::{Rule, RuleSet};
 use super::scanner::Scanner;
+use crate::quantity::Forms;
 
 /// How a variable is written in a template.
 pub const WILDCARD: &str = "<*>";
@@ -100,6 +101,8 @@ pub(super) struct KeptLine {
     variable_count: u8,
     /// A constant has a digit: the hash is not that of every line with other digits.
     pub(super) has_digits: bool,
+    /// Of its variables.
+    forms: Forms,
 }
 
 impl KeptLine {
@@ -121,6 +124,8 @@ pub struct Skeleton {
     kept_lines: Scanned,
     /// That of them which the skeleton is of; none: it is that of the line last scanned.
     recalled: Option<KeptLine>,
+    /// What is known of the texts of the variables.
+    forms: Forms,
     /// Matches of the user's masks, while a line is scanned.
     forced: Vec<Range<usize>>,
     hash: u64,
@@ -146,7 +151,7 @@ impl Skeleton {
         if scanned.variables.capacity() > MOST_VARIABLES_KEPT {
             scanned.variables = Variables::new();
         }
-        self.recalled = None;
+        (self.recalled, self.forms) = (None, Forms::default());
         let message = message.get(..u32::MAX as usize).unwrap_or(message);
         let mut forced = std::mem::take(&mut self.forced);
         if !masking.user.is_empty() {
@@ -183,6 +188,7 @@ impl Skeleton {
             token_count: u8::try_from(tokens.len()).ok()?,
             variable_count: u8::try_from(variables.len()).ok()?,
             has_digits: tokens.iter().any(has_digits),
+            forms: Forms::of(variables.iter().map(|variable| slice(message, &variable.range()))),
         };
         let known = |token: &Token| Token { hash: if has_digits(token) { UNKNOWN_HASH } else { token.hash }, ..*token };
         kept.tokens.extend(tokens.iter().map(known));
@@ -200,6 +206,7 @@ impl Skeleton {
     /// Replaces the content by a line that was kept, of which `message` differs in digits only.
     #[inline]
     pub(super) fn recall(&mut self, line: &KeptLine, message: &[u8]) {
+        self.forms = line.forms;
         if line.has_digits {
             self.recall_anew(line, message);
         } else {
@@ -263,6 +270,19 @@ impl Skeleton {
     /// The texts at the line's variable parts, in order; a token that is variable only by its template is not among them.
     pub fn variables<'m>(&self, message: &'m [u8]) -> impl Iterator<Item = &'m [u8]> {
         self.variable_parts().iter().map(move |variable| slice(message, &variable.range()))
+    }
+
+    /// How many variable parts the line has, and where each is.
+    #[inline]
+    pub(crate) fn variable_ranges(&self) -> (usize, impl Fn(usize) -> Range<usize>) {
+        let parts = self.variable_parts();
+        (parts.len(), |part| parts.get(part).map_or(0..0, |variable| variable.start as usize..variable.end as usize))
+    }
+
+    /// What is known of their texts, since lines that differ in digits alone were met before.
+    #[inline]
+    pub(crate) fn forms(&self) -> Forms {
+        self.forms
     }
 
     /// The skeleton's text: tokens joined by one blank, variables as [`WILDCARD`].

@@ -41,6 +41,7 @@ impl Categorical {
             if own.len() == theirs.len() {
                 own.iter_mut().zip(theirs).for_each(|(own, theirs)| own.unite(theirs));
             }
+            self.note_wanted(moved.slot);
         }
     }
 }

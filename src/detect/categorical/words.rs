@@ -71,6 +71,7 @@ impl Categorical {
             _ => 0.0,
         };
         cell.add(word, events, quiet);
+        self.note_wanted(into);
         if let (Some(own), Some(kept)) = (own, kept) {
             self.found(into, own.min(kept));
         }
@@ -87,6 +88,7 @@ impl Categorical {
             if let Some(cell) = cells.get_mut(place) {
                 *cell = Wildcard::default();
             }
+            self.note_wanted(slot);
         }
     }
 }
