@@ -34,7 +34,7 @@
 //!
 //! # Map
 //! Imports point down only: `cli` → `serve` → [`plugin`] → [`engine`] → {[`template`], [`embed`], [`index`], [`detect`], [`storage`]} →
-//! {[`event`], [`clock`], [`config`], `arithmetic`}.
+//! {[`event`], [`clock`], [`config`], `quantity`, `arithmetic`}.
 //!
 //! | module | is |
 //! |---|---|
@@ -48,6 +48,7 @@
 //! | [`storage`] | the only place that touches files of the data dir |
 //! | [`config`] | keys, defaults, bounds, schema |
 //! | [`event`], [`clock`] | observations and verdicts; time |
+//! | `quantity` | numbers with a unit, as they stand in lines |
 //! | `arithmetic` | what gives the same bits on every machine |
 
 mod arithmetic;
@@ -59,7 +60,7 @@ pub mod engine;
 pub mod event;
 pub mod index;
 pub mod plugin;
-pub mod quantity;
+mod quantity;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod storage;

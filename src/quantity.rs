@@ -1,5 +1,8 @@
 //! Numbers with a unit, as they stand in lines: `12`, `-3.5`, `12ms`, `4.0 KB`.
 //!
+//! A number is a run of digits with or without a sign, a fraction and a unit, as long as it may be: what is too large for a double is the largest one. `NaN`, `inf`, `1e9`
+//! and `0x1f` are no numbers: more often than a number they are words and parts of ids.
+//!
 //! What of a text is a number does not depend on which digits are in it. So it is known beforehand of lines that were met with other digits (`Forms`).
 
 use std::ops::Range;
@@ -16,11 +19,11 @@ const LONGEST_UNIT: usize = 8;
 
 /// A unit a number can have, and what one of it is in base units.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Unit {
+pub(crate) struct Unit {
     /// As written behind the number.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What one of it is: in microseconds, bytes, or ones.
-    pub scale: f64,
+    pub(crate) scale: f64,
 }
 
 const KIB: f64 = 1024.0;
@@ -29,7 +32,7 @@ impl Unit {
     const NONE: Self = Self { name: "", scale: 1.0 };
 
     /// The unit that is the next word of a line, when the number before it has none of its own: `12 ms`. Punctuation may follow.
-    pub fn next_word(rest: &[u8]) -> Option<Self> {
+    pub(crate) fn next_word(rest: &[u8]) -> Option<Self> {
         let word = rest.strip_prefix(b" ")?;
         let is_end = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b',' | b';' | b':' | b'.' | b')' | b']');
         let end = word.iter().position(is_end).unwrap_or(word.len());
@@ -79,16 +82,16 @@ impl Unit {
 
 /// A number with its unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Quantity {
+pub(crate) struct Quantity {
     /// As written.
-    pub number: f64,
+    pub(crate) number: f64,
     /// As written.
-    pub unit: Unit,
+    pub(crate) unit: Unit,
 }
 
 impl Quantity {
     /// Reads `12`, `-3.5`, `12ms`, `4.0 KB`; nothing else may be in the text. The number is finite.
-    pub fn parse(text: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let unsigned = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
         let (whole, rest) = digits(unsigned)?;
         let (fraction, rest) = match rest.strip_prefix(b".") {
@@ -156,7 +159,7 @@ fn unit_of(text: &[u8]) -> Option<Unit> {
     if name.is_empty() { Some(Unit::NONE) } else { Unit::of(name) }
 }
 
-/// A whole number of [`MOST_SHORT`] digits at the most.
+/// A whole number of up to [`MOST_SHORT`] digits; 0 of none.
 #[inline]
 pub(crate) fn short_whole(text: &[u8]) -> Option<u32> {
     let mut value = 0u32;
@@ -180,6 +183,12 @@ pub(crate) struct Forms {
 }
 
 impl Forms {
+    /// Whether the text at a place is known to be [`whole_in`]'s.
+    #[inline]
+    pub(crate) fn is_whole(self, place: usize) -> bool {
+        place < u8::BITS as usize && self.wholes >> place & 1 != 0
+    }
+
     /// Of such texts.
     pub(crate) fn of<'m>(texts: impl Iterator<Item = &'m [u8]>) -> Self {
         let mut forms = Self::default();
@@ -192,7 +201,8 @@ impl Forms {
     }
 }
 
-/// The whole number at a range of one to eight digits, read with what stands before it; none where that is too little. Its twin is [`short_whole`].
+/// The whole number at a range of one to eight digits, read with what stands before it; none where eight bytes up to its end are more than there are, and of no other length.
+/// Of other texts that long it is any number: [`Forms`] tells. Of digits its twin is [`short_whole`].
 ///
 /// Two, then four, then eight digits become a number at a time: after D. Lemire, "Quickly parsing eight digits", 2018.
 #[inline]
@@ -222,19 +232,71 @@ mod tests {
         }
 
         #[test]
-        fn whatever_the_digits_of_a_text_its_form_is_the_same(text in "[-+.0-9a-z %:/]{0,24}", digit in 0..10u8) {
-            let other: String = text.chars().map(|c| if c.is_ascii_digit() { char::from(b'0' + digit) } else { c }).collect();
+        fn whatever_the_digits_of_a_text_its_form_is_the_same(
+            text in prop_oneof![
+                "[-+]?[0-9]{1,22}([.][0-9]{0,22})?( ?(ms|KB|MiB|µs|%|days|x|[.:]))?",
+                "[-+.0-9a-zKMB%µ :/]{0,24}",
+            ],
+            digits in prop::collection::vec(0..10u8, 48),
+        ) {
+            let mut digits = digits.into_iter().cycle();
+            let mut other = |c: char| if c.is_ascii_digit() { char::from(b'0' + digits.next().unwrap()) } else { c };
+            let other: String = text.chars().map(&mut other).collect();
             let forms = |text: &str| Forms::of([text.as_bytes()].into_iter());
-            prop_assert_eq!(forms(&text), forms(&other));
+            prop_assert_eq!(forms(&text), forms(&other), "{} {}", text, other);
         }
     }
 
     #[test]
-    fn what_is_no_whole_number_of_eight_digits_is_not_read_as_one() {
+    fn what_is_not_a_number_with_a_unit_that_is_known_is_none() {
+        let odd =
+            ["", "-", "12.", ".5", "1.2.3", "10.0.0.1:80", "0x1f", "12 parsecs", "blk_1", "NaN", "inf", "-inf", "1e9"];
+        let long = [
+            "9".repeat(100) + "x",
+            "9".repeat(19) + ".",
+            "9".repeat(19) + ".5.5",
+            "1.".to_owned() + &"0".repeat(400) + ":",
+        ];
+        for text in odd.into_iter().chain(long.iter().map(String::as_str)) {
+            assert_eq!(Quantity::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_has_its_sign_and_its_unit() {
+        let size = Quantity::parse(b"-4.5 KB").unwrap();
+        assert_eq!((size.number, size.unit.name, size.unit.scale), (-4.5, "KB", 1024.0));
+    }
+
+    #[test]
+    fn a_number_of_any_length_is_one_and_as_large_as_it_says() {
+        let number = |text: &str| Quantity::parse(text.as_bytes()).unwrap().number;
+        for text in [
+            "1234567890123456789",
+            "18446744073709551615",
+            "-340282366920938463463374607431768211455",
+            "1234567890123456789.25",
+        ] {
+            assert!((number(text) / text.parse::<f64>().unwrap() - 1.0).abs() < 1e-15, "{text}: {}", number(text));
+        }
+        let zeros = "0".repeat(400);
+        assert_eq!((number(&format!("{zeros}17")), number(&format!("1.{zeros}1"))), (17.0, 1.0));
+        assert_eq!(number("0.1234567890123456789"), 0.123_456_789_012_345_68);
+        // More than a double holds.
+        let huge = "9".repeat(400);
+        assert_eq!((number(&huge), number(&format!("-{huge}TiB"))), (f64::MAX, -f64::MAX));
+    }
+
+    #[test]
+    fn ranges_of_other_lengths_and_outside_a_message_are_none() {
         let message = b"took 123456789 ms";
         for range in [5..14, 9..9, 0..4, 16..99, 0..usize::MAX] {
             assert_eq!(whole_in(message, &range), None, "{range:?}");
         }
+    }
+
+    #[test]
+    fn the_forms_of_eight_texts_are_told() {
         let texts: [&[u8]; 9] = [b"12345678", b"123456789", b"4ms", b"root", b"", b"1.5", b"10.0.0.1", b"-7", b"9"];
         let forms = Forms::of(texts.into_iter());
         assert_eq!((forms.wholes, forms.no_numbers), (0b0000_0001, 0b0101_1000), "the ninth is not looked at");

@@ -6,17 +6,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Modules a module may use, besides itself; what is not named here may use nothing.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("arithmetic", &[]),
+    ("quantity", &[]),
     ("event", &[]),
     ("clock", &["event"]),
     ("config", &[]),
-    ("template", &["event", "clock", "arithmetic"]),
-    ("detect", &["event", "clock", "arithmetic"]),
+    ("template", &["event", "clock", "arithmetic", "quantity"]),
+    ("detect", &["event", "clock", "arithmetic", "quantity"]),
     ("embed", &["arithmetic"]),
     ("index", &["arithmetic"]),
     ("storage", &["event", "clock"]),
-    ("engine", &["template", "detect", "embed", "index", "storage", "event", "clock", "config"]),
+    ("engine", &["template", "detect", "embed", "index", "storage", "event", "clock", "config", "quantity"]),
     ("plugin", &["engine", "event", "clock", "config", "arithmetic"]),
     ("serve", &["plugin", "engine", "event", "clock", "config"]),
     ("cli", &["serve", "plugin", "engine", "template", "config", "clock", "event", "storage"]),

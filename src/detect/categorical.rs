@@ -234,11 +234,12 @@ impl Categorical {
     }
 }
 
-const _: () = assert!(SLOTS == 8, "`wanted` has a bit for each");
-
 #[cfg(test)]
 pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::detect::joining::{Moved, Moves};
     use crate::detect::value::Values;
 
     /// What a checkpoint of this detector was before words had places.
@@ -258,6 +259,83 @@ pub(super) mod tests {
             }
         }
         out
+    }
+
+    /// Something that changes what is known of slots 0 to 3.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Events with a word at each place, 0 for none, counted up from event to event.
+        See(usize, [u8; 4], u8),
+        Merge(usize, usize),
+        Join,
+        Worded(Worded),
+        Forget(usize),
+        ForgetValues(usize),
+        Restore,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let slot = || 0..4usize;
+        let worded = (slot(), slot(), 0..SLOTS + 1, 0..3u8);
+        let step = prop_oneof![
+            6 => (slot(), any::<[u8; 4]>(), 1..40u8).prop_map(|(slot, words, events)| Step::See(slot, words, events)),
+            1 => (slot(), slot()).prop_map(|(from, into)| Step::Merge(from, into)),
+            1 => Just(Step::Join),
+            1 => worded.prop_map(|(slot, into, place, word)| Step::Worded(Worded { slot, into, place, word })),
+            1 => slot().prop_map(Step::Forget),
+            1 => slot().prop_map(Step::ForgetValues),
+            1 => Just(Step::Restore),
+        ];
+        prop::collection::vec(step, 1..40)
+    }
+
+    impl Categorical {
+        fn take_step(&mut self, step: &Step) {
+            match *step {
+                Step::See(slot, words, events) => {
+                    for event in 0..events {
+                        let mut values = Values::default();
+                        let with_event = |word: u8| if word & 1 == 0 { 0 } else { word.wrapping_add(2 * event) };
+                        values.words.iter_mut().zip(words).for_each(|(place, word)| *place = with_event(word));
+                        self.observe(&Input { slot, values, ..Input::default() });
+                    }
+                }
+                Step::Merge(from, into) if from != into => Detector::merge(self, from, into),
+                Step::Merge(..) => {}
+                Step::Join => {
+                    let moved = |slot: usize| Some(Moved { slot: 3 - slot, keeps_wildcards: slot != 2 });
+                    self.join(&self.clone(), &Moves::new((0..4).map(moved).collect()));
+                }
+                Step::Worded(worded) => self.worded(worded, 5, 1_000),
+                Step::Forget(slot) => Detector::forget(self, slot),
+                Step::ForgetValues(slot) => self.forget_values(slot),
+                Step::Restore => {
+                    let mut bytes = Vec::new();
+                    self.checkpoint(&mut bytes);
+                    self.restore(&mut StateReader::new(&bytes)).unwrap();
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_words_wanted_are_those_of_the_wildcards_that_are_not_open_whatever_happens(steps in steps()) {
+            let mut categorical = Categorical::default();
+            for step in &steps {
+                categorical.take_step(step);
+                for slot in 0..5 {
+                    prop_assert_eq!(categorical.wanted(slot), categorical.wanted_of(slot), "slot {} after {:?}", slot, step);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn words_of_open_wildcards_are_not_wanted() {
+        let mut categorical = Categorical::default();
+        categorical.take_step(&Step::See(1, [1, 0, 0, 0], 40));
+        assert_eq!((categorical.wanted(1), categorical.wanted(0)), (!1, u8::MAX));
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Rarity {
         }
     }
 
-    /// In a place of its own.
+    /// Makes room for a slot that has no count yet.
     #[cold]
     fn put(&mut self, slot: usize, count: f64) {
         self.counts.resize(slot + 1, 0.0);

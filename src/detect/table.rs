@@ -5,7 +5,7 @@ use super::{StateError, StateReader};
 /// Cells a bucket has: half a cache line.
 const WAYS: usize = 4;
 
-/// Which cell holds a key is worked out without branches: it is never foreseeable; that it is here is.
+/// Which cell holds a key is worked out without branches: it is never foreseeable. That a key to be added to is here is, that one only looked at is, is not.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(32))]
 struct Bucket {
@@ -22,7 +22,7 @@ impl Bucket {
         (bits != 0).then(|| bits.trailing_zeros() as usize)
     }
 
-    /// The count of a key, 0 when it is not here, which is not foreseeable either.
+    /// The count of a key, 0 when it is not here.
     #[inline]
     fn get(&self, key: u32) -> f32 {
         let cells = self.keys.iter().zip(&self.counts);
@@ -168,11 +168,13 @@ impl Table {
         for _ in 0..from.length(what, cells, 12)? {
             let place = from.index(what, cells)?;
             let (key, count) = (from.u32(what)?, from.f32(what)?);
-            // A key is in one cell.
-            if let Some(bucket) = self.buckets.get_mut(place / WAYS).filter(|bucket| bucket.find(key).is_none()) {
-                bucket.keys[place % WAYS] = key;
-                bucket.counts[place % WAYS] = count;
+            let Some(bucket) = self.buckets.get_mut(place / WAYS) else { continue };
+            if key == 0 || bucket.find(key).is_some() {
+                let (expected, found) = ("a key of one cell".to_owned(), format!("{key:#x} in cell {place}, too"));
+                return Err(StateError::Impossible { what, expected, found });
             }
+            bucket.keys[place % WAYS] = key;
+            bucket.counts[place % WAYS] = count;
         }
         Ok(())
     }
@@ -226,6 +228,21 @@ mod tests {
             let grown = f64::from(table.get(key)) - f64::from(start);
             assert!((grown / 1e6 - 1.0).abs() < 0.01, "{grown} from {start}");
         }
+    }
+
+    #[test]
+    fn a_table_with_a_key_twice_or_none_is_refused() {
+        let mut table = Table::new(8);
+        let cell = |place: u32, key: u32| [place.to_le_bytes(), key.to_le_bytes(), 1f32.to_le_bytes()].concat();
+        let of = |cells: &[Vec<u8>]| [(cells.len() as u32).to_le_bytes().to_vec(), cells.concat()].concat();
+        let mut restore =
+            |bytes: &[u8]| table.restore(&mut StateReader::new(bytes), "table").map_err(|e| e.to_string());
+        assert_eq!(restore(&of(&[cell(4, 7), cell(5, 9), cell(8, 7)])), Ok(()));
+        assert_eq!(
+            restore(&of(&[cell(4, 7), cell(6, 7)])),
+            Err("table: expected a key of one cell, found 0x7 in cell 6, too".to_owned())
+        );
+        assert!(restore(&of(&[cell(4, 0)])).is_err());
     }
 
     #[test]

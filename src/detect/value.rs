@@ -5,14 +5,13 @@
 //! | number | half-octave of the amount in base units (microseconds, bytes, one); 0: not a number | a thousandfold is 20 steps, jitter of a tenth is none or one |
 //! | word | 8-bit hash of the text; 0: not asked for | a value never seen in a small closed set is told |
 //!
-//! A number is a run of digits with or without a sign, a fraction and a unit, as long as it may be: of amounts beyond 2^125 all have one code, and what is too
-//! large for a double is the largest one. `NaN`, `inf`, `1e9` and `0x1f` are no numbers: more often than a number they are words and parts of ids.
+//! What is a number `quantity` says. Amounts beyond 2^125 all have one code.
 //!
 //! Two bytes and not the text, so that the log can keep what the detectors learn from: a replay then learns the same.
 
 use std::ops::Range;
 
-use crate::arithmetic::word_code;
+use crate::arithmetic::{set_bits, word_code};
 use crate::quantity::{Forms, MOST_SHORT, Quantity, short_whole, whole_in};
 
 /// Wildcards of a line that are looked at; those beyond are not.
@@ -25,12 +24,12 @@ const CODE_OF_ONE: i32 = 4;
 
 impl Quantity {
     /// Half-octave of the amount, 1 and up; the sign does not count.
-    pub fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         code_of_amount(self.number.abs() * self.unit.scale)
     }
 
     /// The least amount a code stands for, in this quantity's unit.
-    pub fn amount_of(&self, code: f32) -> f64 {
+    pub(crate) fn amount_of(&self, code: f32) -> f64 {
         let base = f64::from((code - CODE_OF_ONE as f32) * 0.5).exp2() - 0.5;
         base.max(0.0) / self.unit.scale
     }
@@ -102,17 +101,17 @@ impl Values {
     ) -> Self {
         let here = u8::MAX.checked_shr(SLOTS.saturating_sub(count) as u32).unwrap_or(0);
         let (mut numbers, mut words) = (0u64, 0u64);
-        for place in places(here & !forms.no_numbers) {
+        for place in set_bits(u64::from(here & !forms.no_numbers)) {
             let range = range(place);
-            let is_whole = forms.wholes >> place & 1 != 0;
-            let code = match whole_in(message, &range).filter(|_| is_whole) {
+            let whole = if forms.is_whole(place) { whole_in(message, &range) } else { None };
+            let code = match whole {
                 Some(whole) => code_of_amount(f64::from(whole)),
-                None => message.get(range).map_or(0, number_of),
+                None => number_of(message.get(range).unwrap_or_default()),
             };
             numbers |= u64::from(code) << (8 * place);
         }
-        for place in places(here & wanted) {
-            words |= u64::from(message.get(range(place)).map_or(0, word_code)) << (8 * place);
+        for place in set_bits(u64::from(here & wanted)) {
+            words |= u64::from(word_code(message.get(range(place)).unwrap_or_default())) << (8 * place);
         }
         Self { numbers: numbers.to_le_bytes(), words: words.to_le_bytes() }
     }
@@ -149,16 +148,6 @@ fn number_of(text: &[u8]) -> u8 {
     }
 }
 
-/// Those of the wildcards whose bits are set.
-#[inline]
-fn places(mut bits: u8) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let place = (bits != 0).then(|| bits.trailing_zeros() as usize);
-        bits &= bits.wrapping_sub(1);
-        place
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -189,43 +178,16 @@ mod tests {
     }
 
     #[test]
-    fn units_are_understood_and_what_is_not_a_number_is_not() {
+    fn the_same_amount_has_one_code_in_every_unit() {
         assert_eq!(code("1500ms"), code("1.5s"));
         assert_eq!(code("2048"), code("2 KiB"));
         assert_eq!(code("4.0 KB"), code("4096 B"));
         assert_eq!(code("-12"), code("12"));
-        for text in
-            ["", "-", "12.", ".5", "1.2.3", "10.0.0.1:80", "0x1f", "12 parsecs", "blk_1", "NaN", "inf", "-inf", "1e9"]
-        {
-            assert_eq!(code(text), None, "{text}");
-        }
-        for text in [
-            "9".repeat(100) + "x",
-            "9".repeat(19) + ".",
-            "9".repeat(19) + ".5.5",
-            "1.".to_owned() + &"0".repeat(400) + ":",
-        ] {
-            assert_eq!(code(&text), None, "{text}");
-        }
     }
 
     #[test]
-    fn a_number_of_any_length_is_one_and_as_large_as_it_says() {
-        let number = |text: &str| Quantity::parse(text.as_bytes()).unwrap().number;
-        for text in [
-            "1234567890123456789",
-            "18446744073709551615",
-            "-340282366920938463463374607431768211455",
-            "1234567890123456789.25",
-        ] {
-            assert!((number(text) / text.parse::<f64>().unwrap() - 1.0).abs() < 1e-15, "{text}: {}", number(text));
-        }
-        let zeros = "0".repeat(400);
-        assert_eq!((number(&format!("{zeros}17")), number(&format!("1.{zeros}1"))), (17.0, 1.0));
-        assert_eq!(number("0.1234567890123456789"), 0.123_456_789_012_345_68);
-        // More than a double holds.
+    fn codes_grow_with_the_digits_up_to_the_last_one() {
         let huge = "9".repeat(400);
-        assert_eq!((number(&huge), number(&format!("-{huge}TiB"))), (f64::MAX, -f64::MAX));
         assert_eq!((code(&huge), code(&format!("{huge} days"))), (Some(255), Some(255)));
         assert!(Quantity::parse(huge.as_bytes()).unwrap().amount_of(255.0).is_finite());
         let codes: Vec<u8> = (1..60).map(|digits| code(&"9".repeat(digits)).unwrap()).collect();

@@ -289,9 +289,7 @@ impl Lane {
         event_id: EventId,
     ) -> Verdict {
         let mut verdict = self.verdict(scored, told, found.id, event_id);
-        if scored.excess.is_some() || scored.outlier.is_some() {
-            verdict.measure = self.measure(observation.message, scored);
-        }
+        verdict.measure = self.measure(observation.message, scored);
         if scored.is_anomaly {
             self.report_anomaly(observation, &mut verdict, scored);
         }

@@ -17,6 +17,7 @@
 
 use super::keyed;
 use super::tokenise::{Skeleton, WILDCARD, slice};
+use crate::arithmetic::set_bits;
 
 /// The tokens of a generalised template that give no more than one value, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,15 +54,6 @@ pub(super) fn layout(text: &[u8], words: u64) -> Vec<usize> {
     tokens.map(|(number, token)| if words & bit(number) == 0 { wildcards(token) } else { 0 }).collect()
 }
 
-/// The tokens of these bits, ascending.
-pub(super) fn tokens(mut bits: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let next = (bits != 0).then(|| bits.trailing_zeros() as usize);
-        bits &= bits.wrapping_sub(1);
-        next
-    })
-}
-
 /// The bit of a token.
 pub(super) fn bit(token: usize) -> u64 {
     u32::try_from(token).ok().and_then(|token| 1u64.checked_shl(token)).unwrap_or(0)
@@ -82,7 +74,7 @@ impl Skeleton {
     /// The tokens where words differ, whatever masks say of them.
     #[inline]
     pub(super) fn words<'m>(&self, message: &'m [u8], words: u64) -> impl Iterator<Item = &'m [u8]> {
-        tokens(words)
+        set_bits(words)
             .filter_map(|token| self.tokens().get(token))
             .map(|token| slice(message, &(token.start..token.end)))
     }

@@ -25,7 +25,7 @@ use super::similar::{self, Family, SimilarTable};
 use super::tokenise::{self, Masking, Skeleton, WILDCARD};
 use super::tree::Tree;
 use super::{Match, Slot};
-use crate::arithmetic::word_code;
+use crate::arithmetic::{set_bits, word_code};
 use crate::event::TemplateId;
 
 /// Changes kept for lanes that have not asked lately; one that asks later reloads everything.
@@ -146,7 +146,7 @@ impl Entry {
     fn words_apart(&self, text: &[u8], words: u64) -> SmallVec<[(u8, u8); 2]> {
         let place = |token| u8::try_from(Places::of_word(text, words, token)).unwrap_or(u8::MAX);
         let word = |token| self.token(token).filter(|_| !self.has_wildcard_in(token)).map_or(0, word_code);
-        places::tokens(words & !self.words).map(|token| (place(token), word(token))).collect()
+        set_bits(words & !self.words).map(|token| (place(token), word(token))).collect()
     }
 
     /// Puts `wildcard` in place of a token; returns the hash of its skeleton then.
