@@ -1,6 +1,7 @@
 //! Which reasons an event is told to be odd for: of each detector that says enough, the strongest first.
 
 use super::Judged;
+use crate::arithmetic::set_bits;
 use crate::event::{DETECTORS, DetectorKind, REASONS, Reason};
 
 /// Weighted evidence below this gives no reason, nats: severity's …
@@ -55,11 +56,8 @@ pub(super) fn reasons_given(weighted: &[f32; DETECTORS], news: News) -> [Option<
 
 /// The detector with the most evidence of those whose bits are set.
 fn strongest_of(bits: u32, weighted: &[f32; DETECTORS]) -> Option<DetectorKind> {
-    let mut left = bits;
     let mut strongest: Option<(f32, DetectorKind)> = None;
-    while left != 0 {
-        let at = left.trailing_zeros() as usize;
-        left &= left - 1;
+    for at in set_bits(u64::from(bits)) {
         let (Some(weighted), Some(kind)) = (weighted.get(at), DetectorKind::ALL.get(at)) else { break };
         if strongest.is_none_or(|(most, _)| *weighted > most) {
             strongest = Some((*weighted, *kind));
