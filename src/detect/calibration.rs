@@ -164,12 +164,12 @@ impl Histogram {
         self.tail.nats.get(self.tail.from).copied().unwrap_or(0.0) + excess / self.tail.mean_excess
     }
 
+    /// The first bin's mass is what the others leave: see [`Self::refresh`].
     #[inline]
     fn add(&mut self, bin: usize, amount: f64) {
-        if bin == 0 {
-            return;
-        }
         if let Some(mass) = self.bins.get_mut(bin) {
+            // No branch: whether an event says anything is not foreseeable.
+            let amount = amount * f64::from(u8::from(bin != 0));
             *mass += amount;
             self.rest += amount;
             self.highest = self.highest.max(bin);

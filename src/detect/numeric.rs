@@ -121,16 +121,17 @@ impl Group {
         most
     }
 
-    /// Without branches: lanes that have no number, or had none before, take what is chosen for them.
+    /// Without branches: lanes that have no number take what is chosen for them.
     #[inline]
     #[expect(clippy::needless_range_loop, reason = "seven arrays go side by side")]
     fn learn(&mut self, codes: &Lanes) {
+        let begins = |lane: usize| (codes[lane] > 0.0) & (self.numbers[lane] == 0.0);
+        if begins(0) | begins(1) | begins(2) | begins(3) {
+            self.begin(codes);
+        }
         for lane in 0..LANES {
             let code = codes[lane];
-            let is_here = code > 0.0;
-            let is_first = self.numbers[lane] == 0.0;
-            let known = |value: f32| if is_first { code } else { value };
-            let (high, low, mean) = (known(self.high[lane]), known(self.low[lane]), known(self.mean[lane]));
+            let (high, low, mean) = (self.high[lane], self.low[lane], self.mean[lane]);
             let (numbers, outside, distance) = (self.numbers[lane], self.outside[lane], self.distance[lane]);
             let is_outside = (code > high + 1.0) | (code < low - 2.0);
             let left = outside * KEPT + if is_outside { 1.0 } else { 0.0 };
@@ -141,13 +142,23 @@ impl Group {
             let spread = distance + ((code - middle).abs() - distance) * weight;
             let top = larger(code, high - (high - larger(middle, code)) * SHRINK);
             let bottom = smaller(code, low + (smaller(middle, code) - low) * SHRINK);
-            let chosen = |new: f32, old: f32| if is_here { new } else { old };
+            let chosen = |new: f32, old: f32| if code > 0.0 { new } else { old };
             self.numbers[lane] = chosen(count, numbers);
             self.outside[lane] = chosen(left, outside);
-            self.high[lane] = chosen(top, self.high[lane]);
-            self.low[lane] = chosen(bottom, self.low[lane]);
-            self.mean[lane] = chosen(middle, self.mean[lane]);
+            self.high[lane] = chosen(top, high);
+            self.low[lane] = chosen(bottom, low);
+            self.mean[lane] = chosen(middle, mean);
             self.distance[lane] = chosen(spread, distance);
+        }
+    }
+
+    /// Lanes whose first numbers these are: they are all there is to compare with.
+    #[cold]
+    fn begin(&mut self, codes: &Lanes) {
+        for (lane, code) in codes.iter().enumerate().filter(|(_, code)| **code > 0.0) {
+            if self.numbers[lane] == 0.0 {
+                [&mut self.high, &mut self.low, &mut self.mean].into_iter().for_each(|figure| figure[lane] = *code);
+            }
         }
     }
 
