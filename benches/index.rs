@@ -22,6 +22,8 @@ use oddline::{Engine, Environment};
 const SIZES: [usize; 5] = [1_000, CROSSOVER, 4_000, 10_000, 50_000];
 const MOST: usize = 50_000;
 const QUERIES: usize = 200;
+/// As `engine::recall` has it.
+const FARTHEST: f32 = 0.4;
 
 fn main() {
     let (embedder, templates) = embedded();
@@ -150,6 +152,18 @@ fn search_exact(bencher: Bencher, vectors: usize) {
     bencher
         .with_inputs(|| queries.next().unwrap())
         .bench_local_values(|query| black_box(index.search_where(&query, 10, &|_| true)));
+}
+
+/// What an alert asks for.
+#[divan::bench(args = SIZES)]
+fn search_within(bencher: Bencher, vectors: usize) {
+    let (embedder, templates) = embedded();
+    let mut index = index(&embedder, &templates, vectors);
+    let mut queries = queries(&embedder, &templates).into_iter().cycle();
+    index.search_within(&queries.next().unwrap(), 10, FARTHEST).unwrap();
+    bencher
+        .with_inputs(|| queries.next().unwrap())
+        .bench_local_values(|query| black_box(index.search_within(&query, 10, FARTHEST)));
 }
 
 #[divan::bench]

@@ -17,7 +17,7 @@
 //!
 //! Limits: [`MOST`] templates, of which the one that alerted longest ago goes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,8 @@ pub(super) struct Recall {
     embedder: HashingEmbedder,
     index: VectorIndex,
     past: HashMap<u64, Remembered>,
+    /// When the incident of each of them was, and which template it is.
+    by_age: BTreeSet<(String, u64)>,
     noted: HashMap<u64, Note>,
     /// The text each vector is of.
     texts: HashMap<u64, String>,
@@ -116,8 +118,8 @@ impl Default for Recall {
     fn default() -> Self {
         let embedder = HashingEmbedder::default();
         let index = VectorIndex::new(embedder.dimensions());
-        let (past, noted, texts, found) = Default::default();
-        Self { embedder, index, past, noted, texts, found }
+        let (past, by_age, noted, texts, found) = Default::default();
+        Self { embedder, index, past, by_age, noted, texts, found }
     }
 }
 
@@ -143,7 +145,7 @@ impl Recall {
 
     /// Bytes held, about.
     pub(super) fn memory_bytes(&self) -> usize {
-        let past: usize = self.past.values().map(|past| past.template.len() + size_of::<Remembered>() + 80).sum();
+        let past: usize = self.past.values().map(|past| past.template.len() + size_of::<Remembered>() + 160).sum();
         let said = |note: &Note| note.note.len() + note.template.len() + size_of::<Note>() + 80;
         let noted: usize = self.noted.values().map(said).sum();
         let texts: usize = self.texts.values().map(|text| text.len() + size_of::<String>() + 16).sum();
@@ -188,12 +190,15 @@ impl Recall {
             self.forget_oldest();
         }
         self.enter(template, &incident.template);
-        self.past.insert(template, incident);
+        let age = (incident.time.clone(), template);
+        if let Some(last) = self.past.insert(template, incident) {
+            self.by_age.remove(&(last.time, template));
+        }
+        self.by_age.insert(age);
     }
 
     fn forget_oldest(&mut self) {
-        let oldest = self.past.iter().min_by(|a, b| a.1.time.cmp(&b.1.time).then(a.0.cmp(b.0)));
-        let Some(template) = oldest.map(|(template, _)| *template) else { return };
+        let Some((_, template)) = self.by_age.pop_first() else { return };
         self.past.remove(&template);
         if !self.noted.contains_key(&template) {
             self.leave(template);
@@ -221,11 +226,8 @@ impl Recall {
         let found = self.nearest(template, text);
         let distance =
             |id: u64, similarity: f32| if id == template.0 { 0.0 } else { (1.0 - similarity).clamp(0.0, 2.0) };
-        let mut near: Vec<SimilarIncident> = found
-            .iter()
-            .filter(|hit| 1.0 - hit.similarity <= FARTHEST)
-            .filter_map(|hit| self.told(hit.id, distance(hit.id, hit.similarity)))
-            .collect();
+        let mut near: Vec<SimilarIncident> =
+            found.iter().filter_map(|hit| self.told(hit.id, distance(hit.id, hit.similarity))).collect();
         // A text without words has no vector.
         if !self.index.get(template.0).is_some_and(|vector| vector.iter().any(|cell| *cell != 0.0)) {
             near.extend(self.told(template.0, 0.0));
@@ -241,7 +243,7 @@ impl Recall {
             return Arc::clone(found);
         }
         let query = self.embedder.vector(text).unwrap_or_default();
-        let found: Arc<[Hit]> = self.index.search(&query, MOST_SIMILAR * 4).unwrap_or_default().into();
+        let found: Arc<[Hit]> = self.index.search_within(&query, MOST_SIMILAR * 4, FARTHEST).unwrap_or_default().into();
         if self.found.len() >= MOST {
             self.found.clear();
         }

@@ -4,15 +4,16 @@
 //! |---|---|
 //! | [`VectorIndex`]: insert, remove, search | here |
 //! | all vectors side by side, and the exact scan | `table` |
+//! | all that are near, and no others: [`VectorIndex::search_within`] | `postings` |
 //! | candidates for a scan that need not be of all | `sketch`; with the feature `turbovec`, `turbo` |
 //!
-//! Below [`CROSSOVER`] vectors a search looks at all of them. Above, at as many candidates as [`CANDIDATES`] says, taken by a coarse
+//! Below [`CROSSOVER`] vectors [`VectorIndex::search`] looks at all of them. Above, at as many candidates as [`CANDIDATES`] says, taken by a coarse
 //! look, and with the vectors themselves: `benches/index.rs` holds the figures. Nothing here touches a file, or starts a thread but for what `turbo` says.
 //!
 //! # Who uses it
-//! `engine::recall`, for each alert: a thousand past incidents and a thousand notes at most, which is [`CROSSOVER`] where both are full and no template is in both. So the exact
-//! scan is what runs in the product; the coarse look, and `turbovec` where that is built in, are for whoever
-//! holds more, and are measured at 50,000. A search in words (`engine::search`) does without: measured (`cargo bench --bench index`, printed first) a search of a data dir of 10,000 templates takes 35 ms, of which reading the
+//! `engine::recall`, for each alert: a thousand past incidents and a thousand notes at most, of which it wants those that are near, and misses none
+//! ([`VectorIndex::search_within`]). A scan of them all reads 1.5 MB, which takes its time and the lane's own tables out of the caches: with an alert in a few thousand events that was a
+//! twentieth of what an event costs. The coarse look, and `turbovec` where that is built in, are for whoever holds more, and are measured at 50,000. A search in words (`engine::search`) does without: measured (`cargo bench --bench index`, printed first) a search of a data dir of 10,000 templates takes 35 ms, of which reading the
 //! history 24, making the vectors anew 11, and looking at all of them .3. An index of live templates would save that last one, or with its vectors a third, and
 //! would cost, for as long as the agent runs and nobody searches, 1.5 kB a template: 15 MB of a `memory_limit_bytes` of 64. So, of what such an index could have:
 //!
@@ -24,6 +25,7 @@
 //! | a file of its own beside the checkpoint | nothing to save: incidents are in the checkpoint as texts, their vectors are made anew in a millisecond or two |
 //! | guards against vectors of another length, or that are no numbers | [`IndexError`], before anything is touched |
 
+mod postings;
 mod sketch;
 mod table;
 #[cfg(feature = "turbovec")]
@@ -31,6 +33,7 @@ mod turbo;
 
 use hashbrown::HashMap;
 
+use self::postings::Postings;
 use self::sketch::Sketches;
 use self::table::Table;
 
@@ -78,6 +81,8 @@ pub enum IndexError {
 pub struct VectorIndex {
     table: Table,
     sketches: Sketches,
+    /// Since they were first asked for.
+    postings: Option<Postings>,
     #[cfg(feature = "turbovec")]
     turbo: turbo::Turbo,
     rows: HashMap<u64, u32, foldhash::fast::FixedState>,
@@ -89,6 +94,7 @@ impl VectorIndex {
         Self {
             table: Table::new(dimensions),
             sketches: Sketches::new(dimensions),
+            postings: None,
             #[cfg(feature = "turbovec")]
             turbo: turbo::Turbo::default(),
             rows: HashMap::default(),
@@ -112,7 +118,8 @@ impl VectorIndex {
 
     /// Bytes held, about.
     pub fn memory_bytes(&self) -> usize {
-        self.table.memory_bytes() + self.sketches.memory_bytes() + self.rows.capacity() * 13
+        let postings = self.postings.as_ref().map_or(0, Postings::memory_bytes);
+        self.table.memory_bytes() + self.sketches.memory_bytes() + postings + self.rows.capacity() * 13
     }
 
     fn check(&self, vector: &[f32]) -> Result<(), IndexError> {
@@ -135,13 +142,16 @@ impl VectorIndex {
             Some(row) => {
                 self.table.replace(*row as usize, vector);
                 self.sketches.replace(*row as usize, vector);
+                self.postings.iter_mut().for_each(|postings| postings.replace(*row as usize, vector));
             }
             None => {
                 self.rows.insert(id, self.table.len() as u32);
                 self.table.push(id, vector);
                 self.sketches.push(vector);
+                self.postings.iter_mut().for_each(|postings| postings.push(vector));
             }
         }
+        self.postings.iter_mut().for_each(|postings| postings.tidy(&self.table));
         Ok(())
     }
 
@@ -151,6 +161,7 @@ impl VectorIndex {
         #[cfg(feature = "turbovec")]
         self.turbo.remove(id);
         self.sketches.swap_remove(row as usize);
+        self.postings.iter_mut().for_each(|postings| postings.swap_remove(row as usize));
         if let Some(moved) = self.table.swap_remove(row as usize) {
             self.rows.insert(moved, row);
         }
@@ -172,6 +183,20 @@ impl VectorIndex {
         }
         self.check(query)?;
         Ok(self.table.scan(self.candidates(query, most), query, most, &|_| true))
+    }
+
+    /// The `most` nearest to `query` that are no farther than `farthest`, one less the cosine, which must be below 1; the nearest first, those of one
+    /// similarity by id. None is missed. For vectors most of whose numbers are zero much the fastest: the first search makes the lists that it takes.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    pub fn search_within(&mut self, query: &[f32], most: usize, farthest: f32) -> Result<Vec<Hit>, IndexError> {
+        self.check(query)?;
+        let postings = self.postings.get_or_insert_with(|| Postings::of(&self.table));
+        let candidates = postings.at_least(1.0 - farthest, query);
+        let mut found = self.table.scan(candidates, query, most, &|_| true);
+        found.retain(|hit| 1.0 - hit.similarity <= farthest);
+        Ok(found)
     }
 
     /// Rows worth a look.

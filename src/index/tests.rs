@@ -1,4 +1,5 @@
 use super::*;
+use crate::arithmetic::next_random;
 
 const DIMENSIONS: usize = 384;
 
@@ -70,6 +71,35 @@ fn a_vector_can_be_replaced_and_removed_below_and_above_the_crossover() {
     let mut index = index(1);
     assert!(index.remove(0) && index.is_empty() && !index.remove(0));
     assert_eq!(index.search(&vector(0), 1).unwrap(), []);
+}
+
+#[test]
+fn what_is_near_enough_is_found_as_by_looking_at_all_whatever_was_replaced_and_removed() {
+    let mut index = index(300);
+    let mut state = 11u64;
+    for step in 0..3_000u64 {
+        let (id, of) = (next_random(&mut state) % 400, next_random(&mut state) % 400);
+        match step % 3 {
+            0 => _ = index.remove(id),
+            _ => index.insert(id, &vector(of)).unwrap(),
+        }
+        if step % 10 != 0 {
+            continue;
+        }
+        let query = vector(next_random(&mut state) % 500);
+        for (most, farthest) in [(12, 0.4), (3, 0.9), (usize::MAX, 0.4), (0, 0.4)] {
+            let mut expected = index.search_where(&query, usize::MAX, &|_| true).unwrap();
+            expected.retain(|hit| 1.0 - hit.similarity <= farthest);
+            expected.truncate(most);
+            assert_eq!(index.search_within(&query, most, farthest).unwrap(), expected, "step {step}");
+        }
+    }
+    assert!(index.memory_bytes() < 3 * index.len() * DIMENSIONS * size_of::<f32>(), "what is gone is crossed out");
+    let mut empty = VectorIndex::new(DIMENSIONS);
+    assert_eq!(empty.search_within(&vector(1), 5, 0.4).unwrap(), []);
+    assert!(index.search_within(&vec![f32::NAN; DIMENSIONS], 5, 0.4).is_err());
+    index.insert(7, &vec![0.0; DIMENSIONS]).unwrap();
+    assert!(index.search_within(&vec![0.0; DIMENSIONS], 5, 0.4).unwrap().is_empty(), "near to nothing");
 }
 
 #[test]
