@@ -25,7 +25,7 @@ use super::timer::ClockWatch;
 use crate::event::Timestamp;
 use crate::storage::chunk::{ChunkOptions, ChunkWriter, EventAt, Level, Written};
 use crate::storage::hour::Hour;
-use crate::storage::wal::{self, Record, RecordAt, SegmentSequence, WalEvent};
+use crate::storage::wal::{self, RecordAt, SegmentSequence, WalEvent};
 use crate::storage::{FileSystem, StorageError, chunk_dir, disk_usage, retention};
 
 /// Between two rounds of merging and retention.
@@ -77,19 +77,20 @@ impl Historian {
         let (hour, chunks_dir) = (Hour::of(begun), self.chunks_dir());
         let _files = self.files();
         let mut writer: Option<ChunkWriter> = None;
-        let mut take = |at: RecordAt, event: &WalEvent| {
+        let mut take = |first: RecordAt, events: &[WalEvent]| {
             // Begun with the first event: an hour in which none came has no directory.
             let begin = || chunk_dir::create_l1(self.fs(), &chunks_dir, hour, (lane, sequence.0), options);
             let writer = match &mut writer {
                 Some(writer) => writer,
                 none => none.insert(begin()?),
             };
-            writer.push(EventAt { lane, run: at.position.run, sequence: sequence.0, number: at.event_number }, event)
+            let (run, number) = (first.position.run, first.event_number);
+            writer.extend(EventAt { lane, run, sequence: sequence.0, number }, events)
         };
         let mut failed = Ok(());
-        wal::read_segment(self.fs(), &wal_dir, lane, sequence, &mut |at, record| {
-            if let (Record::Event(event), Ok(())) = (record, &failed) {
-                failed = take(at, &event);
+        wal::read_events(self.fs(), &wal_dir, lane, sequence, &mut |first, events| {
+            if failed.is_ok() {
+                failed = take(first, events);
             }
         })?;
         failed?;

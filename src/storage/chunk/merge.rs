@@ -50,7 +50,8 @@ pub fn merge(
         let reader = ChunkReader::open(fs, path)?;
         writer.absorb(reader.summary());
         for place in &reader.summary().groups {
-            keep(&mut writer, &reader.group(fs, place)?)?;
+            let group = reader.group(fs, place)?;
+            writer.keep(first_of(&group), &group.events)?;
         }
         texts.take(reader.into_summary());
     }
@@ -58,15 +59,10 @@ pub fn merge(
     Ok(result)
 }
 
-fn keep(writer: &mut ChunkWriter<'_>, group: &Group) -> Result<(), StorageError> {
-    for (number, event) in (group.id.first_event..).zip(&group.events) {
-        writer.keep(at(group, number), event)?;
-    }
-    Ok(())
-}
-
-fn at(group: &Group, number: u64) -> EventAt {
-    EventAt { lane: group.id.lane, run: group.id.run, sequence: group.id.sequence, number }
+/// Where the first event of a group is.
+fn first_of(group: &Group) -> EventAt {
+    let GroupId { lane, sequence, run, first_event: number } = group.id;
+    EventAt { lane, run, sequence, number }
 }
 
 /// The newest text of each template, with several the last one given.
@@ -118,12 +114,11 @@ pub fn salvage(
     scan(from, &bytes, &mut |found| {
         let Found::Group(group) = found else { return Ok(()) };
         if summary.is_some() {
-            return keep(&mut writer, &group);
+            return writer.keep(first_of(&group), &group.events);
         }
         sources(before, &group).for_each(|sequence| writer.add_source(group.id.lane, sequence));
         before = Some((group.id, group.events.len() as u64));
-        let mut numbered = (group.id.first_event..).zip(&group.events);
-        numbered.try_for_each(|(number, event)| writer.push(at(&group, number), event))
+        writer.extend(first_of(&group), &group.events)
     })?;
     let mut texts = Texts::default();
     summary.into_iter().for_each(|summary| texts.take(summary));

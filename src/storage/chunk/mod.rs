@@ -34,6 +34,7 @@
 //! **Limits.** 16,384 series and 524,288 points of them a file: beyond, the series counted least recently go, and their events are counted as
 //! unlisted. 4 MiB of texts; templates beyond stand without. 32 MiB of summary before compression.
 
+mod dictionary;
 pub mod group;
 mod merge;
 mod reader;

@@ -122,23 +122,38 @@ impl<'f> ChunkWriter<'f> {
 
     /// Takes an event in: into a group, and into the series.
     pub fn push(&mut self, at: EventAt, event: &WalEvent) -> Result<(), StorageError> {
-        let is_marked = event.flags & self.options.marked_flag != 0;
-        self.series.count(event.template, event.timestamp, is_marked);
-        self.keep(at, event)
+        self.extend(at, std::slice::from_ref(event))
     }
 
-    /// Takes an event into a group alone: its counts come with [`Self::absorb`].
-    pub fn keep(&mut self, at: EventAt, event: &WalEvent) -> Result<(), StorageError> {
+    /// Takes events in that follow one another; the first is at `first`.
+    pub fn extend(&mut self, first: EventAt, events: &[WalEvent]) -> Result<(), StorageError> {
+        events.iter().for_each(|event| {
+            let is_marked = event.flags & self.options.marked_flag != 0;
+            self.series.count(event.template, event.timestamp, is_marked);
+        });
+        self.keep(first, events)
+    }
+
+    /// Takes such events into groups alone: their counts come with [`Self::absorb`].
+    pub fn keep(&mut self, first: EventAt, events: &[WalEvent]) -> Result<(), StorageError> {
         if !self.options.keeps_events {
-            self.dropped_events += 1;
+            self.dropped_events += events.len() as u64;
             return Ok(());
         }
-        if !self.open.as_ref().is_some_and(|group| group.takes(at.lane, at.run, at.number)) {
-            self.close_group()?;
+        let EventAt { lane, run, sequence, number: mut first_event } = first;
+        let mut rest = events;
+        while !rest.is_empty() {
+            let goes_on = |group: &GroupBuilder| group.goes_on_with(lane, run, first_event) && group.room() > 0;
+            if !self.open.as_ref().is_some_and(goes_on) {
+                self.close_group()?;
+            }
+            let begin = || GroupBuilder::new(GroupId { lane, sequence, run, first_event });
+            let group = self.open.get_or_insert_with(begin);
+            let (taken, left) = rest.split_at(rest.len().min(group.room()));
+            group.extend(taken);
+            first_event = first_event.saturating_add(taken.len() as u64);
+            rest = left;
         }
-        let begin =
-            || GroupBuilder::new(GroupId { lane: at.lane, sequence: at.sequence, run: at.run, first_event: at.number });
-        self.open.get_or_insert_with(begin).push(event);
         Ok(())
     }
 

@@ -160,12 +160,13 @@ fn statistic_xor(head: u8, reader: &mut ByteReader<'_>) -> Option<u32> {
 }
 
 fn read_values(reader: &mut ByteReader<'_>, values: &mut [u8; VALUES]) -> Option<()> {
-    let bits = reader.varint()?;
-    if bits >> VALUES != 0 {
+    let mut left = reader.varint()?;
+    if left >> VALUES != 0 {
         return None;
     }
-    for (_, value) in values.iter_mut().enumerate().filter(|(place, _)| bits >> place & 1 != 0) {
-        *value = reader.u8()?;
+    while left != 0 {
+        *values.get_mut(left.trailing_zeros() as usize)? = reader.u8()?;
+        left &= left - 1;
     }
     Some(())
 }

@@ -26,8 +26,8 @@ pub use ahead::recover_lane_ahead;
 pub use encode::WalEncoder;
 pub use group::GroupLog;
 pub use recover::{
-    RecordAt, RecoveryReport, TornTail, lanes, read_segment, recover_lane, recover_templates, remove_segment,
-    segment_begun, segments,
+    RecordAt, RecoveryReport, TornTail, lanes, read_events, read_segment, recover_lane, recover_templates,
+    remove_segment, segment_begun, segments,
 };
 pub use segment::{SegmentHeader, SegmentSequence};
 pub use writer::LaneWal;

@@ -144,6 +144,17 @@ impl Sink for Each<'_> {
     }
 }
 
+/// Takes events, as many at a time as there are.
+struct Events<'v>(&'v mut dyn FnMut(RecordAt, &[WalEvent]));
+
+impl Sink for Events<'_> {
+    fn events(&mut self, first: RecordAt, events: &[WalEvent]) {
+        (self.0)(first, events);
+    }
+
+    fn other(&mut self, _: RecordAt, _: Record<'_>) {}
+}
+
 /// Takes the texts of templates.
 struct Texts<'v>(&'v mut dyn FnMut(&[u8]));
 
@@ -213,8 +224,28 @@ pub fn read_segment(
     sequence: SegmentSequence,
     visitor: &mut dyn FnMut(RecordAt, Record<'_>),
 ) -> Result<RecoveryReport, StorageError> {
-    let mut each = Each(visitor);
-    let mut recovery = Recovery { repairs: false, ..Recovery::new(lane, Position::default(), &mut each) };
+    read_into(fs, wal_dir, lane, sequence, &mut Each(visitor))
+}
+
+/// The same of its events alone, those of a frame at once; where the first of them stands comes with them.
+pub fn read_events(
+    fs: &dyn FileSystem,
+    wal_dir: &Path,
+    lane: u8,
+    sequence: SegmentSequence,
+    visitor: &mut dyn FnMut(RecordAt, &[WalEvent]),
+) -> Result<RecoveryReport, StorageError> {
+    read_into(fs, wal_dir, lane, sequence, &mut Events(visitor))
+}
+
+fn read_into(
+    fs: &dyn FileSystem,
+    wal_dir: &Path,
+    lane: u8,
+    sequence: SegmentSequence,
+    sink: &mut dyn Sink,
+) -> Result<RecoveryReport, StorageError> {
+    let mut recovery = Recovery { repairs: false, ..Recovery::new(lane, Position::default(), sink) };
     recovery.segment(fs, &segment::lane_dir(wal_dir, lane), sequence, false)?;
     Ok(recovery.report)
 }
