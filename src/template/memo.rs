@@ -4,13 +4,15 @@
 //! place of each of its digits, have the same tokens and variables at the same places. To take a shape and to look it up is a fraction of what it takes to
 //! go through all the rules. Hashes of tokens whose constant part has a digit (`eth0`) are taken anew.
 //!
-//! **What is kept.** A shape met twice: of one met once only a tag is kept ([`Memo::met`]), so that lines that never repeat displace nothing. Lines of more
+//! **What is kept.** A shape met twice, or where more than half of the room is taken, three times: of one met before that only a tag is kept ([`Memo::met`]), so that
+//! lines that never repeat, or by chance, displace nothing. Lines of more
 //! than [`MOST_BYTES`], [`MOST_TOKENS`] or [`MOST_VARIABLES`] are not. A shape is compared whole: what is found is what [`Skeleton::scan`] would make, which is the
 //! twin that tests compare with, and fuzz targets at every call.
 //!
-//! **Where.** An index of buckets of two lines, and behind it three areas of fixed size: shapes here, tokens and variables with the [`Skeleton`], which shows them
-//! without a copy. They are filled from the start, and when one is full all is forgotten. A bucket's newcomer takes the place of the older line. They are allocated
-//! once, by [`Tokeniser::new`]: 3 MiB, of which half a MiB is in use at once and the rest as it is filled.
+//! **Where.** An index of buckets of four lines, whose tags stand apart, so that of a bucket the one line is read that it is; behind it three areas of fixed size:
+//! shapes here, tokens and variables with the [`Skeleton`], which shows them
+//! without a copy. They are filled from the start, and when one is full all is forgotten but what was met, so that what comes again is kept at once. A bucket's
+//! newcomer takes the place of its oldest line. They are allocated once, by [`Tokeniser::new`]: 3 MiB, of which half a MiB is in use at once and the rest as it is filled.
 //!
 //! **What is known of variables.** Which of them are no numbers, and which are up to eight digits alone (`quantity::Forms`), is the same in all lines of a shape. So the
 //! detectors need not look at those that are none, and read short whole numbers without looking what they are.
@@ -23,6 +25,7 @@
 use super::cache::Found;
 use super::hash;
 use super::tokenise::{KeptLine, Masking, Skeleton};
+use crate::arithmetic::set_bits;
 #[cfg(any(test, fuzzing))]
 use crate::quantity::{Forms, short_whole, whole_in};
 
@@ -37,11 +40,13 @@ const BLOCK: usize = 16;
 const MOST_BLOCKS: usize = MOST_BYTES / BLOCK;
 
 /// log2 of the buckets, each of [`WAYS`] shapes.
-const BUCKET_BITS: u32 = 12;
-const WAYS: usize = 2;
+const BUCKET_BITS: u32 = 11;
+const WAYS: usize = 4;
 
-/// log2 of the tags of shapes met once.
+/// log2 of the tags of shapes that were met.
 const MET_BITS: u32 = 13;
+/// Of such a tag how often, up to this.
+const MET_MOST: u32 = 0b11;
 
 /// Room of the areas: for some six thousand lines of twelve tokens.
 const ROOM_BLOCKS: usize = 1 << 15;
@@ -55,8 +60,6 @@ type Block = [u8; BLOCK];
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 struct Line {
-    /// Of the shape.
-    tag: u32,
     /// Where its blocks begin.
     shape: u32,
     /// Its length.
@@ -68,7 +71,7 @@ struct Line {
 
 const _: () = assert!(size_of::<Line>() == 64, "a cache line");
 
-/// The newer line first.
+/// The newest line first.
 type Bucket = [Line; WAYS];
 
 /// The shape of the last line.
@@ -84,7 +87,9 @@ struct Shape {
 #[derive(Debug)]
 struct Memo {
     index: Box<[Bucket]>,
-    /// By the low bits of a shape's hash, the high ones of the shape last met there and not kept.
+    /// Of the shapes of each bucket's lines.
+    tags: Box<[[u32; WAYS]]>,
+    /// By the low bits of a shape's hash, the high ones of the shape last met there, and how often it was.
     met: Box<[u32]>,
     shape: Box<Shape>,
     shapes: Vec<Block>,
@@ -150,6 +155,7 @@ impl Memo {
     fn new() -> Self {
         Self {
             index: vec![Bucket::default(); 1 << BUCKET_BITS].into(),
+            tags: vec![[0; WAYS]; 1 << BUCKET_BITS].into(),
             met: vec![0; 1 << MET_BITS].into(),
             shape: Box::new(Shape { blocks: [[0; BLOCK]; MOST_BLOCKS], bytes: 0, hash: 0 }),
             shapes: Vec::with_capacity(ROOM_BLOCKS),
@@ -167,7 +173,8 @@ impl Memo {
             return;
         }
         skeleton.scan(message, masking);
-        if self.is_met_again() {
+        let least = if self.shapes.len() > ROOM_BLOCKS / 2 || skeleton.is_half_full() { 2 } else { 1 };
+        if self.meet() >= least {
             self.keep(message, skeleton);
         }
     }
@@ -175,13 +182,18 @@ impl Memo {
     /// Where the line of this shape is kept.
     #[inline]
     fn find(&self) -> Option<(usize, usize)> {
-        let at = self.shape.bucket();
-        let is_it = |line: &Line| {
-            line.tag == self.shape.tag()
-                && usize::from(line.bytes) == self.shape.bytes
-                && is_same(part(&self.shapes, line.shape, self.shape.bytes.div_ceil(BLOCK)), self.shape.blocks())
+        let (at, tag) = (self.shape.bucket(), self.shape.tag());
+        // Which way it is cannot be foreseen: all tags are looked at before the next branch.
+        let bit = |(way, of): (usize, &u32)| u64::from(*of == tag) << way;
+        let alike = self.tags.get(at)?.iter().enumerate().map(bit).sum();
+        let is_it = |way: &usize| {
+            let line = self.index.get(at).and_then(|bucket| bucket.get(*way));
+            line.is_some_and(|line| {
+                usize::from(line.bytes) == self.shape.bytes
+                    && is_same(part(&self.shapes, line.shape, self.shape.bytes.div_ceil(BLOCK)), self.shape.blocks())
+            })
         };
-        self.index.get(at)?.iter().position(is_it).map(|way| (at, way))
+        set_bits(alike).find(is_it).map(|way| (at, way))
     }
 
     #[inline]
@@ -190,11 +202,13 @@ impl Memo {
         self.index.get(at)?.get(way)
     }
 
-    /// Notes that the shape was met; whether it was before.
-    fn is_met_again(&mut self) -> bool {
-        let tag = (self.shape.hash >> u32::BITS) as u32 | 1;
-        let Some(met) = self.met.get_mut(self.shape.hash as usize & ((1 << MET_BITS) - 1)) else { return false };
-        std::mem::replace(met, tag) == tag
+    /// Notes that the shape was met; how often it was before, as far as is known.
+    fn meet(&mut self) -> u32 {
+        let tag = (self.shape.hash >> u32::BITS) as u32 & !MET_MOST;
+        let Some(met) = self.met.get_mut(self.shape.hash as usize & ((1 << MET_BITS) - 1)) else { return 0 };
+        let before = if *met & !MET_MOST == tag { *met & MET_MOST } else { 0 };
+        *met = tag | (before + 1).min(MET_MOST);
+        before
     }
 
     /// Keeps the line just scanned, whose shape was taken.
@@ -207,15 +221,17 @@ impl Memo {
         let kept = if has_room { skeleton.keep(message) } else { None };
         let Some(kept) = kept.or_else(|| self.keep_alone(message, skeleton)) else { return };
         let line = Line {
-            tag: self.shape.tag(),
             shape: self.shapes.len() as u32,
             bytes: self.shape.bytes as u16,
             skeleton: kept,
             found: Found::default(),
         };
         self.shapes.extend_from_slice(self.shape.blocks());
-        if let Some([newer, older]) = self.index.get_mut(self.shape.bucket()) {
-            *older = std::mem::replace(newer, line);
+        let at = self.shape.bucket();
+        if let (Some(lines), Some(tags)) = (self.index.get_mut(at), self.tags.get_mut(at)) {
+            lines.rotate_right(1);
+            tags.rotate_right(1);
+            (lines[0], tags[0]) = (line, self.shape.tag());
         }
     }
 
@@ -432,13 +448,31 @@ mod tests {
         assert!(tokeniser.kept() < 10, "{}: only tags that are alike", tokeniser.kept());
         let words = "of a great many words ".repeat(20);
         for n in 0..20_000 {
-            (0..2).for_each(|_| tokeniser.scan(line(n, &words).as_bytes()));
+            (0..3).for_each(|_| tokeniser.scan(line(n, &words).as_bytes()));
         }
         let memo = tokeniser.memo.as_ref().unwrap();
         assert_eq!(memo.shapes.capacity(), ROOM_BLOCKS);
         assert_eq!(tokeniser.skeleton.room(), (ROOM_TOKENS, ROOM_VARIABLES));
         assert!((1..=ROOM_TOKENS / 102).contains(&tokeniser.kept()), "{}", tokeniser.kept());
         assert!(tokeniser.is_known(line(19_999, &words).as_bytes()));
+    }
+
+    #[test]
+    fn where_half_of_the_room_is_taken_a_line_is_kept_the_third_time_and_once_all_is_forgotten_what_was_met_at_once() {
+        let mut tokeniser = default();
+        let words = "of a great many words ".repeat(20);
+        let line = |n: usize| format!("{words}{}{}", "x".repeat(n % 25), "z".repeat(n / 25));
+        let times = |tokeniser: &mut Tokeniser, n: usize| {
+            (0..).find(|_| tokeniser.is_known(line(n).as_bytes())).unwrap_or_default()
+        };
+        let needed: Vec<usize> = (0..700).map(|n| times(&mut tokeniser, n)).collect();
+        let third = needed.iter().position(|times| *times == 3).unwrap();
+        assert!(needed[..third].iter().all(|times| *times == 2) && (200..500).contains(&third), "{third}");
+        // The room is full: it was when the last but few were kept.
+        let emptied = needed[third..].iter().position(|times| *times == 2).unwrap() + third;
+        assert!(needed[third..emptied].iter().all(|times| *times == 3), "{needed:?}");
+        assert!(tokeniser.kept() <= 700 - emptied + 1);
+        assert_eq!(times(&mut tokeniser, emptied - 20), 1, "it was met before");
     }
 
     #[test]

@@ -196,6 +196,12 @@ impl Skeleton {
         Some(place)
     }
 
+    /// Whether more than half of the room is taken.
+    pub(super) fn is_half_full(&self) -> bool {
+        let Scanned { tokens, variables } = &self.kept_lines;
+        2 * tokens.len() > tokens.capacity() || 2 * variables.len() > variables.capacity()
+    }
+
     /// Makes room: no line is kept any more.
     pub(super) fn forget_kept(&mut self) {
         self.recalled = None;
