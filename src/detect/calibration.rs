@@ -254,8 +254,14 @@ impl Calibration {
     /// Takes a statistic in.
     #[inline]
     pub fn learn(&mut self, statistic: f32) {
+        self.learn_bin(bin(statistic));
+    }
+
+    /// The same of one whose [`bin`] is known.
+    #[inline]
+    pub(super) fn learn_bin(&mut self, bin: usize) {
         let is_due = self.pace.step();
-        self.histogram.add(bin(statistic), self.pace.weight);
+        self.histogram.add(bin, self.pace.weight);
         if is_due {
             self.refresh();
         }
@@ -311,8 +317,15 @@ impl<const N: usize> Calibrations<N> {
         self.histograms.get(index).map_or(0.0, |histogram| histogram.nats(statistic))
     }
 
-    /// Takes in a statistic for each.
+    /// Takes in that no statistic said anything.
     #[inline]
+    pub(super) fn learn_nothing(&mut self) {
+        if self.pace.step() {
+            self.refresh();
+        }
+    }
+
+    /// Takes in a statistic for each.
     pub(super) fn learn(&mut self, statistics: [f32; N]) {
         let is_due = self.pace.step();
         for (histogram, statistic) in self.histograms.iter_mut().zip(statistics) {

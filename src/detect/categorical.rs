@@ -133,6 +133,25 @@ impl Categorical {
         cells.iter().enumerate().fold(beyond, |bits, (place, cell)| bits | u8::from(!cell.is_open) << place)
     }
 
+    /// Of an event whose first `length` wildcards have the words.
+    fn observe_words(&mut self, input: &Input, length: usize) -> f32 {
+        let words = &input.values.words;
+        let (mut strongest, mut has_grown) = (0.0, false);
+        let wildcards = self.wildcards.of(input.slot, length).iter_mut().zip(words).enumerate();
+        for (place, (wildcard, word)) in wildcards.filter(|(_, (_, word))| **word > 0) {
+            let Some(evidence) = wildcard.observe(*word) else { continue };
+            has_grown = true;
+            if evidence > strongest {
+                strongest = evidence;
+                self.place = Some(place);
+            }
+        }
+        if has_grown {
+            self.note_wanted(input.slot);
+        }
+        strongest
+    }
+
     #[cold]
     fn note_wanted(&mut self, slot: usize) {
         let wanted = self.wanted_of(slot);
@@ -148,27 +167,13 @@ impl Categorical {
 impl Detector for Categorical {
     const KIND: DetectorKind = DetectorKind::Categorical;
 
+    #[inline]
     fn observe(&mut self, input: &Input) -> f32 {
         self.place = None;
-        let words = &input.values.words;
-        let length = value::length(words);
-        if length == 0 {
-            return 0.0;
+        match value::length(&input.values.words) {
+            0 => 0.0,
+            length => self.observe_words(input, length),
         }
-        let (mut strongest, mut has_grown) = (0.0, false);
-        let wildcards = self.wildcards.of(input.slot, length).iter_mut().zip(words).enumerate();
-        for (place, (wildcard, word)) in wildcards.filter(|(_, (_, word))| **word > 0) {
-            let Some(evidence) = wildcard.observe(*word) else { continue };
-            has_grown = true;
-            if evidence > strongest {
-                strongest = evidence;
-                self.place = Some(place);
-            }
-        }
-        if has_grown {
-            self.note_wanted(input.slot);
-        }
-        strongest
     }
 
     fn merge(&mut self, from: usize, into: usize) {

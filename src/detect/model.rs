@@ -14,7 +14,7 @@ use exchange::{Seen, SeenBins, Tally};
 use reasons::{News, reasons, reasons_given};
 
 use super::budget::{AlertBudget, Threshold};
-use super::calibration::{Calibration, Calibrations, TailShape};
+use super::calibration::{self, Calibration, Calibrations, TailShape};
 use super::categorical::{Categorical, Worded};
 use super::clock::{Clock, Source};
 use super::extremes::larger;
@@ -475,11 +475,12 @@ impl Model {
 
     /// The statistic of an event, which counts for the budget when it is no repeat.
     fn learn(&mut self, statistic: f32, counts: bool) {
-        self.shares.learn(statistic);
-        self.seen_share_bins.add(statistic);
-        let statistic = if counts { statistic } else { 0.0 };
-        self.calibration.learn(statistic);
-        self.seen_bins.add(statistic);
+        let bin = calibration::bin(statistic);
+        self.shares.learn_bin(bin);
+        self.seen_share_bins.add(bin);
+        let bin = if counts { bin } else { 0 };
+        self.calibration.learn_bin(bin);
+        self.seen_bins.add(bin);
     }
 
     /// Lets the detectors' calibrations learn what is no repeat; whether the combined statistic is none.
@@ -487,7 +488,7 @@ impl Model {
     fn calibrate(&mut self, input: &Input, evidence: &Evidence, nats: f32, leader: DetectorKind) -> bool {
         let is_recent = evidence.raw.iter().any(|nats| *nats >= LEAST_RECENT);
         if !is_recent && nats < LEAST_COMBINED {
-            self.calibrations.learn([0.0; CALIBRATED.len()]);
+            self.calibrations.learn_nothing();
             return true;
         }
         self.calibrate_recent(input, evidence, nats, leader)

@@ -271,7 +271,7 @@ impl Sequence {
         let Foretold { chance, share, context } = self.follow(coming);
         let surprisal = -ln(chance);
         let told = told(surprisal, expected, share);
-        let by_chance = self.learn(stream.last, name, surprisal, told);
+        let by_chance = self.learn(stream.last, surprisal, told);
         self.excess = surprisal - expected;
         let excess = self.excess - EVENT_SLACK;
         let is_surprise = larger(excess, -told) > LEAST_SURPRISE;
@@ -298,7 +298,7 @@ impl Sequence {
     #[inline]
     fn follow(&mut self, coming: &Coming) -> Foretold {
         let Coming { name, stream, keys: [after_last, after_before, triple], backing, followed, .. } = *coming;
-        let weight = self.weight as f32;
+        let (exact, weight) = (self.weight, self.weight as f32);
         let counts = &mut self.counts;
         // Read before anything is added: two of the keys may be one.
         let skipped = counts.get(after_last.beside());
@@ -307,7 +307,11 @@ impl Sequence {
         counts.add(after_before.beside(), weight, self.events);
         let triple = counts.add(triple, weight, self.events);
         let before_followed = self.template(stream.before).map_or(0.0, |template| template.followed as f32);
-        let events = self.template(name).map_or(0.0, |template| template.events as f32);
+        let mut events = 0.0;
+        if let Some(template) = self.template_mut(name) {
+            events = template.events as f32;
+            template.events += exact;
+        }
         let followed_backed = followed + backing;
         let share = (events + 0.5 * weight) / (self.total as f32 + weight);
         let by_one = (pair + backing * share) / followed_backed;
@@ -322,7 +326,7 @@ impl Sequence {
 
     /// Learns the surprisal after `last`, and what the order told; what chance adds there.
     #[inline]
-    fn learn(&mut self, last: u64, name: u64, surprisal: f32, told: f32) -> f32 {
+    fn learn(&mut self, last: u64, surprisal: f32, told: f32) -> f32 {
         let weight = self.weight;
         let capped = smaller(surprisal, MOST_SURPRISAL);
         self.surprisal.learn(capped, ALL_KEPT);
@@ -332,9 +336,6 @@ impl Sequence {
             template.surprisal.learn(capped, CONTEXT_KEPT);
             template.told.learn(smaller(told, MOST_TOLD), CONTEXT_KEPT);
             template.followed += weight;
-        }
-        if let Some(template) = self.template_mut(name) {
-            template.events += weight;
         }
         self.total += weight;
         self.events += 1;

@@ -1,6 +1,6 @@
 //! What one lane tells the others: events by template and by bin of the calibration since it was last asked.
 
-use crate::detect::calibration::{self, BINS};
+use crate::detect::calibration::BINS;
 use crate::event::Timestamp;
 
 /// What a lane saw since it was last asked, for the other lanes.
@@ -83,8 +83,8 @@ impl SeenBins {
     }
 
     #[inline]
-    pub(super) fn add(&mut self, statistic: f32) {
-        if let Some(events) = self.0.get_mut(calibration::bin(statistic)) {
+    pub(super) fn add(&mut self, bin: usize) {
+        if let Some(events) = self.0.get_mut(bin) {
             *events = events.saturating_add(1);
         }
     }

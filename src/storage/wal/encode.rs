@@ -220,24 +220,35 @@ impl WalEncoder {
     #[inline(never)]
     fn encode_waiting(&mut self) {
         let mut waiting = std::mem::take(&mut self.waiting);
-        waiting.iter().for_each(|(slot, event)| self.encode(*slot, event));
+        let mut rest = waiting.as_slice();
+        while !rest.is_empty() {
+            rest = self.encode(rest);
+        }
         waiting.clear();
         self.waiting = waiting;
     }
 
+    /// Encodes events up to the end of a frame; the rest.
     #[inline]
-    fn encode(&mut self, slot: u32, event: &WalEvent) {
-        if self.open.is_none() {
-            self.open_events();
-        }
+    fn encode<'e>(&mut self, events: &'e [(u32, WalEvent)]) -> &'e [(u32, WalEvent)] {
+        let start = self.open.unwrap_or_else(|| self.open_events());
         let before = self.buffer.len();
-        self.put_event(slot, event);
-        self.next.record += 1;
-        self.next_event += 1;
+        let is_full = |encoder: &Self| encoder.buffer.len() - start >= FRAME_BYTES;
+        let mut rest = events;
+        while let [(slot, event), later @ ..] = rest
+            && !is_full(self)
+        {
+            self.put_event(*slot, event);
+            rest = later;
+        }
+        let encoded = (events.len() - rest.len()) as u64;
+        self.next.record += encoded;
+        self.next_event += encoded;
         self.block_bytes += self.buffer.len() - before;
-        if self.open.is_some_and(|start| self.buffer.len() - start >= FRAME_BYTES) {
+        if is_full(self) {
             self.finish_events();
         }
+        rest
     }
 
     fn begin_frame(&mut self, kind: u8) -> usize {
@@ -252,15 +263,16 @@ impl WalEncoder {
         self.next.record += 1;
     }
 
+    /// Begins a frame of events; where it starts.
     #[cold]
-    fn open_events(&mut self) {
+    fn open_events(&mut self) -> usize {
         if self.block_bytes >= BLOCK_BYTES {
             self.reset_block();
         }
         let start = self.begin_frame(KIND_EVENTS);
         self.buffer.push(if self.block_is_new { BLOCK_STARTS } else { BLOCK_CONTINUES });
         self.block_is_new = false;
-        self.open = Some(start);
+        *self.open.insert(start)
     }
 
     /// Encodes what waits, and closes the frame it went to.
@@ -277,9 +289,21 @@ impl WalEncoder {
 
     #[inline]
     fn put_event(&mut self, slot: u32, event: &WalEvent) {
-        let (known, stale) = self.recall(slot, event);
         let (time_head, time) = time_code(event.timestamp.0.wrapping_sub(self.time));
+        self.time = event.timestamp.0;
         let (stream_head, stream) = self.stream_code(event.stream);
+        let Self { slots, buffer: out, templates, block, .. } = self;
+        let mut beyond = Slot::default();
+        // What is remembered of the event's template, or the place for it, when it has to be introduced first.
+        let (known, stale) = match slots.get_mut(slot as usize) {
+            Some(known) if known.block == *block && known.template == event.template => (known, false),
+            _ => {
+                let known = room_for(slots, slot).unwrap_or(&mut beyond);
+                *known = Slot { template: event.template, block: *block, number: *templates, ..Slot::default() };
+                *templates += 1;
+                (known, true)
+            }
+        };
         let has_values = if event.values == [0; VALUES] { known.meta[1] & HAS_VALUES } else { HAS_VALUES };
         let meta = [event.severity, event.flags & !HAS_VALUES | has_values];
         let xor = event.statistic.to_bits() ^ known.statistic;
@@ -288,7 +312,6 @@ impl WalEncoder {
         head |= if meta == known.meta { 0 } else { META_GIVEN };
         head |= if stale { TEMPLATE_NEW } else { 0 };
 
-        let out = &mut self.buffer;
         out.reserve(MAX_EVENT_BYTES);
         let statistic = xor >> (8 * statistic_bytes.start);
         if head & !STATISTIC_MASK == 0 && known.number < MOST_USUAL {
@@ -316,37 +339,7 @@ impl WalEncoder {
         if has_values != 0 {
             put_values(out, &known.values, &event.values);
         }
-        self.time = event.timestamp.0;
-        self.remember(slot, Slot { statistic: event.statistic.to_bits(), meta, values: event.values, ..known });
-    }
-
-    /// What is remembered of the event's template, and whether it has to be introduced first.
-    #[inline]
-    fn recall(&mut self, slot: u32, event: &WalEvent) -> (Slot, bool) {
-        match self.slots.get(slot as usize) {
-            Some(known) if known.block == self.block && known.template == event.template => (*known, false),
-            _ => {
-                let number = self.templates;
-                self.templates += 1;
-                (Slot { template: event.template, block: self.block, number, ..Slot::default() }, true)
-            }
-        }
-    }
-
-    #[inline]
-    fn remember(&mut self, slot: u32, known: Slot) {
-        match self.slots.get_mut(slot as usize) {
-            Some(entry) => *entry = known,
-            None => self.grow(slot, known),
-        }
-    }
-
-    #[cold]
-    fn grow(&mut self, slot: u32, known: Slot) {
-        if slot < MAX_SLOTS {
-            self.slots.resize(slot as usize, Slot::default());
-            self.slots.push(known);
-        }
+        (known.statistic, known.meta, known.values) = (event.statistic.to_bits(), meta, event.values);
     }
 
     #[inline]
@@ -360,6 +353,18 @@ impl WalEncoder {
         let head = if number == next { STREAM_GIVEN | STREAM_NEW } else { STREAM_GIVEN };
         (head, number)
     }
+}
+
+/// The place of a slot; none beyond [`MAX_SLOTS`].
+#[cold]
+fn room_for(slots: &mut Vec<Slot>, slot: u32) -> Option<&mut Slot> {
+    if slot >= MAX_SLOTS {
+        return None;
+    }
+    if slot as usize >= slots.len() {
+        slots.resize(slot as usize + 1, Slot::default());
+    }
+    slots.get_mut(slot as usize)
 }
 
 fn check_size(what: &'static str, content: &[u8]) -> Result<(), StorageError> {
