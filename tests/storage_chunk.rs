@@ -83,6 +83,39 @@ fn three_groups(fs: &MemFs) -> PathBuf {
     writer.finish(&mut text).unwrap().path
 }
 
+/// The bytes of a file with events from so many numbers on, of another run from event `split` on; `cuts` say how many are handed over at once.
+fn written(events: &[WalEvent], split: usize, options: ChunkOptions, cuts: &[usize]) -> Vec<u8> {
+    let fs = disk();
+    let mut writer = ChunkWriter::create(&fs, Path::new("/d"), "one", options).unwrap();
+    let (former, later) = events.split_at(split.min(events.len()));
+    for (run, mut rest) in [(1, former), (2, later)] {
+        let mut number = 1_000;
+        let mut cuts = cuts.iter().cycle();
+        while !rest.is_empty() {
+            let (taken, left) = rest.split_at((*cuts.next().unwrap()).clamp(1, rest.len()));
+            writer.extend(EventAt { lane: 2, run, sequence: 9, number }, taken).unwrap();
+            number += taken.len() as u64;
+            rest = left;
+        }
+    }
+    fs.read(&writer.finish(&mut text).unwrap().path).unwrap()
+}
+
+#[test]
+fn however_many_events_are_handed_over_at_once_the_same_file_is_written() {
+    // More than a group holds.
+    let events: Vec<WalEvent> = (0..70_000).map(event).collect();
+    for keeps_events in [true, false] {
+        let options = ChunkOptions { keeps_events, ..options(Level::L1) };
+        for split in [0, 300, 66_000] {
+            let one_by_one = written(&events, split, options, &[1]);
+            for cuts in [&[usize::MAX][..], &[65_536], &[7, 4_000, 1, 61_000]] {
+                assert!(written(&events, split, options, cuts) == one_by_one, "{keeps_events} {split} {cuts:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn golden_bytes() {
     let event = WalEvent {

@@ -15,7 +15,7 @@ use oddline::storage::chunk::{ChunkOptions, EventAt, Level};
 use oddline::storage::hour::Hour;
 use oddline::storage::mem_fs::{Faults, MemFs};
 use oddline::storage::wal::{
-    LaneWal, Position, Record, SegmentHeader, SegmentSequence, WalEncoder, WalEvent, read_segment, recover_lane,
+    LaneWal, Position, Record, SegmentHeader, SegmentSequence, WalEncoder, WalEvent, read_events, recover_lane,
     remove_segment, segments,
 };
 use oddline::storage::{StorageError, chunk_dir};
@@ -177,10 +177,10 @@ impl Store {
         let hour = Hour::of(Timestamp(0));
         let mut writer = chunk_dir::create_l1(&self.fs, chunks_dir(), hour, (LANE, sequence.0), options(Level::L1))?;
         let mut failed = Ok(());
-        read_segment(&self.fs, wal_dir(), LANE, sequence, &mut |at, record| {
-            if let (Record::Event(event), Ok(())) = (record, &failed) {
-                let at = EventAt { lane: LANE, run: at.position.run, sequence: sequence.0, number: at.event_number };
-                failed = writer.push(at, &event);
+        read_events(&self.fs, wal_dir(), LANE, sequence, &mut |first, events| {
+            if failed.is_ok() {
+                let (run, number) = (first.position.run, first.event_number);
+                failed = writer.extend(EventAt { lane: LANE, run, sequence: sequence.0, number }, events);
             }
         })?;
         failed?;

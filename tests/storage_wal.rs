@@ -9,7 +9,7 @@ use oddline::storage::error::StorageError;
 use oddline::storage::mem_fs::{Faults, MemFs};
 use oddline::storage::wal::{
     LaneWal, Position, Record, RecoveryReport, SegmentHeader, SegmentSequence, VALUES, WalEncoder, WalEvent, lanes,
-    read_segment, recover_lane, recover_lane_ahead, recover_templates,
+    read_events, read_segment, recover_lane, recover_lane_ahead, recover_templates,
 };
 use oddline::storage::{FileSystem, frame};
 use proptest::prelude::*;
@@ -344,6 +344,28 @@ fn a_segment_under_another_name_is_not_read() {
     let (records, report) = recover(&disk_with(7, &segment(header(0, 1), &story(5), 3)));
     assert!(records.is_empty());
     assert_eq!((report.damage_total, report.next_sequence), (1, SegmentSequence(8)));
+}
+
+#[test]
+fn events_alone_are_those_of_all_records_with_their_places_whatever_is_damaged() {
+    let bytes = segment(header(0, 1), &story(300), 3);
+    for damaged in (0..=bytes.len()).step_by(41) {
+        let mut bytes = bytes.clone();
+        bytes.iter_mut().skip(damaged).take(3).for_each(|byte| *byte ^= 0x55);
+        let fs = disk_with(0, &bytes);
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        let all = read_segment(&fs, wal_dir(), LANE, SegmentSequence(0), &mut |at, record| {
+            if let Record::Event(event) = record {
+                expected.push((at.position.run, at.event_number, format!("{event:?}")));
+            }
+        });
+        let alone = read_events(&fs, wal_dir(), LANE, SegmentSequence(0), &mut |first, events| {
+            assert!(!events.is_empty(), "{first:?}");
+            found.extend((first.event_number..).zip(events).map(|(n, e)| (first.position.run, n, format!("{e:?}"))));
+        });
+        assert_eq!(found, expected, "damaged at {damaged}");
+        assert_eq!(alone.unwrap(), all.unwrap());
+    }
 }
 
 #[test]

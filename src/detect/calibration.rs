@@ -59,8 +59,7 @@ struct Pace {
     next_refresh: u64,
 }
 
-/// Masses by bin, and what was found in them last. What is in no other bin is in the first: what most detectors say of most events is nothing, and
-/// costs nothing here.
+/// Masses by bin, and what was found in them last. What is in no other bin is in the first: what most detectors say of most events is nothing.
 #[derive(Debug, Clone)]
 struct Histogram {
     shape: TailShape,
@@ -441,6 +440,38 @@ mod tests {
         calibration.learn(0.0);
         assert!(calibration.pace.weight < RESCALE_AT && calibration.pace.total.is_finite());
         assert!([0.0, 5.0, 39.0].iter().all(|t| calibration.nats(*t).is_finite()));
+    }
+
+    #[test]
+    fn to_learn_nothing_is_to_learn_that_none_said_anything() {
+        let [mut with, mut without] =
+            [Calibrations::<3>::new(100, TailShape::DETECTOR), Calibrations::new(100, TailShape::DETECTOR)];
+        let bytes = |calibrations: &Calibrations<3>| {
+            let mut bytes = Vec::new();
+            calibrations.checkpoint(&mut bytes);
+            bytes
+        };
+        // Beyond a few refreshes, and a rescaling.
+        for n in 0..6_000 {
+            if n % 3 == 0 {
+                let said = [exponential(n), 0.0, exponential(n + 7)];
+                [&mut with, &mut without].into_iter().for_each(|calibrations| calibrations.learn(said));
+            } else {
+                with.learn([0.0; 3]);
+                without.learn_nothing();
+            }
+        }
+        assert!(bytes(&with) == bytes(&without));
+    }
+
+    #[test]
+    fn the_first_bin_has_what_the_others_leave_whatever_is_added_to_it() {
+        let mut calibration = Calibration::new(1_000, TailShape::COMBINED);
+        (0..5_000).for_each(|n| calibration.learn(if n % 4 == 0 { exponential(n) } else { 0.0 }));
+        calibration.refresh();
+        let (masses, total) = (&calibration.histogram.bins, calibration.pace.total);
+        assert!((masses.iter().sum::<f64>() / total - 1.0).abs() < 1e-9);
+        assert!((masses[1..].iter().sum::<f64>() / calibration.histogram.rest - 1.0).abs() < 1e-9);
     }
 
     #[test]

@@ -46,6 +46,7 @@ const LANES: usize = 4;
 
 /// One figure of each of them.
 type Lanes = [f32; LANES];
+const _: () = assert!(LANES == 4, "they are named one by one");
 
 /// What is known of the numbers of a few neighbouring wildcards: one figure after the other, so that the processor works on all at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -121,7 +122,7 @@ impl Group {
         most
     }
 
-    /// Without branches: lanes that have no number take what is chosen for them.
+    /// Without branches but for first numbers: lanes that have none take what is chosen for them.
     #[inline]
     #[expect(clippy::needless_range_loop, reason = "seven arrays go side by side")]
     fn learn(&mut self, codes: &Lanes) {
@@ -288,6 +289,44 @@ pub(super) mod tests {
         numeric.recurring.checkpoint(&mut recurring);
         bytes.truncate(bytes.len() - recurring.len());
         bytes
+    }
+
+    /// A lane by itself, with a branch for what is no number and for the first.
+    fn learn_one(group: &mut Group, lane: usize, code: f32) {
+        if code <= 0.0 {
+            return;
+        }
+        if group.numbers[lane] == 0.0 {
+            (group.high[lane], group.low[lane], group.mean[lane]) = (code, code, code);
+        }
+        let (high, low) = (group.high[lane], group.low[lane]);
+        if group.numbers[lane] >= RANGE_NUMBERS {
+            let is_outside = code > high + 1.0 || code < low - 2.0;
+            group.outside[lane] = group.outside[lane] * KEPT + if is_outside { 1.0 } else { 0.0 };
+        }
+        group.numbers[lane] = group.numbers[lane] * KEPT + 1.0;
+        let weight = larger(1.0 / group.numbers[lane], LEAST_WEIGHT);
+        group.mean[lane] += (code - group.mean[lane]) * weight;
+        let middle = group.mean[lane];
+        group.distance[lane] += ((code - middle).abs() - group.distance[lane]) * weight;
+        group.high[lane] = larger(code, high - (high - larger(middle, code)) * SHRINK);
+        group.low[lane] = smaller(code, low + (smaller(middle, code) - low) * SHRINK);
+    }
+
+    #[test]
+    fn four_lanes_at_once_learn_what_each_would_by_itself() {
+        let (mut state, mut group, mut twin) = (3u64, Group::default(), Group::default());
+        for _ in 0..20_000 {
+            let random = next_random(&mut state);
+            // No number in one lane of four, and in the last none for long.
+            let code = |lane: usize| (random >> (16 * lane)) as u8 % (50 + 60 * lane as u8);
+            let is_here = |lane: usize| random >> (16 * lane + 8) & 3 != 0 && (lane < 3 || random >> 56 < 4);
+            let codes: Lanes = std::array::from_fn(|lane| if is_here(lane) { f32::from(code(lane)) } else { 0.0 });
+            group.learn(&codes);
+            (0..LANES).for_each(|lane| learn_one(&mut twin, lane, codes[lane]));
+            let bits = |group: &Group| group.figures().map(|figure| figure.map(f32::to_bits));
+            assert_eq!(bits(&group), bits(&twin), "{codes:?}");
+        }
     }
 
     fn see(numeric: &mut Numeric, text: &str) -> f32 {

@@ -298,7 +298,7 @@ impl Sequence {
     #[inline]
     fn follow(&mut self, coming: &Coming) -> Foretold {
         let Coming { name, stream, keys: [after_last, after_before, triple], backing, followed, .. } = *coming;
-        let (exact, weight) = (self.weight, self.weight as f32);
+        let (whole_weight, weight) = (self.weight, self.weight as f32);
         let counts = &mut self.counts;
         // Read before anything is added: two of the keys may be one.
         let skipped = counts.get(after_last.beside());
@@ -310,7 +310,7 @@ impl Sequence {
         let mut events = 0.0;
         if let Some(template) = self.template_mut(name) {
             events = template.events as f32;
-            template.events += exact;
+            template.events += whole_weight;
         }
         let followed_backed = followed + backing;
         let share = (events + 0.5 * weight) / (self.total as f32 + weight);

@@ -1,7 +1,8 @@
 //! What past incidents were like: for each alert the nearest of those before it.
 //!
 //! Of each template that alerted the last incident is remembered, or the last one that has a [note](super::notes), with the template's vector. An alert asks, and
-//! is remembered, in the lane that raised it, under a lock: some microseconds for one event in a thousand, some tens when its template never alerted before, and nothing for the rest. Order of
+//! is remembered, in the lane that raised it, under a lock: some microseconds for one event in a thousand, some tens when its template never alerted before (and a millisecond when the
+//! index makes its lists anew, for one such template in a thousand), and nothing for the rest. Order of
 //! events alone decides what is found, so that a single lane stays reproducible.
 //!
 //! Silences ask and are remembered, too, at the tick that tells them.
@@ -145,7 +146,9 @@ impl Recall {
 
     /// Bytes held, about.
     pub(super) fn memory_bytes(&self) -> usize {
-        let past: usize = self.past.values().map(|past| past.template.len() + size_of::<Remembered>() + 160).sum();
+        // With its place by age, which has the time once more.
+        let kept = |past: &Remembered| past.template.len() + size_of::<Remembered>() + size_of::<(String, u64)>() + 107;
+        let past: usize = self.past.values().map(kept).sum();
         let said = |note: &Note| note.note.len() + note.template.len() + size_of::<Note>() + 80;
         let noted: usize = self.noted.values().map(said).sum();
         let texts: usize = self.texts.values().map(|text| text.len() + size_of::<String>() + 16).sum();
@@ -263,6 +266,7 @@ impl Recall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arithmetic::next_random;
 
     fn past(template: u64, text: &str, minute: u32) -> Remembered {
         Remembered {
@@ -377,6 +381,36 @@ mod tests {
         }
         assert_eq!((recall.past.len(), recall.index.len()), (MOST, MOST));
         assert!(!recall.past.contains_key(&4) && recall.past.contains_key(&5));
+    }
+
+    #[test]
+    fn the_oldest_goes_however_often_templates_alerted() {
+        let mut recall = Recall::default();
+        let mut twin: HashMap<u64, String> = HashMap::new();
+        let mut state = 5u64;
+        for _ in 0..6_000 {
+            let (template, minute) = (next_random(&mut state) % 1_300, next_random(&mut state) % 60);
+            let time = format!("2025-03-14T10:{minute:02}:00.000000Z");
+            let incident = Remembered {
+                time: time.clone(),
+                event_id: String::new(),
+                ..past(template, &format!("kind {template}"), 1)
+            };
+            if twin.get(&template).is_none_or(|last| *last <= time) {
+                if twin.len() >= MOST && !twin.contains_key(&template) {
+                    let oldest =
+                        twin.iter().min_by_key(|(template, time)| (*time, *template)).map(|(id, _)| *id).unwrap();
+                    twin.remove(&oldest);
+                }
+                twin.insert(template, time);
+            }
+            recall.remember(incident);
+            assert_eq!(recall.by_age.len(), recall.past.len());
+        }
+        assert_eq!(recall.past.len(), MOST);
+        assert!(recall.past.iter().all(|(template, past)| twin.get(template) == Some(&past.time)));
+        let restored = Recall::from_bytes(&recall.to_bytes().unwrap()).unwrap();
+        assert_eq!(restored.by_age, recall.by_age);
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! # Who uses it
 //! `engine::recall`, for each alert: a thousand past incidents and a thousand notes at most, of which it wants those that are near, and misses none
 //! ([`VectorIndex::search_within`]). A scan of them all reads 1.5 MB, which takes its time and the lane's own tables out of the caches: with an alert in a few thousand events that was a
-//! twentieth of what an event costs. The coarse look, and `turbovec` where that is built in, are for whoever holds more, and are measured at 50,000. A search in words (`engine::search`) does without: measured (`cargo bench --bench index`, printed first) a search of a data dir of 10,000 templates takes 35 ms, of which reading the
+//! twentieth of what an event costs. Nothing in the product asks for the coarse look, or `turbovec` where that is built in: they are the library's, for whoever holds more, and are measured at 50,000. A search in words (`engine::search`) does without: measured (`cargo bench --bench index`, printed first) a search of a data dir of 10,000 templates takes 35 ms, of which reading the
 //! history 24, making the vectors anew 11, and looking at all of them .3. An index of live templates would save that last one, or with its vectors a third, and
 //! would cost, for as long as the agent runs and nobody searches, 1.5 kB a template: 15 MB of a `memory_limit_bytes` of 64. So, of what such an index could have:
 //!
@@ -165,6 +165,7 @@ impl VectorIndex {
         if let Some(moved) = self.table.swap_remove(row as usize) {
             self.rows.insert(moved, row);
         }
+        self.postings.iter_mut().for_each(|postings| postings.tidy(&self.table));
         true
     }
 
@@ -185,7 +186,7 @@ impl VectorIndex {
         Ok(self.table.scan(self.candidates(query, most), query, most, &|_| true))
     }
 
-    /// The `most` nearest to `query` that are no farther than `farthest`, one less the cosine, which must be below 1; the nearest first, those of one
+    /// The `most` nearest to `query`, of unit length, that are no farther than `farthest`, one less the cosine; the nearest first, those of one
     /// similarity by id. None is missed. For vectors most of whose numbers are zero much the fastest: the first search makes the lists that it takes.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
 //! For each dimension the rows whose number in it is not zero. Of hashed texts most numbers are zero, so that what a query has in common with all rows is
-//! added up in a tenth of the steps that looking at each takes, and in a tenth of the memory (Bayardo, Ma and Srikant, "Scaling Up All Pairs Similarity Search",
+//! added up in a tenth of the steps that looking at each takes, and a tenth of the memory is read (Bayardo, Ma and Srikant, "Scaling Up All Pairs Similarity Search",
 //! WWW 2007).
 //!
 //! Rows stand in the lists under a number of their own, which none has had before: that of one that was replaced or removed is crossed out, and when most
@@ -7,8 +7,6 @@
 
 use super::table::Table;
 
-/// Sums of the lists are those of the table but for this: of a few hundred products of unit vectors, each rounded to a part in 2^24.
-const ROUNDING: f32 = 1e-4;
 /// Numbers crossed out beyond as many as there are rows, until the lists are made anew.
 const MOST_GONE: usize = 64;
 /// A number that is crossed out.
@@ -40,6 +38,12 @@ impl Postings {
         };
         (0..table.len()).filter_map(|row| table.row(row)).for_each(|vector| postings.push(vector));
         postings
+    }
+
+    /// Numbers given since the lists were made, those crossed out among them.
+    #[cfg(test)]
+    pub(super) fn numbers(&self) -> usize {
+        self.rows.len()
     }
 
     pub(super) fn memory_bytes(&self) -> usize {
@@ -107,7 +111,8 @@ impl Postings {
                 }
             }
         }
-        let least = least - ROUNDING;
+        // Sums are those of the table but for rounding: of each product of two unit vectors, and of each sum.
+        let least = least - 2.0 * query.len() as f32 * f32::EPSILON;
         let found = self.rows.iter().zip(sums).filter(|(row, sum)| **row != GONE && *sum >= least);
         found.map(|(row, _)| *row as usize).collect()
     }

@@ -4,7 +4,7 @@
 //! place of each of its digits, have the same tokens and variables at the same places. To take a shape and to look it up is a fraction of what it takes to
 //! go through all the rules. Hashes of tokens whose constant part has a digit (`eth0`) are taken anew.
 //!
-//! **What is kept.** A shape met twice, or where more than half of the room is taken, three times: of one met before that only a tag is kept ([`Memo::met`]), so that
+//! **What is kept.** A shape that is met the second time, or the third where more than half of the room is taken. Until then only a tag is kept ([`Memo::met`]), so that
 //! lines that never repeat, or by chance, displace nothing. Lines of more
 //! than [`MOST_BYTES`], [`MOST_TOKENS`] or [`MOST_VARIABLES`] are not. A shape is compared whole: what is found is what [`Skeleton::scan`] would make, which is the
 //! twin that tests compare with, and fuzz targets at every call.
@@ -45,7 +45,7 @@ const WAYS: usize = 4;
 
 /// log2 of the tags of shapes that were met.
 const MET_BITS: u32 = 13;
-/// Of such a tag how often, up to this.
+/// The bits of such a tag that say how often, and the most they say.
 const MET_MOST: u32 = 0b11;
 
 /// Room of the areas: for some six thousand lines of twelve tokens.
@@ -237,6 +237,7 @@ impl Memo {
 
     /// The same, where there is no room: all that was kept is forgotten.
     fn keep_alone(&mut self, message: &[u8], skeleton: &mut Skeleton) -> Option<KeptLine> {
+        // Their tags stay: a line without bytes is none.
         self.index.fill(Bucket::default());
         self.shapes.clear();
         skeleton.forget_kept();
@@ -473,6 +474,33 @@ mod tests {
         assert!(needed[third..emptied].iter().all(|times| *times == 3), "{needed:?}");
         assert!(tokeniser.kept() <= 700 - emptied + 1);
         assert_eq!(times(&mut tokeniser, emptied - 20), 1, "it was met before");
+    }
+
+    #[test]
+    fn of_a_bucket_the_oldest_line_goes_and_lines_of_one_tag_are_told_apart() {
+        let mut tokeniser = default();
+        let bucket = |tokeniser: &mut Tokeniser, line: &str| {
+            let shape = &mut tokeniser.memo.as_mut().unwrap().shape;
+            shape.take(line.as_bytes());
+            shape.bucket()
+        };
+        let line = |n: usize| format!("{} went by", "x".repeat(n % 200) + &"z".repeat(n / 200));
+        let first = bucket(&mut tokeniser, &line(0));
+        let alike: Vec<String> =
+            (0..40_000).map(line).filter(|line| bucket(&mut tokeniser, line) == first).take(WAYS + 1).collect();
+        assert_eq!(alike.len(), WAYS + 1);
+        for line in &alike {
+            (0..2).for_each(|_| tokeniser.scan(line.as_bytes()));
+        }
+        // As if all were of one tag.
+        for line in &alike {
+            let memo = tokeniser.memo.as_mut().unwrap();
+            memo.shape.take(line.as_bytes());
+            memo.tags[first] = [memo.shape.tag(); WAYS];
+            let found = memo.find();
+            assert_eq!(found.is_some(), *line != alike[0], "{line}");
+            assert!(found.is_none_or(|(at, way)| at == first && alike[WAYS - way] == *line));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! 1. **Typed masking** ([`tokenise`], [`mask`]), stateless: a line is split on runs of blanks; within a token
 //!    whatever looks like a number, hex, id, address, path, timestamp, size or `key=value` value becomes `<*>`. What is
 //!    left is the line's *skeleton*. Most lines of real systems are done here. No rule looks at which digit a digit is, so that a line that
-//!    differs from one met twice before in its digits only is known by heart (`memo`): 85 % of the first 2,000 lines of ten systems' logs.
+//!    differs from ones met two or three times before in its digits only is known by heart (`memo`): 85 % of the first 2,000 lines of ten systems' logs.
 //! 2. **Generalisation** (`store`, `tree`), for variables without a tell-tale shape (user names, host names): every
 //!    new skeleton is entered under each of its *leave-one-out* signatures (all tokens but one). Once
 //!    `merge_after` skeletons differ in one position only, that position is a variable: they become one template; of

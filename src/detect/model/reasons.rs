@@ -21,6 +21,14 @@ const REASONS_AT: [f32; DETECTORS] = {
     least
 };
 
+const _: () = {
+    let mut kind = 0;
+    while kind < DETECTORS {
+        assert!(REASONS_AT[kind] > 0.0, "who says nothing gives no reason");
+        kind += 1;
+    }
+};
+
 /// Which of a detector's reasons it is.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct News {
@@ -43,7 +51,7 @@ pub(super) fn reasons(judged: &Judged, news: News) -> [Option<Reason>; REASONS] 
 
 pub(super) fn reasons_given(weighted: &[f32; DETECTORS], news: News) -> [Option<Reason>; REASONS] {
     let mut reasons = [None; REASONS];
-    let given = |(kind, weighted): (usize, &f32)| u32::from(*weighted >= REASONS_AT[kind] && *weighted > 0.0) << kind;
+    let given = |(kind, weighted): (usize, &f32)| u32::from(*weighted >= REASONS_AT[kind]) << kind;
     let certain = u32::from(news.is_new) | news.leader.map_or(0, |leader| 1 << leader as u32);
     let mut left = weighted.iter().enumerate().map(given).fold(certain, |bits, bit| bits | bit);
     for reason in &mut reasons {

@@ -111,7 +111,10 @@ impl SeriesTable {
         let window = self.window.1;
         self.now += 1;
         let now = self.now;
-        let Some(entry) = self.entry(template) else { return };
+        let Some(entry) = self.entry(template) else {
+            self.unlisted_events = self.unlisted_events.saturating_add(1);
+            return;
+        };
         entry.touched = now;
         entry.events += 1;
         entry.marked += u64::from(is_marked);

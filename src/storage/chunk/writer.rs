@@ -1,4 +1,4 @@
-//! Writes a file of the history, event by event; what is held of it meanwhile is one group and the summary.
+//! Writes a file of the history, as many events at a time as there are; what is held of it meanwhile is one group and the summary.
 
 use std::path::{Path, PathBuf};
 
@@ -120,7 +120,7 @@ impl<'f> ChunkWriter<'f> {
         self.sources.push((lane, sequence));
     }
 
-    /// Takes an event in: into a group, and into the series.
+    /// Takes an event in, into a group and into the series: [`Self::extend`] by one.
     pub fn push(&mut self, at: EventAt, event: &WalEvent) -> Result<(), StorageError> {
         self.extend(at, std::slice::from_ref(event))
     }
@@ -137,7 +137,7 @@ impl<'f> ChunkWriter<'f> {
     /// Takes such events into groups alone: their counts come with [`Self::absorb`].
     pub fn keep(&mut self, first: EventAt, events: &[WalEvent]) -> Result<(), StorageError> {
         if !self.options.keeps_events {
-            self.dropped_events += events.len() as u64;
+            self.dropped_events = self.dropped_events.saturating_add(events.len() as u64);
             return Ok(());
         }
         let EventAt { lane, run, sequence, number: mut first_event } = first;

@@ -366,7 +366,7 @@ impl<'v> Recovery<'v> {
         }
         match frame.kind {
             KIND_EVENTS if !self.sink.wants_events() => Ok(()),
-            KIND_EVENTS => self.read_events(run, numbers, &mut reader),
+            KIND_EVENTS => self.decode_events(run, numbers, &mut reader),
             KIND_TEMPLATE => {
                 let (id, first_seen, text) =
                     decode::template(&mut reader).ok_or("a template record that ends too early")?;
@@ -411,7 +411,7 @@ impl<'v> Recovery<'v> {
         }
     }
 
-    fn read_events(&mut self, run: u32, numbers: Numbers, reader: &mut ByteReader<'_>) -> Result<(), &'static str> {
+    fn decode_events(&mut self, run: u32, numbers: Numbers, reader: &mut ByteReader<'_>) -> Result<(), &'static str> {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         let decoded = self.decoder.decode(reader, &mut events);
