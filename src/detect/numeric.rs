@@ -156,9 +156,9 @@ impl Group {
     /// Lanes whose first numbers these are: they are all there is to compare with.
     #[cold]
     fn begin(&mut self, codes: &Lanes) {
-        for (lane, code) in codes.iter().enumerate().filter(|(_, code)| **code > 0.0) {
-            if self.numbers[lane] == 0.0 {
-                [&mut self.high, &mut self.low, &mut self.mean].into_iter().for_each(|figure| figure[lane] = *code);
+        for (lane, code) in codes.iter().enumerate() {
+            if *code > 0.0 && self.numbers[lane] == 0.0 {
+                (self.high[lane], self.low[lane], self.mean[lane]) = (*code, *code, *code);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! What past incidents were like: for each alert the nearest of those before it.
 //!
 //! Of each template that alerted the last incident is remembered, or the last one that has a [note](super::notes), with the template's vector. An alert asks, and
-//! is remembered, in the lane that raised it, under a lock: some microseconds for one event in a thousand, some tens when its template never alerted before (and a millisecond when the
-//! index makes its lists anew, for one such template in a thousand), and nothing for the rest. Order of
+//! is remembered, in the lane that raised it, under a lock: some microseconds for one event in a thousand, some tens when its template never alerted before (and what it takes when the
+//! index makes its lists anew, at one such template in a thousand), and nothing for the rest. Order of
 //! events alone decides what is found, so that a single lane stays reproducible.
 //!
 //! Silences ask and are remembered, too, at the tick that tells them.
@@ -147,7 +147,8 @@ impl Recall {
     /// Bytes held, about.
     pub(super) fn memory_bytes(&self) -> usize {
         // With its place by age, which has the time once more.
-        let kept = |past: &Remembered| past.template.len() + size_of::<Remembered>() + size_of::<(String, u64)>() + 107;
+        let by_age = |past: &Remembered| past.time.len() + size_of::<(String, u64)>();
+        let kept = |past: &Remembered| past.template.len() + size_of::<Remembered>() + 80 + by_age(past);
         let past: usize = self.past.values().map(kept).sum();
         let said = |note: &Note| note.note.len() + note.template.len() + size_of::<Note>() + 80;
         let noted: usize = self.noted.values().map(said).sum();
