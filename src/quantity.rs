@@ -173,28 +173,50 @@ pub(crate) fn short_whole(text: &[u8]) -> Option<u32> {
     Some(value)
 }
 
-/// What is known of the texts at the first eight variables of a line, whatever digits they have; a bit for each. Nothing is known of what is in neither.
+/// What is known of the texts at the first eight variables of a line, whatever digits they have; a bit for each. Nothing is known of what is in none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Forms {
     /// Eight digits at the most, and nothing else.
     pub(crate) wholes: u8,
+    /// Eight digits at the most, a point, and seven digits at the most.
+    pub(crate) decimals: u8,
     /// Not a [`Quantity`].
     pub(crate) no_numbers: u8,
 }
 
 impl Forms {
-    /// Whether the text at a place is known to be [`whole_in`]'s.
+    /// The number at a place, whose range this is, as far as it is known how to read it soon.
     #[inline]
-    pub(crate) fn is_whole(self, place: usize) -> bool {
-        place < u8::BITS as usize && self.wholes >> place & 1 != 0
+    pub(crate) fn number_in(self, place: usize, message: &[u8], range: &Range<usize>) -> Option<f64> {
+        let is_one_of = |places: u8| place < u8::BITS as usize && places >> place & 1 != 0;
+        if is_one_of(self.wholes) {
+            whole_in(message, range).map(f64::from)
+        } else if is_one_of(self.decimals) {
+            decimal_in(message, range)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it is known how to read the number at a place soon.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn is_short_number(self, place: usize) -> bool {
+        place < u8::BITS as usize && (self.wholes | self.decimals) >> place & 1 != 0
     }
 
     /// Of such texts.
     pub(crate) fn of<'m>(texts: impl Iterator<Item = &'m [u8]>) -> Self {
         let mut forms = Self::default();
         for (place, text) in (0..u8::BITS).zip(texts) {
-            let is_whole = (1..=ABREAST).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
-            forms.wholes |= u8::from(is_whole) << place;
+            let is_whole =
+                |text: &[u8], most: usize| (1..=most).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+            let (whole, fraction) = text
+                .iter()
+                .position(|byte| *byte == b'.')
+                .map_or((text, None), |point| (text.get(..point).unwrap_or_default(), text.get(point + 1..)));
+            let is_decimal = |fraction: &[u8]| is_whole(whole, ABREAST) && is_whole(fraction, ABREAST - 1);
+            forms.wholes |= u8::from(is_whole(text, ABREAST)) << place;
+            forms.decimals |= u8::from(fraction.is_some_and(is_decimal)) << place;
             forms.no_numbers |= u8::from(Quantity::parse(text).is_none()) << place;
         }
         forms
@@ -206,14 +228,36 @@ impl Forms {
 ///
 /// Two, then four, then eight digits become a number at a time: after D. Lemire, "Quickly parsing eight digits", 2018.
 #[inline]
-pub(crate) fn whole_in(message: &[u8], range: &Range<usize>) -> Option<u32> {
-    let bytes = message.get(range.end.checked_sub(ABREAST)?..range.end)?.try_into().ok()?;
-    let before = ABREAST.checked_sub(range.len())? as u32;
+fn whole_in(message: &[u8], range: &Range<usize>) -> Option<u32> {
+    let text = last_eight(message, range.end)?;
+    let before = ABREAST.checked_sub(range.end.checked_sub(range.start)?)? as u32;
     // The last digit is the highest byte.
-    let digits = u64::from_le_bytes(bytes) & 0x0f0f_0f0f_0f0f_0f0f & u64::MAX.checked_shl(8 * before)?;
+    let digits = text & 0x0f0f_0f0f_0f0f_0f0f & u64::MAX.checked_shl(8 * before)?;
     let pairs = (digits.wrapping_mul(10 << 8 | 1) >> 8) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs.wrapping_mul(100 << 16 | 1) >> 16) & 0x0000_ffff_0000_ffff;
     Some((fours.wrapping_mul(10_000 << 32 | 1) >> 32) as u32)
+}
+
+/// The number at a range of digits, a point and up to seven digits, as [`whole_in`] reads it, and none where that reads none. Its twin is [`Quantity::parse`].
+#[inline]
+fn decimal_in(message: &[u8], range: &Range<usize>) -> Option<f64> {
+    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    const POINTS: u64 = 0x2e2e_2e2e_2e2e_2e2e;
+    let others = last_eight(message, range.end)? ^ POINTS;
+    // The upper bit of each byte that is 0: where there is a point.
+    let points = !((others & LOW_BITS).wrapping_add(LOW_BITS) | others | LOW_BITS);
+    let places = (points.leading_zeros() / u8::BITS) as usize;
+    let point = range.end.checked_sub(places)?.checked_sub(1)?;
+    let whole = whole_in(message, &(range.start..point))?;
+    let fraction = whole_in(message, &(point + 1..range.end))?;
+    Some(f64::from(whole) + f64::from(fraction) / TENS.get(places)?)
+}
+
+/// The eight bytes of a message up to an end, the last one the highest.
+#[inline]
+fn last_eight(message: &[u8], end: usize) -> Option<u64> {
+    let bytes = message.get(end.checked_sub(ABREAST)?..end)?;
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -229,6 +273,27 @@ mod tests {
             let range = before.len()..before.len() + number.len();
             let expected = (range.end >= ABREAST).then(|| short_whole(number.as_bytes()).unwrap());
             prop_assert_eq!(whole_in(message.as_bytes(), &range), expected);
+        }
+
+        #[test]
+        fn a_decimal_in_a_message_is_what_its_twin_reads(
+            before in ".{0,12}", whole in "[0-9]{1,8}", fraction in "[0-9]{1,7}", after in ".{0,4}",
+        ) {
+            let number = format!("{whole}.{fraction}");
+            let message = format!("{before}{number}{after}");
+            let range = before.len()..before.len() + number.len();
+            let is_read = before.len() + whole.len() >= ABREAST;
+            let expected = is_read.then(|| Quantity::parse(number.as_bytes()).unwrap().number);
+            prop_assert_eq!(decimal_in(message.as_bytes(), &range), expected);
+        }
+
+        #[test]
+        fn of_any_text_at_any_range_a_decimal_is_some_number_or_none(
+            message in proptest::collection::vec(prop_oneof![Just(b'.'), Just(b'7'), any::<u8>()], 0..24),
+            range in (0..26usize, 0..26usize),
+        ) {
+            let number = decimal_in(&message, &(range.0..range.1));
+            prop_assert!(number.is_none_or(f64::is_finite));
         }
 
         #[test]
@@ -291,7 +356,7 @@ mod tests {
     fn ranges_of_other_lengths_and_outside_a_message_are_none() {
         let message = b"took 123456789 ms";
         for range in [5..14, 9..9, 0..4, 16..99, 0..usize::MAX] {
-            assert_eq!(whole_in(message, &range), None, "{range:?}");
+            assert_eq!((whole_in(message, &range), decimal_in(message, &range)), (None, None), "{range:?}");
         }
     }
 
@@ -300,5 +365,18 @@ mod tests {
         let texts: [&[u8]; 9] = [b"12345678", b"123456789", b"4ms", b"root", b"", b"1.5", b"10.0.0.1", b"-7", b"9"];
         let forms = Forms::of(texts.into_iter());
         assert_eq!((forms.wholes, forms.no_numbers), (0b0000_0001, 0b0101_1000), "the ninth is not looked at");
+        let decimals: [&[u8]; 8] =
+            [b"12345678.1234567", b"123456789.1", b"1.12345678", b"1.", b".5", b"1.5.5", b"-1.5", b"0.5"];
+        assert_eq!(Forms::of(decimals.into_iter()).decimals, 0b1000_0001);
+    }
+
+    #[test]
+    fn numbers_are_read_by_their_forms_where_eight_bytes_are_before_their_end() {
+        let message = b"took 123 1234 12.75 -7 0.5";
+        let ranges = [5..8, 9..13, 14..19, 20..22, 23..26];
+        let forms = Forms::of(ranges.iter().map(|range| &message[range.clone()]));
+        let numbers = [0, 1, 2, 3, 4].map(|place| forms.number_in(place, message, &ranges[place]));
+        assert_eq!(numbers, [Some(123.0), Some(1234.0), Some(12.75), None, Some(0.5)]);
+        assert_eq!([forms.number_in(0, b"123", &(0..3)), forms.number_in(8, message, &ranges[0])], [None, None]);
     }
 }

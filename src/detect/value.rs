@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use crate::arithmetic::{set_bits, word_code};
-use crate::quantity::{Forms, MOST_SHORT, Quantity, short_whole, whole_in};
+use crate::quantity::{Forms, MOST_SHORT, Quantity, short_whole};
 
 /// Wildcards of a line that are looked at; those beyond are not.
 pub const SLOTS: usize = 8;
@@ -99,13 +99,12 @@ impl Values {
         forms: Forms,
         wanted: u8,
     ) -> Self {
-        let here = u8::MAX.checked_shr(SLOTS.saturating_sub(count) as u32).unwrap_or(0);
+        let here = ((1u32 << count.min(SLOTS)) - 1) as u8;
         let (mut numbers, mut words) = (0u64, 0u64);
         for place in set_bits(u64::from(here & !forms.no_numbers)) {
             let range = range(place);
-            let whole = if forms.is_whole(place) { whole_in(message, &range) } else { None };
-            let code = match whole {
-                Some(whole) => code_of_amount(f64::from(whole)),
+            let code = match forms.number_in(place, message, &range) {
+                Some(number) => code_of_amount(number),
                 None => number_of(message.get(range).unwrap_or_default()),
             };
             numbers |= u64::from(code) << (8 * place);
@@ -157,7 +156,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_known_of_texts_beforehand_changes_no_value(
-            texts in prop::collection::vec("[0-9]{1,10}|-?[0-9]{0,3}(ms|[.][0-9]| KB)?|[a-z0-9]{0,9}|[0-9]{1,3}([.][0-9]{1,3}){3}", 0..11),
+            texts in prop::collection::vec("[0-9]{1,10}|[0-9]{1,9}[.][0-9]{1,8}|-?[0-9]{0,3}(ms|[.][0-9]| KB)?|[a-z0-9]{0,9}|[0-9]{1,3}([.][0-9]{1,3}){3}", 0..11),
             wanted: u8,
         ) {
             let mut message = String::new();

@@ -14,8 +14,8 @@
 //! without a copy. They are filled from the start, and when one is full all is forgotten but what was met, so that what comes again is kept at once. A bucket's
 //! newcomer takes the place of its oldest line. They are allocated once, by [`Tokeniser::new`]: 3 MiB, of which half a MiB is in use at once and the rest as it is filled.
 //!
-//! **What is known of variables.** Which of them are no numbers, and which are up to eight digits alone (`quantity::Forms`), is the same in all lines of a shape. So the
-//! detectors need not look at those that are none, and read short whole numbers without looking what they are.
+//! **What is known of variables.** Which of them are no numbers, and which are a few digits, or a few before and after a point (`quantity::Forms`), is the same in all lines of a
+//! shape. So the detectors need not look at those that are none, and read short numbers without looking what they are.
 //!
 //! **What was found.** With a line is kept what its lane last found for it, so that a line that is known needs no other table. Whether that stands is asked each time
 //! ([`LaneMatcher::find`](super::LaneMatcher::find)).
@@ -27,7 +27,7 @@ use super::hash;
 use super::tokenise::{KeptLine, Masking, Skeleton};
 use crate::arithmetic::set_bits;
 #[cfg(any(test, fuzzing))]
-use crate::quantity::{Forms, short_whole, whole_in};
+use crate::quantity::{Forms, Quantity};
 
 /// Bytes of a line that is kept.
 const MOST_BYTES: usize = 512;
@@ -102,7 +102,7 @@ impl Shape {
     #[inline]
     fn take(&mut self, line: &[u8]) {
         let (whole, rest) = line.as_chunks::<BLOCK>();
-        let mut seen = line.len() as u64;
+        let mut seen = hash::beginning(line.len());
         for (to, from) in self.blocks.iter_mut().zip(whole) {
             *to = without_digits(*from);
             seen = hash::block(seen, *to);
@@ -331,9 +331,13 @@ impl Tokeniser {
         let forms = if is_known { Forms::of(twin.variables(message)) } else { Forms::default() };
         assert_eq!(self.skeleton.forms(), forms, "{message:?}");
         let (count, range) = twin.variable_ranges();
-        for range in (0..count).filter(|place| forms.is_whole(*place)).map(range) {
-            let expected = (range.end >= size_of::<u64>()).then(|| message.get(range.clone()).and_then(short_whole));
-            assert_eq!(whole_in(message, &range), expected.flatten(), "{range:?} of {message:?}");
+        for (place, range) in (0..count).map(|place| (place, range(place))) {
+            let text = message.get(range.clone()).unwrap_or_default();
+            // Whose whole part has eight bytes of the message up to its end.
+            let point = text.iter().position(|byte| *byte == b'.').unwrap_or(text.len());
+            let is_read = forms.is_short_number(place) && range.start + point >= size_of::<u64>();
+            let expected = Quantity::parse(text).filter(|_| is_read).map(|quantity| quantity.number);
+            assert_eq!(forms.number_in(place, message, &range), expected, "{range:?} of {message:?}");
         }
     }
 }
