@@ -79,6 +79,9 @@ const WHAT: &str = "sequence of templates";
 /// A template in a context's key: none before a stream's first event.
 const NOBODY: u64 = u64::MAX;
 
+/// The slot of a template that is no more: beyond all of them.
+const NO_SLOT: usize = usize::MAX;
+
 /// A stream's last events.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Stream {
@@ -95,13 +98,16 @@ impl Default for Stream {
     }
 }
 
-/// An event before it is taken in: what it is called, its stream, where its counts are, and what is known before they are read.
+/// An event before it is taken in: what it is called, its stream, where its counts are, and what is known before they are read. Nothing may be merged or
+/// forgotten until it is taken in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Coming {
     name: u64,
     place: Place,
     stream: Stream,
     keys: [Key; 3],
+    /// The last template's slot, or [`NO_SLOT`].
+    last_slot: usize,
     /// The surprisal to be expected after the last template.
     expected: f32,
     /// What the shorter context's estimate weighs.
@@ -120,11 +126,13 @@ struct Foretold {
     context: f32,
 }
 
-/// e^x, up to 6 % more, for x from 0 to 80: linear between powers of two, which is what a number's bits are.
+/// e^x, up to 6 % more, for x from 0 to [`MOST_SURPRISAL`]: linear between powers of two, which is what a number's bits are.
 #[inline]
 fn roughly_exp(x: f32) -> f32 {
     const ONE: f32 = (1 << 23) as f32;
-    f32::from_bits(((x * std::f32::consts::LOG2_E + 127.0) * ONE) as u32)
+    // Within these bounds the cast to a signed number is one instruction.
+    let bits = (larger(smaller(x, MOST_SURPRISAL), 0.0) * std::f32::consts::LOG2_E + 127.0) * ONE;
+    f32::from_bits((bits as i32).cast_unsigned())
 }
 
 /// What the order told of an event, nats: how much likelier it made it than its share does. A bound from below where neither is near to mattering: the share is
@@ -227,7 +235,6 @@ impl Sequence {
         self.templates.get(name as u32 as usize).filter(|template| template.generation == (name >> 32) as u32)
     }
 
-    #[inline]
     fn template_mut(&mut self, name: u64) -> Option<&mut Template> {
         self.templates.get_mut(name as u32 as usize).filter(|template| template.generation == (name >> 32) as u32)
     }
@@ -256,11 +263,11 @@ impl Sequence {
         let place = self.streams.place(hash(0, input.stream.0, 0));
         let stream = self.streams.get_mut(place).copied()?;
         let keys = self.keys(&stream, name);
-        keys.into_iter().for_each(|key| self.counts.touch(key));
-        let (expected, followed) = self.expected(stream.last);
-        let followers = roughly_exp(smaller(expected, MOST_SURPRISAL));
+        self.counts.touch(&keys);
+        let (last_slot, expected, followed) = self.expected(stream.last);
+        let followers = roughly_exp(expected);
         let backing = (BACKING + BACKING_EACH * followers) * self.weight as f32;
-        Some(Coming { name, place, stream, keys, expected, backing, followed })
+        Some(Coming { name, place, stream, keys, last_slot, expected, backing, followed })
     }
 
     /// Evidence of the event last expected; takes it in.
@@ -271,7 +278,7 @@ impl Sequence {
         let Foretold { chance, share, context } = self.follow(coming);
         let surprisal = -ln(chance);
         let told = told(surprisal, expected, share);
-        let by_chance = self.learn(stream.last, surprisal, told);
+        let by_chance = self.learn(coming.last_slot, surprisal, told);
         self.excess = surprisal - expected;
         let excess = self.excess - EVENT_SLACK;
         let is_surprise = larger(excess, -told) > LEAST_SURPRISE;
@@ -285,13 +292,13 @@ impl Sequence {
         larger(sum - SUM_SLACK, 0.0) * f32::from(u8::from(says))
     }
 
-    /// The surprisal to be expected after a template, and how many events came after it.
+    /// The slot of a template, the surprisal to be expected after it, and how many events came after it.
     #[inline]
-    fn expected(&self, last: u64) -> (f32, f32) {
+    fn expected(&self, last: u64) -> (usize, f32, f32) {
         let unknown = self.surprisal.with_backing(2.0, 1.0) * UNKNOWN_CONTEXT;
-        let known =
-            |template: &Template| (template.surprisal.with_backing(unknown, CONTEXT_BACKING), template.followed as f32);
-        self.template(last).map_or((unknown, 0.0), known)
+        let Some(template) = self.template(last) else { return (NO_SLOT, unknown, 0.0) };
+        let expected = template.surprisal.with_backing(unknown, CONTEXT_BACKING);
+        (last as u32 as usize, expected, template.followed as f32)
     }
 
     /// How well an event was foretold as the stream's next; learns that it came.
@@ -308,7 +315,7 @@ impl Sequence {
         let triple = counts.add(triple, weight, self.events);
         let before_followed = self.template(stream.before).map_or(0.0, |template| template.followed as f32);
         let mut events = 0.0;
-        if let Some(template) = self.template_mut(name) {
+        if let Some(template) = self.templates.get_mut(name as u32 as usize) {
             events = template.events as f32;
             template.events += whole_weight;
         }
@@ -324,14 +331,14 @@ impl Sequence {
         Foretold { chance, share: larger(share, f32::MIN_POSITIVE), context: pair }
     }
 
-    /// Learns the surprisal after `last`, and what the order told; what chance adds there.
+    /// Learns the surprisal after the template of the slot, and what the order told; what chance adds there.
     #[inline]
-    fn learn(&mut self, last: u64, surprisal: f32, told: f32) -> f32 {
+    fn learn(&mut self, last_slot: usize, surprisal: f32, told: f32) -> f32 {
         let weight = self.weight;
         let capped = smaller(surprisal, MOST_SURPRISAL);
         self.surprisal.learn(capped, ALL_KEPT);
         let mut by_chance = 0.0;
-        if let Some(template) = self.template_mut(last) {
+        if let Some(template) = self.templates.get_mut(last_slot) {
             by_chance = smaller(larger(template.told.with_backing(0.0, CONTEXT_BACKING) * CHANCE_PART, 0.0), CHANCE);
             template.surprisal.learn(capped, CONTEXT_KEPT);
             template.told.learn(smaller(told, MOST_TOLD), CONTEXT_KEPT);
@@ -535,10 +542,12 @@ pub(super) mod tests {
 
     #[test]
     fn a_rough_exponential_is_rough_and_no_more() {
-        for x in (0..8_000).map(|n| n as f32 * 0.01) {
+        for x in (0..=1_000).map(|n| n as f32 * 0.001 * MOST_SURPRISAL) {
             let part = f64::from(roughly_exp(x)) / f64::from(x).exp();
             assert!((0.999..1.062).contains(&part), "{x}: {part}");
         }
+        let most = roughly_exp(MOST_SURPRISAL);
+        assert_eq!([-1.0, 9.0, f32::INFINITY, f32::NAN].map(roughly_exp), [1.0, most, most, most]);
     }
 
     #[test]

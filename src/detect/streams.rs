@@ -12,7 +12,7 @@ const WAYS: usize = 4;
 struct Bucket {
     /// 0: empty.
     keys: [u64; WAYS],
-    /// When each was last asked for, in askings.
+    /// The number of the asking when each was last asked for; to ask again for the key just asked for has none.
     asked: [u64; WAYS],
 }
 
@@ -27,6 +27,8 @@ pub(super) struct Place {
 pub(super) struct Streams<T> {
     buckets: Box<[Bucket]>,
     states: Box<[T]>,
+    /// The key last asked for and where its state is; 0: none.
+    latest: (u64, usize),
     /// log2 of the keys there is room for.
     bits: u32,
     asked: u64,
@@ -94,7 +96,8 @@ impl Sources {
 impl<T: Copy + Default> Streams<T> {
     /// Room for `2^bits` keys.
     pub(super) fn new(bits: u32) -> Self {
-        Self { buckets: Box::default(), states: Box::default(), bits: bits.max(2), asked: 0, evicted: 0 }
+        let (buckets, states) = (Box::default(), Box::default());
+        Self { buckets, states, latest: (0, 0), bits: bits.max(2), asked: 0, evicted: 0 }
     }
 
     /// No key is here any more; what went before is still counted.
@@ -144,6 +147,13 @@ impl<T: Copy + Default> Streams<T> {
     #[inline]
     pub(super) fn place(&mut self, key: u64) -> Place {
         let key = key.max(1);
+        // Many an input has one stream only, and no other is asked for in between.
+        let (latest, state) = self.latest;
+        if key == latest { Place { state } } else { self.place_of_another(key) }
+    }
+
+    #[inline]
+    fn place_of_another(&mut self, key: u64) -> Place {
         self.asked += 1;
         if self.buckets.is_empty() {
             self.make_room();
@@ -155,7 +165,9 @@ impl<T: Copy + Default> Streams<T> {
             None => Self::take_place(bucket, &mut self.states, &mut self.evicted, at, key),
         };
         bucket.asked[way % WAYS] = self.asked;
-        Place { state: at * WAYS + way }
+        let state = at * WAYS + way;
+        self.latest = (key, state);
+        Place { state }
     }
 
     #[cold]
@@ -173,6 +185,9 @@ impl<T: Copy + Default> Streams<T> {
     pub(super) fn remove(&mut self, key: u64) {
         let key = key.max(1);
         let at = self.bucket_of(key);
+        if key == self.latest.0 {
+            self.latest = (0, 0);
+        }
         let Some(bucket) = self.buckets.get_mut(at) else { return };
         if let Some(way) = bucket.keys.iter().position(|known| *known == key) {
             (bucket.keys[way], bucket.asked[way]) = (0, 0);
@@ -228,6 +243,10 @@ impl<T: Copy + Default> Streams<T> {
                 bucket.keys[place % WAYS] = key;
                 bucket.asked[place % WAYS] = asked;
                 *state = read;
+                // So that what is written from here on is what would have been without a stop.
+                if asked == self.asked {
+                    self.latest = (key, place);
+                }
             }
         }
         Ok(())
@@ -238,6 +257,7 @@ impl<T: Copy + Default> Streams<T> {
 mod tests {
     use super::super::table::hash;
     use super::*;
+    use crate::arithmetic::next_random;
 
     #[test]
     fn a_million_keys_fit_and_those_in_use_stay() {
@@ -253,5 +273,72 @@ mod tests {
         streams.remove(hash(0, 7_000_000, 1));
         streams.of(hash(0, 7_000_000, 1));
         assert_eq!(streams.evicted(), 1_000_001 - kept, "what was removed made room");
+    }
+
+    /// One bucket: key, when it was last asked for, and its state; each asking counts.
+    #[derive(Default)]
+    struct Naive {
+        cells: Vec<(u64, u32, u32)>,
+        evicted: u64,
+    }
+
+    impl Naive {
+        fn of(&mut self, key: u64, now: u32) -> &mut u32 {
+            let known = self.cells.iter().position(|cell| cell.0 == key);
+            let at = known.unwrap_or_else(|| {
+                if self.cells.len() == WAYS {
+                    let oldest = (0..WAYS).min_by_key(|at| self.cells[*at].1).unwrap();
+                    self.cells.remove(oldest);
+                    self.evicted += 1;
+                }
+                self.cells.push((key, now, 0));
+                self.cells.len() - 1
+            });
+            self.cells[at].1 = now;
+            &mut self.cells[at].2
+        }
+    }
+
+    fn bytes_of(streams: &Streams<u32>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        streams.checkpoint(&mut bytes, |state, out| out.extend_from_slice(&state.to_le_bytes()));
+        bytes
+    }
+
+    #[test]
+    fn whoever_was_asked_for_last_each_key_has_its_own_state_and_the_oldest_goes() {
+        let (mut streams, mut naive, mut state) = (Streams::<u32>::new(2), Naive::default(), 5u64);
+        // Another one that is written and read again and again.
+        let mut stopped = Streams::<u32>::new(2);
+        for now in 1..50_000u32 {
+            let random = next_random(&mut state);
+            let key = 1 + (random >> 8) % if random & 0x300 == 0 { 2 } else { 7 };
+            match random & 0xff {
+                0 => {
+                    streams.clear();
+                    stopped.clear();
+                    naive.cells.clear();
+                }
+                1..20 => {
+                    streams.remove(key);
+                    stopped.remove(key);
+                    naive.cells.retain(|cell| cell.0 != key);
+                }
+                _ => {
+                    let expected = std::mem::replace(naive.of(key, now), now);
+                    assert_eq!(std::mem::replace(streams.of(key).unwrap(), now), expected, "{key} at {now}");
+                    *stopped.of(key).unwrap() = now;
+                }
+            }
+            let known = |key| naive.cells.iter().find(|cell| cell.0 == key).map(|cell| &cell.2);
+            assert!((1..8).all(|key| streams.peek(key) == known(key)));
+            assert_eq!(streams.evicted(), naive.evicted);
+            let bytes = bytes_of(&stopped);
+            assert_eq!(bytes, bytes_of(&streams));
+            if random & 0x7000 == 0 {
+                stopped = Streams::new(2);
+                stopped.restore(&mut StateReader::new(&bytes), "", 4, |from| from.u32("")).unwrap();
+            }
+        }
     }
 }

@@ -33,15 +33,26 @@ impl Bucket {
     /// Adds to the count of a key; returns what it was.
     #[inline]
     fn add(&mut self, key: u32, amount: f32, number: u64) -> f32 {
-        match self.find(key) {
-            Some(way) => {
-                let count = &mut self.counts[way % WAYS];
-                std::mem::replace(count, sum(*count, amount, number))
-            }
-            None => {
-                self.put(key, amount);
-                0.0
-            }
+        if self.keys.iter().fold(true, |is_none, at| is_none & (*at != key)) {
+            self.put(key, amount);
+            return 0.0;
+        }
+        let count = self.get(key);
+        if count > amount * EXACT_TO {
+            self.add_rounded(key, amount, number);
+        } else {
+            // All at once, nothing to those of other keys: which one it is cannot be foreseen, and is not waited for.
+            let amounts = self.keys.map(|at| if at == key { amount } else { 0.0 });
+            self.counts = std::array::from_fn(|way| self.counts[way] + amounts[way]);
+        }
+        count
+    }
+
+    #[cold]
+    fn add_rounded(&mut self, key: u32, amount: f32, number: u64) {
+        if let Some(way) = self.find(key) {
+            let count = &mut self.counts[way % WAYS];
+            *count = rounded_sum(*count, amount, number);
         }
     }
 
@@ -72,13 +83,7 @@ impl Bucket {
 /// A count of so many amounts loses part of the next one when it is rounded, and one of 2^25 all of it.
 const EXACT_TO: f32 = (1 << 17) as f32;
 
-/// A count and an amount. Beyond [`EXACT_TO`] it is rounded up or down as often as is right on average: which of them, `number` tells, another one each time.
-#[inline]
-fn sum(count: f32, amount: f32, number: u64) -> f32 {
-    if count <= amount * EXACT_TO { count + amount } else { rounded_sum(count, amount, number) }
-}
-
-#[cold]
+/// A count and an amount, rounded up or down as often as is right on average: which of them, `number` tells, another one each time.
 fn rounded_sum(count: f32, amount: f32, number: u64) -> f32 {
     // −½ … ½, evenly: multiples of the golden ratio.
     let part = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as f64 / f64::from(1u32 << 24) - 0.5;
@@ -109,22 +114,23 @@ impl Key {
 }
 
 impl Table {
-    /// Room for `2^bits` keys.
+    /// Room for `2^bits` keys, eight at least: of one bucket a hash would have no bit to tell it.
     pub(super) fn new(bits: u32) -> Self {
-        let buckets = 1usize << (bits.max(2) - 2);
+        let buckets = 1usize << (bits.max(3) - 2);
         Self { buckets: vec![Bucket::default(); buckets].into(), shift: 64 - buckets.trailing_zeros() }
     }
 
     /// The place of a hash, all of whose bits are good.
     #[inline]
     pub(super) fn key(&self, hash: u64) -> Key {
-        Key { bucket: hash.checked_shr(self.shift).unwrap_or(0) as usize, key: hash as u32 | 1 }
+        Key { bucket: hash.wrapping_shr(self.shift) as usize, key: hash as u32 | 1 }
     }
 
-    /// Reads the place of a key, so that it is in the cache when its count is asked for some hundred instructions later.
+    /// Reads the places of keys, so that they are in the cache when their counts are asked for some hundred instructions later.
     #[inline]
-    pub(super) fn touch(&self, at: Key) {
-        std::hint::black_box(self.buckets.get(at.bucket).map_or(0, |bucket| bucket.keys[0]));
+    pub(super) fn touch(&self, keys: &[Key]) {
+        let first = |at: &Key| self.buckets.get(at.bucket).map_or(0, |bucket| bucket.keys[0]);
+        std::hint::black_box(keys.iter().map(first).fold(0, |all, key| all ^ key));
     }
 
     /// The count of a key, 0 when it is not here.
@@ -136,7 +142,8 @@ impl Table {
     /// Adds to the count of a key, in the place of the smallest when it is not here; returns what it was. `number` is another one each time.
     #[inline]
     pub(super) fn add(&mut self, at: Key, amount: f32, number: u64) -> f32 {
-        self.buckets.get_mut(at.bucket).map_or(0.0, |bucket| bucket.add(at.key, amount, number))
+        let Some(bucket) = self.buckets.get_mut(at.bucket) else { return 0.0 };
+        bucket.add(at.key, amount, number)
     }
 
     /// The count of a key, which is not here afterwards; 0 when it was not.
@@ -192,7 +199,36 @@ pub(super) fn hash(kind: u64, a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// One cell after the other.
+    fn naive_add(bucket: &mut Bucket, key: u32, amount: f32, number: u64) -> f32 {
+        let Some(way) = bucket.keys.iter().position(|at| *at == key) else {
+            bucket.put(key, amount);
+            return 0.0;
+        };
+        let count = bucket.counts[way];
+        let is_large = count > amount * EXACT_TO;
+        bucket.counts[way] = if is_large { rounded_sum(count, amount, number) } else { count + amount };
+        count
+    }
+
+    proptest! {
+        #[test]
+        fn all_cells_at_once_are_what_one_after_the_other_would_be(
+            events in prop::collection::vec((0..6u32, prop_oneof![Just(1.0f32), Just(3.7e4), 1e-3..1e9f32]), 0..60),
+        ) {
+            let (mut bucket, mut twin) = (Bucket::default(), Bucket::default());
+            for (number, (key, amount)) in (0..).zip(events) {
+                let key = 2 * key + 1;
+                prop_assert_eq!(bucket.get(key), twin.find(key).map_or(0.0, |way| twin.counts[way]));
+                prop_assert_eq!(bucket.add(key, amount, number), naive_add(&mut twin, key, amount, number));
+                prop_assert_eq!((bucket.keys, bucket.counts.map(f32::to_bits)), (twin.keys, twin.counts.map(f32::to_bits)));
+            }
+        }
+    }
 
     #[test]
     fn counts_what_is_added_and_a_flood_of_keys_keeps_the_frequent_ones() {
@@ -208,8 +244,9 @@ mod tests {
 
     #[test]
     fn what_was_taken_is_not_there_any_more_and_makes_room() {
-        let mut table = Table::new(2);
-        let keys: Vec<_> = (0..5).map(|n| table.key(hash(1, n, 0))).collect();
+        let mut table = Table::new(3);
+        let keys: Vec<_> =
+            (0..).map(|n| table.key(hash(1, n, 0))).filter(|key: &Key| key.bucket == 1).take(5).collect();
         (0..4).for_each(|n| _ = table.add(keys[n], 10.0 + n as f32, 0));
         assert_eq!((table.take(keys[3]), table.take(keys[3]), table.get(keys[3])), (13.0, 0.0, 0.0));
         table.add(keys[4], 1.0, 0);
