@@ -230,11 +230,10 @@ impl Calibration {
         self.histogram.nats(statistic)
     }
 
-    /// The same, and the probability.
+    /// The same, and the probability, of a statistic whose [`bin`] is known.
     #[inline]
-    pub(super) fn nats_and_probability(&self, statistic: f32) -> (f32, f64) {
+    pub(super) fn nats_and_probability(&self, statistic: f32, bin: usize) -> (f32, f64) {
         let tail = &self.histogram.tail;
-        let bin = bin(statistic);
         match (tail.nats.get(bin), tail.shares.get(bin)) {
             (Some(nats), Some(share)) if bin <= tail.from => (*nats, f64::from(*share)),
             _ => {

@@ -62,7 +62,8 @@ const LEAST_RECENT: f32 = 0.05;
 /// The same of all together: more than one event in five says as much, and no budget is as large.
 const LEAST_COMBINED: f32 = 1.5;
 
-/// Of [`Model::checkpoint`]; counted up whenever its bytes, or what they mean, change.
+/// Of [`Model::checkpoint`]; counted up whenever its bytes, or what they mean, change. Of the askings of [`Streams`] it is the order that means something, not how
+/// many are counted.
 const FORMAT: u32 = 6;
 /// Before lanes had a clock of their own, windows summed events as they are, and the order's weights were of double precision.
 const FORMAT_WITHOUT_CLOCK: u32 = 5;
@@ -229,8 +230,19 @@ fn in_32_bits(events: u64) -> u32 {
 struct Evidence {
     /// When the event is, by the lane's clock.
     at: Timestamp,
+    /// No event of the template was ever seen.
+    is_new: bool,
     raw: [f32; CALIBRATED.len()],
+    /// The most of them.
+    loudest: f32,
     calibrated: [f32; DETECTORS],
+}
+
+/// The most that is said; all are numbers.
+#[inline]
+fn loudest(raw: &[f32; CALIBRATED.len()]) -> f32 {
+    let [rate, numeric, categorical, sequence] = *raw;
+    larger(larger(rate, numeric), larger(categorical, sequence))
 }
 
 /// What the evidence together comes to.
@@ -240,6 +252,8 @@ struct Judged {
     /// Of all but severity.
     strongest: f32,
     statistic: f32,
+    /// Of the histograms of `calibration` and `shares`.
+    bin: usize,
     /// −ln of the share of past events that were no repeats and as odd: what the budget is about.
     fresh: f32,
     /// The most that the share of all events allows.
@@ -297,10 +311,6 @@ impl Model {
 
     /// Scores an event by what was learned before it, then learns it.
     pub fn observe(&mut self, input: &Input) -> Scored {
-        let is_new = self.rarity.is_new(input.slot);
-        if is_new {
-            self.categorical.found(input.slot, in_32_bits(self.events() + 1));
-        }
         let at = self.clock.see(input.timestamp);
         let mut evidence = self.evidence(input, at);
         let mut judged = self.judge(&evidence);
@@ -312,7 +322,7 @@ impl Model {
             judged = self.judge_again(&evidence);
             is_odd = self.is_odd(&judged);
         }
-        let Judged { statistic, fresh, nats, p_value, .. } = judged;
+        let Judged { statistic, bin, fresh, nats, p_value, .. } = judged;
         // Of most events nobody asks what led.
         let leader = if is_odd || fresh >= LEAST_COMBINED { judged.leader() } else { DetectorKind::Rarity };
         let alerts = is_odd && self.threshold.is_over(fresh);
@@ -320,14 +330,17 @@ impl Model {
         let suppressed = seen == hold::Seen::Alert;
         let is_fresh = self.calibrate(input, &evidence, fresh, leader);
         let counts = if is_odd { seen == hold::Seen::Nothing } else { is_fresh && !input.is_muted };
-        self.learn(statistic, counts);
+        self.learn(bin, counts);
         let is_anomaly = alerts && !suppressed;
         if state == State::Ready {
             self.threshold.learn(is_anomaly);
         }
         let excess = self.rate.excess();
-        let news =
-            News { is_new, is_drop: excess.is_some_and(|excess| excess.is_drop), leader: is_odd.then_some(leader) };
+        let news = News {
+            is_new: evidence.is_new,
+            is_drop: excess.is_some_and(|excess| excess.is_drop),
+            leader: is_odd.then_some(leader),
+        };
         let reasons = reasons(&judged, news);
         let is_given = |reason: Reason| reasons.contains(&Some(reason));
         Scored {
@@ -349,7 +362,10 @@ impl Model {
     #[inline]
     fn evidence(&mut self, input: &Input, at: Timestamp) -> Evidence {
         let coming = self.sequence.expect(input);
-        let rarity = self.rarity.observe(input);
+        let (rarity, is_new) = self.rarity.see(input.slot);
+        if is_new {
+            self.categorical.found(input.slot, in_32_bits(self.events() + 1));
+        }
         let numeric = self.numeric.observe(input);
         let categorical = self.categorical.observe(input);
         if let Some(first) = self.sources.see(input.stream) {
@@ -373,10 +389,11 @@ impl Model {
             calibrated[DetectorKind::Semantic as usize] =
                 semantic::evidence(input, self.rarity.decayed_count(input.slot));
         }
-        if raw.iter().any(|nats| *nats > 0.0) {
+        let loudest = loudest(&raw);
+        if loudest > 0.0 {
             self.calibrated(&raw, &mut calibrated);
         }
-        Evidence { at, raw, calibrated }
+        Evidence { at, is_new, raw, loudest, calibrated }
     }
 
     /// From now on streams are told apart: so far there was this one.
@@ -402,6 +419,7 @@ impl Model {
         let usual = self.season.see(input.slot, kind, input.timestamp, level);
         if level.is_like(usual) {
             evidence.raw[RATE] = 0.0;
+            evidence.loudest = loudest(&evidence.raw);
             evidence.calibrated[DetectorKind::Rate as usize] = 0.0;
         }
         if !is_drop && Level::SOME.is_like(usual) {
@@ -432,11 +450,12 @@ impl Model {
         let strongest = larger(larger(larger(larger(a, b), larger(c, d)), larger(larger(e, f), larger(g, h))), i);
         let sum = ((a + b) + (c + d)) + ((e + f) + (g + h)) + i + severity;
         let statistic = strongest + severity + SUM_WEIGHT * sum;
-        let (fresh, probability) = self.calibration.nats_and_probability(statistic);
-        let (share_nats, share) = self.shares.nats_and_probability(statistic);
+        let bin = calibration::bin(statistic);
+        let (fresh, probability) = self.calibration.nats_and_probability(statistic, bin);
+        let (share_nats, share) = self.shares.nats_and_probability(statistic, bin);
         let most = share_nats + REPEATS_COUNT;
         let (nats, p_value) = if fresh <= most { (fresh, probability) } else { (most, share * REPEATS_SHARE) };
-        Judged { weighted, strongest, statistic, fresh, most, nats, p_value }
+        Judged { weighted, strongest, statistic, bin, fresh, most, nats, p_value }
     }
 
     #[cold]
@@ -473,9 +492,8 @@ impl Model {
         self.seen.add(input.slot, Seen { events: 1, weight });
     }
 
-    /// The statistic of an event, which counts for the budget when it is no repeat.
-    fn learn(&mut self, statistic: f32, counts: bool) {
-        let bin = calibration::bin(statistic);
+    /// The bin of an event's statistic, which counts for the budget when it is no repeat.
+    fn learn(&mut self, bin: usize, counts: bool) {
         self.shares.learn_bin(bin);
         self.seen_share_bins.add(bin);
         let bin = if counts { bin } else { 0 };
@@ -486,14 +504,15 @@ impl Model {
     /// Lets the detectors' calibrations learn what is no repeat; whether the combined statistic is none.
     #[inline]
     fn calibrate(&mut self, input: &Input, evidence: &Evidence, nats: f32, leader: DetectorKind) -> bool {
-        let is_recent = evidence.raw.iter().any(|nats| *nats >= LEAST_RECENT);
-        if !is_recent && nats < LEAST_COMBINED {
-            self.calibrations.learn_nothing();
-            return true;
+        if evidence.loudest >= LEAST_RECENT {
+            return self.calibrate_recent(input, evidence, nats, leader);
         }
-        self.calibrate_recent(input, evidence, nats, leader)
+        self.calibrations.learn_nothing();
+        nats < LEAST_COMBINED || leader == DetectorKind::Sequence || self.is_fresh(input.slot, evidence.at, nats)
     }
 
+    /// The same of an event of which a detector says something; not in line, since most events are none.
+    #[inline(never)]
     fn calibrate_recent(&mut self, input: &Input, evidence: &Evidence, nats: f32, leader: DetectorKind) -> bool {
         let hold = self.hold_secs();
         self.make_room_for(input.slot);
@@ -520,9 +539,17 @@ impl Model {
         }
         self.calibrations.learn(learned);
         if !is_led_by_order && nats >= LEAST_COMBINED {
-            is_fresh = template.combined.fresh(at, nats, hold) > 0.0;
+            is_fresh = self.is_fresh(input.slot, at, nats);
         }
         is_fresh
+    }
+
+    /// Whether what an event of the slot comes to was not said of late.
+    #[inline]
+    fn is_fresh(&mut self, slot: usize, at: Timestamp, nats: f32) -> bool {
+        let hold = self.hold_secs();
+        self.make_room_for(slot);
+        self.templates.get_mut(slot).is_none_or(|template| template.combined.fresh(at, nats, hold) > 0.0)
     }
 
     /// Where the lane's clock is.
@@ -1038,6 +1065,12 @@ mod tests {
             let slot = if n % 997 == 0 { 50 + n as usize } else { (n % 7) as usize };
             assert_eq!(model.observe(&input(n, slot)), again.observe(&input(n, slot)), "event {n}");
         }
+        let bytes = [&model, &again].map(|model| {
+            let mut bytes = Vec::new();
+            model.checkpoint(&mut bytes);
+            bytes
+        });
+        assert!(bytes[0] == bytes[1]);
     }
 
     #[test]
@@ -1067,7 +1100,7 @@ mod tests {
                 for model in models.iter_mut() {
                     for _ in 0..fold {
                         model.observe(&input(n, slot));
-                        model.learn(if slot == 1 { 5.0 } else { 0.0 }, true);
+                        model.learn(calibration::bin(if slot == 1 { 5.0 } else { 0.0 }), true);
                         n += 1;
                     }
                 }

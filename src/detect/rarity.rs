@@ -102,27 +102,27 @@ impl Rarity {
     }
 
     fn add(&mut self, slot: usize, amount: f64) {
-        self.add_to(slot, self.count(slot), amount);
+        self.add_to(slot, Known::of(self.count(slot)), amount);
     }
 
     /// To the count that the slot has.
     #[inline]
-    fn add_to(&mut self, slot: usize, count: f64, amount: f64) {
-        self.set(slot, count, count + amount);
+    fn add_to(&mut self, slot: usize, known: Known, amount: f64) {
+        self.set(slot, known, known.count + amount);
         self.total += amount;
     }
 
     #[inline]
-    fn set(&mut self, slot: usize, before: f64, count: f64) {
+    fn set(&mut self, slot: usize, before: Known, count: f64) {
         match self.counts.get_mut(slot) {
             Some(place) => *place = count,
             None => self.put(slot, count),
         }
-        let (from, to) = (bucket(before), bucket(count));
-        if from == to {
-            self.shift(to, count - before);
+        let to = bucket(count);
+        if before.bucket == to {
+            self.shift(to, count - before.count);
         } else {
-            self.shift(from, -before);
+            self.shift(before.bucket, -before.count);
             self.shift(to, count);
         }
     }
@@ -163,20 +163,30 @@ impl Rarity {
     }
 
     #[inline]
-    fn evidence(&self, count: f64) -> f32 {
+    fn evidence(&self, Known { count, bucket }: Known) -> f32 {
         let rarer = if count == 0.0 {
             self.weight
         } else {
-            self.mass_through(bucket(count)).max(count) + SEEN_BEFORE * self.weight
+            let mass = self.mass_through(bucket);
+            (if mass > count { mass } else { count }) + SEEN_BEFORE * self.weight
         };
         let share = rarer / (self.total + self.weight) + self.novelty * NOVELTY_PART;
         if share < 1.0 { -ln(share as f32) } else { 0.0 }
     }
 
+    /// Evidence of an event of the slot, and whether it is the first; takes it in.
+    #[inline]
+    pub(super) fn see(&mut self, slot: usize) -> (f32, bool) {
+        let known = Known::of(self.count(slot));
+        let evidence = self.evidence(known);
+        self.learn(slot, known);
+        (evidence, known.count == 0.0)
+    }
+
     /// Takes in an event of a slot that has this count.
     #[inline]
-    fn learn(&mut self, slot: usize, mut count: f64) {
-        let is_new = f64::from(u8::from(count == 0.0));
+    fn learn(&mut self, slot: usize, mut known: Known) {
+        let is_new = f64::from(u8::from(known.count == 0.0));
         self.events += 1.0;
         let is_young = self.events < 2.0 * NOVELTY_EVENTS;
         let part = if is_young { 2.0 / (self.events + 2.0) } else { 1.0 / NOVELTY_EVENTS };
@@ -184,9 +194,9 @@ impl Rarity {
         self.weight *= self.growth;
         if self.weight >= RESCALE_AT {
             self.rescale();
-            count = self.count(slot);
+            known = Known::of(self.count(slot));
         }
-        self.add_to(slot, count, self.weight);
+        self.add_to(slot, known, self.weight);
         self.unsummed += 1;
         // Often at first, when a few events are many.
         if self.unsummed >= SUM_EVENTS || self.events <= f64::from(SUM_EVENTS) {
@@ -218,6 +228,20 @@ impl Rarity {
     }
 }
 
+/// The count of a slot, and which bucket it is in.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    count: f64,
+    bucket: usize,
+}
+
+impl Known {
+    #[inline]
+    fn of(count: f64) -> Self {
+        Self { count, bucket: bucket(count) }
+    }
+}
+
 /// Quarter-octave of a count, from its exponent and first two fraction bits; 0 below 1.
 fn bucket(count: f64) -> usize {
     const ONE: u64 = 1023 << 2;
@@ -230,18 +254,15 @@ impl Detector for Rarity {
 
     #[inline]
     fn observe(&mut self, input: &Input) -> f32 {
-        let count = self.count(input.slot);
-        let evidence = self.evidence(count);
-        self.learn(input.slot, count);
-        evidence
+        self.see(input.slot).0
     }
 
     fn merge(&mut self, from: usize, into: usize) {
         let moved = self.count(from);
         if moved > 0.0 {
-            self.set(from, moved, 0.0);
-            let before = self.count(into);
-            self.set(into, before, before + moved);
+            self.set(from, Known::of(moved), 0.0);
+            let before = Known::of(self.count(into));
+            self.set(into, before, before.count + moved);
         }
     }
 
@@ -249,7 +270,7 @@ impl Detector for Rarity {
         let count = self.count(slot);
         self.total = (self.total - count).max(0.0);
         if count > 0.0 {
-            self.set(slot, count, 0.0);
+            self.set(slot, Known::of(count), 0.0);
         }
     }
 
@@ -293,18 +314,14 @@ mod tests {
     use super::*;
 
     impl Rarity {
-        fn see(&mut self, slot: usize) {
-            self.learn(slot, self.count(slot));
-        }
-
         fn evidence_of(&self, slot: usize) -> f32 {
-            self.evidence(self.count(slot))
+            self.evidence(Known::of(self.count(slot)))
         }
     }
 
     fn learned(half_life: u64, events: impl IntoIterator<Item = usize>) -> Rarity {
         let mut rarity = Rarity::new(half_life);
-        events.into_iter().for_each(|slot| rarity.see(slot));
+        events.into_iter().for_each(|slot| _ = rarity.see(slot));
         rarity
     }
 
@@ -321,9 +338,9 @@ mod tests {
     fn what_is_no_longer_seen_becomes_rare_and_scaling_back_changes_nothing() {
         let mut rarity = learned(100, (0..200).map(|n| n % 2));
         let fresh = rarity.evidence_of(1);
-        (0..100 * 255).for_each(|_| rarity.see(0));
+        (0..100 * 255).for_each(|_| _ = rarity.see(0));
         let before = rarity.evidence_of(1);
-        (0..100).for_each(|_| rarity.see(0));
+        (0..100).for_each(|_| _ = rarity.see(0));
         assert!(rarity.weight < RESCALE_AT.sqrt(), "scaled back");
         let after = rarity.evidence_of(1);
         assert!(before > fresh + 2.0 && after.is_finite() && after >= before - 1.0, "{fresh} {before} {after}");
@@ -361,7 +378,7 @@ mod tests {
     #[test]
     fn what_was_seen_once_is_not_new_however_long_ago() {
         let mut rarity = learned(100, [1]);
-        (0..200_000).for_each(|_| rarity.see(0));
+        (0..200_000).for_each(|_| _ = rarity.see(0));
         assert!(!rarity.is_new(1) && rarity.is_new(2));
         assert!(rarity.evidence_of(1).is_finite() && rarity.decayed_count(1) < 1e-9);
     }

@@ -20,7 +20,7 @@ impl Recent {
     /// What is to be learned of `nats`: all of it, or nothing when it repeats what came within `hold_secs`.
     #[inline]
     pub(super) fn fresh(&mut self, at: Timestamp, nats: f32, hold_secs: u32) -> f32 {
-        let second = (at.0.div_euclid(1_000_000) as u32).wrapping_add(1).max(1);
+        let second = second_of(at);
         if self.second != 0 && second.abs_diff(self.second) < hold_secs && nats < self.nats + STRONGER_BY {
             return 0.0;
         }
@@ -45,9 +45,25 @@ impl Recent {
     }
 }
 
+/// As [`Recent::second`] keeps it.
+#[inline]
+fn second_of(at: Timestamp) -> u32 {
+    // Most times are after the epoch, where it takes fewer instructions.
+    let seconds = if at.0 >= 0 { at.0.cast_unsigned() / 1_000_000 } else { at.0.div_euclid(1_000_000).cast_unsigned() };
+    (seconds as u32).wrapping_add(1).max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_are_rounded_down_before_the_epoch_and_after_and_never_none() {
+        for micros in [i64::MIN, -1_000_001, -1_000_000, -1, 0, 999_999, 1_000_000, i64::MAX] {
+            let expected = (micros.div_euclid(1_000_000) as u32).wrapping_add(1).max(1);
+            assert_eq!(second_of(Timestamp(micros)), expected, "{micros}");
+        }
+    }
 
     #[test]
     fn a_repeat_within_the_hold_time_is_not_learned_unless_it_is_stronger() {

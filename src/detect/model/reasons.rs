@@ -62,23 +62,26 @@ pub(super) fn reasons_given(weighted: &[f32; DETECTORS], news: News) -> [Option<
     reasons
 }
 
-/// The detector with the most evidence of those whose bits are set.
+/// The detector with the most evidence of those whose bits are set, the first among equals.
+#[inline]
 fn strongest_of(bits: u32, weighted: &[f32; DETECTORS]) -> Option<DetectorKind> {
-    let mut strongest: Option<(f32, DetectorKind)> = None;
-    for at in set_bits(u64::from(bits)) {
-        let (Some(weighted), Some(kind)) = (weighted.get(at), DetectorKind::ALL.get(at)) else { break };
-        if strongest.is_none_or(|(most, _)| *weighted > most) {
-            strongest = Some((*weighted, *kind));
-        }
-    }
-    strongest.map(|(_, kind)| kind)
+    let of = |at: usize| weighted.get(at).copied().unwrap_or(0.0);
+    let strongest = set_bits(u64::from(bits)).reduce(|best, at| if of(at) > of(best) { at } else { best })?;
+    DetectorKind::ALL.get(strongest).copied()
 }
 
 fn reason_of(kind: DetectorKind, news: News) -> Reason {
     match kind {
         DetectorKind::Rarity if news.is_new => Reason::NewTemplate,
-        DetectorKind::Rarity => Reason::RareTemplate,
         DetectorKind::Rate if news.is_drop => Reason::RateDrop,
+        _ => usual_reason(kind),
+    }
+}
+
+/// Without a condition, so that it is looked up: which one it is cannot be foreseen.
+fn usual_reason(kind: DetectorKind) -> Reason {
+    match kind {
+        DetectorKind::Rarity => Reason::RareTemplate,
         DetectorKind::Rate => Reason::RateSpike,
         DetectorKind::Numeric => Reason::NumericOutlier,
         DetectorKind::Categorical => Reason::NewValue,
