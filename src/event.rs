@@ -21,6 +21,11 @@ impl Timestamp {
         self.0.div_euclid(1_000)
     }
 
+    /// The same, 0 before the epoch: what an event's id has.
+    pub(crate) const fn unsigned_millis(self) -> u64 {
+        if self.0 > 0 { self.0.cast_unsigned() / 1_000 } else { 0 }
+    }
+
     /// Seconds from `earlier` to `self`; negative when `self` comes first.
     pub fn seconds_since(self, earlier: Self) -> f64 {
         self.0.saturating_sub(earlier.0) as f64 / 1e6
@@ -452,6 +457,14 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn milliseconds_of_an_event_are_rounded_down_and_none_before_the_epoch() {
+        for micros in [i64::MIN, -1_001, -1_000, -1, 0, 999, 1_000, i64::MAX] {
+            let time = Timestamp(micros);
+            assert_eq!(time.unsigned_millis(), u64::try_from(time.as_millis()).unwrap_or(0), "{micros}");
+        }
+    }
 
     #[test]
     fn what_was_expected_is_told_in_few_digits() {

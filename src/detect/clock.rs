@@ -133,13 +133,16 @@ impl Clock {
     /// When an event of this timestamp is, for the detectors.
     #[inline]
     pub(super) fn see(&mut self, told: Timestamp) -> Timestamp {
-        let at = told.0.saturating_sub(self.offset);
         let is_usual = self.ahead.is_none() && self.behind.is_none() && self.start.is_none();
-        if (0..=NEAR).contains(&at.saturating_sub(self.now)) && is_usual {
+        // What overflows is not near: one branch that is foreseen, where saturating takes several instructions.
+        if let Some(at) = told.0.checked_sub(self.offset)
+            && at.checked_sub(self.now).is_some_and(|ahead| (0..=NEAR).contains(&ahead))
+            && is_usual
+        {
             self.now = at;
             return Timestamp(at);
         }
-        Timestamp(self.see_odd(told.0, at))
+        Timestamp(self.see_odd(told.0, told.0.saturating_sub(self.offset)))
     }
 
     /// When it is that the clock of another lane tells this. Of arrival all lanes have the same clock, and what another one tells moves none: it may be

@@ -52,6 +52,8 @@ const FREEDOM: f32 = 0.05;
 /// No event for longer than this counts as this long, seconds.
 pub const OUTAGE_SECS: i64 = 60;
 
+const OUTAGE: i64 = OUTAGE_SECS * 1_000_000;
+
 /// Events this many windows late count as of now.
 const LATE_WINDOWS: i64 = 6;
 
@@ -440,15 +442,18 @@ impl Rate {
     /// must know, and goes back when what was ahead proves wrong; to windows such a stretch is nothing that could have held events.
     #[inline]
     fn steady(&mut self, micros: i64) -> i64 {
-        let outage = OUTAGE_SECS * 1_000_000;
-        let passed = micros.saturating_sub(self.newest);
-        if passed > outage {
-            self.ahead = self.ahead.saturating_add(passed - outage);
-        } else if passed < -outage {
-            self.ahead = self.ahead.saturating_add(passed);
+        if micros.abs_diff(self.newest) > OUTAGE as u64 {
+            self.skip_outage(micros);
         }
         self.newest = micros;
         micros.saturating_sub(self.ahead)
+    }
+
+    #[cold]
+    fn skip_outage(&mut self, micros: i64) {
+        let passed = micros.saturating_sub(self.newest);
+        let is_no_time = if passed > OUTAGE { passed - OUTAGE } else { passed };
+        self.ahead = self.ahead.saturating_add(is_no_time);
     }
 
     /// As [`restore`](Detector::restore), of what was written before events were summed as they are.
@@ -643,6 +648,19 @@ pub(super) mod tests {
         assert!(steady(&mut rate, 100_060, 60) < 1.0, "a day back");
         let jitter = (0..1_000).map(|n| rate.observe(&input(100_200_000 + n * 1_000 - n % 7 * 900, 0)));
         assert!(jitter.fold(0.0, f32::max) < 1.0);
+        let times =
+            [i64::MIN, i64::MIN + 1, -OUTAGE - 1, -OUTAGE, -1, 0, 1, OUTAGE, OUTAGE + 1, i64::MAX - 1, i64::MAX];
+        for (first, second) in times.iter().flat_map(|a| times.map(|b| (*a, b))) {
+            let (mut steady, mut newest, mut ahead) = (Rate::default(), 0i64, 0i64);
+            for micros in [first, second] {
+                // Each difference saturates.
+                let passed = micros.saturating_sub(newest);
+                let is_no_time = if passed > OUTAGE { passed - OUTAGE } else { passed };
+                ahead = if (-OUTAGE..=OUTAGE).contains(&passed) { ahead } else { ahead.saturating_add(is_no_time) };
+                newest = micros;
+                assert_eq!(steady.steady(micros), micros.saturating_sub(ahead), "{first} {second}");
+            }
+        }
         for extreme in [i64::MIN, i64::MAX, 0, -1] {
             let evidence = rate.observe(&Input { timestamp: Timestamp(extreme), ..Input::default() });
             assert!(evidence.is_finite(), "{extreme}");

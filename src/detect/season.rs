@@ -22,6 +22,9 @@ const PROFILE_BITS: u32 = 11;
 /// Hours remembered of a template: two weeks of nights, and a few more.
 const VISITS: usize = 24;
 
+/// An hour and the two next to it.
+const HOURS: usize = 3;
+
 /// No hour.
 const NEVER: i32 = i32::MIN;
 
@@ -71,10 +74,6 @@ impl Profile {
         self.hours.iter().copied().zip(self.levels.iter().copied()).filter(|(hour, _)| *hour != NEVER)
     }
 
-    fn at(&self, hour: i64) -> Level {
-        self.visits().find(|(seen, _)| i64::from(*seen) == hour).map_or_else(Level::default, |(_, level)| level)
-    }
-
     fn see(&mut self, hour: i64, level: Level) {
         // All times there are fit.
         let hour = i32::try_from(hour).unwrap_or(i32::MAX);
@@ -86,12 +85,29 @@ impl Profile {
         }
     }
 
-    /// What is usual in an hour, by the days and weeks before.
+    /// What is usual in an hour or one of those next to it, by the days and weeks before.
     fn usual(&self, hour: i64) -> Level {
-        let [a, b, c] = [1, 2, 3].map(|days| self.at(hour.saturating_sub(days * DAY_HOURS)));
-        let second_of_three = a.min(b).max(a.max(b).min(c));
-        let [last, before] = [1, 2].map(|weeks| self.at(hour.saturating_sub(weeks * WEEK_HOURS)));
-        second_of_three.max(last.min(before))
+        const AGO: [i64; 5] = [DAY_HOURS, 2 * DAY_HOURS, 3 * DAY_HOURS, WEEK_HOURS, 2 * WEEK_HOURS];
+        // So long before each of the hours, the last of them first.
+        let mut levels = [[Level::default(); HOURS]; AGO.len()];
+        let last = hour.saturating_add(1);
+        for (seen, level) in self.visits() {
+            let ago = last.saturating_sub(i64::from(seen));
+            // What comes all day long was there within the last hours, mostly.
+            if ago < DAY_HOURS {
+                continue;
+            }
+            for (of, least) in levels.iter_mut().zip(AGO) {
+                let place = usize::try_from(ago - least).ok().and_then(|before| of.get_mut(before));
+                place.into_iter().for_each(|place| *place = level.max(*place));
+            }
+        }
+        let usual = |before: usize| {
+            let [a, b, c, week, two_weeks] = levels.map(|of| of[before]);
+            let second_of_three = a.min(b).max(a.max(b).min(c));
+            second_of_three.max(week.min(two_weeks))
+        };
+        (0..HOURS).map(usual).max().unwrap_or_default()
     }
 }
 
@@ -125,8 +141,7 @@ impl Season {
     pub(super) fn see(&mut self, slot: usize, kind: Kind, at: Timestamp, level: Level) -> Level {
         let Some(profile) = self.profiles.of(key(slot, kind)) else { return Level::default() };
         let hour = at.0.div_euclid(HOUR_MICROS);
-        let usual = [hour.saturating_sub(1), hour, hour.saturating_add(1)].map(|hour| profile.usual(hour));
-        let usual = usual.into_iter().max().unwrap_or_default();
+        let usual = profile.usual(hour);
         profile.see(hour, level);
         usual
     }
@@ -172,7 +187,34 @@ impl Season {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// One hour after the other, looked up one by one.
+    fn naive_usual(profile: &Profile, hour: i64) -> Level {
+        let at =
+            |hour: i64| profile.visits().find(|(seen, _)| i64::from(*seen) == hour).map_or(Level(0), |seen| seen.1);
+        let usual = |hour: i64| {
+            let mut days = [1, 2, 3].map(|days| at(hour - days * DAY_HOURS));
+            days.sort();
+            days[1].max(at(hour - WEEK_HOURS).min(at(hour - 2 * WEEK_HOURS)))
+        };
+        [hour - 1, hour, hour + 1].map(usual).into_iter().max().unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_usual_is_what_the_hours_say_one_by_one(
+            // Near the same hour of a few days, and anywhere.
+            visits in prop::collection::vec((prop_oneof![0..400i64, (0..15i64, -2..3i64).prop_map(|(day, off)| 24 * day + off)], 1..9u8), 0..40),
+            hour in prop_oneof![-50..450i64, (0..17i64, -2..3i64).prop_map(|(day, off)| 24 * day + off)],
+        ) {
+            let mut profile = Profile::default();
+            visits.iter().for_each(|(hour, level)| profile.see(*hour, Level(*level)));
+            prop_assert_eq!(profile.usual(hour), naive_usual(&profile, hour));
+        }
+    }
 
     fn hours(hours: i64, minutes: i64) -> Timestamp {
         Timestamp(hours * HOUR_MICROS + minutes * 60_000_000)

@@ -26,6 +26,8 @@ pub const TICK_SECS: i64 = 10;
 /// Seconds without any event that are no silence but an outage, or a clock that jumped.
 pub const OUTAGE_SECS: i64 = 6 * 3_600;
 
+const OUTAGE: i64 = OUTAGE_SECS * 1_000_000;
+
 /// Gaps to have seen.
 pub const LEAST_GAPS: u32 = 100;
 
@@ -135,16 +137,17 @@ impl Series {
     /// Notes an event; whether it changed more than the number of gaps.
     #[inline]
     fn see(&mut self, now: i64) -> bool {
-        let gap = now.saturating_sub(self.last);
+        let gap = now.wrapping_sub(self.last);
         let [.., least] = self.longest;
-        // Most gaps are among the shorter ones.
+        // Most gaps are among the shorter ones. One that is too large for the type wraps below zero; a time so far back that it wraps above is before the last.
         let is_odd = self.is_told
+            || now < self.last
             || gap < 0
             || self.last == 0
             || gap as f32 * 1e-6 > least
             || self.gaps % FADE_EVERY == FADE_EVERY - 1;
         if is_odd {
-            self.see_odd(gap, now);
+            self.see_odd(now.saturating_sub(self.last), now);
         } else {
             self.gaps += 1;
         }
@@ -375,8 +378,7 @@ impl Silence {
     #[inline]
     fn go_on(&mut self, now: i64) {
         self.come_back(now);
-        let away = now.saturating_sub(self.newest);
-        if away.saturating_abs() > OUTAGE_SECS * 1_000_000 {
+        if now.abs_diff(self.newest) > OUTAGE as u64 {
             self.skip(now, OUTAGE_SECS);
         }
         self.newest = now;
@@ -527,6 +529,17 @@ mod tests {
         assert!(heartbeat(&mut silence, (201..300).map(|n| n * 5 + day)).is_empty(), "a day ahead");
         assert!(heartbeat(&mut silence, (201..300).map(|n| n * 5)).is_empty(), "a day back");
         assert!(heartbeat(&mut silence, (201..300).map(|n| n * 5)).is_empty(), "eight minutes back");
+        let times = [i64::MIN, i64::MIN + 1, -1, 1, 1_000_000, i64::MAX - 1, i64::MAX];
+        for (first, second, now) in times.iter().flat_map(|a| times.iter().flat_map(|b| times.map(|c| (*a, *b, c)))) {
+            let (mut series, mut twin) = (Series::default(), Series::default());
+            for at in [first, second, now] {
+                series.see(at);
+                // One that takes every gap for an odd one, by saturating.
+                twin.see_odd(at.saturating_sub(twin.last), at);
+                twin.last = at;
+            }
+            assert_eq!(series, twin, "{first} {second} {now}");
+        }
         for extreme in [i64::MIN, i64::MAX] {
             silence.observe(&Input { timestamp: Timestamp(extreme), ..Input::default() });
             look(&mut silence, Timestamp(extreme));

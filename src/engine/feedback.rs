@@ -458,7 +458,7 @@ fn may_hold(place: &GroupPlace, event: EventId) -> bool {
 fn in_group(group: &Group, event: EventId) -> Option<TemplateId> {
     let place = event.number.checked_sub(group.id.first_event).and_then(|place| usize::try_from(place).ok())?;
     let found = group.events.get(place)?;
-    (u64::try_from(found.timestamp.as_millis()).unwrap_or(0) == event.millis).then_some(found.template)
+    (found.timestamp.unsigned_millis() == event.millis).then_some(found.template)
 }
 
 #[cfg(test)]

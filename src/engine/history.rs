@@ -221,7 +221,7 @@ fn look_at_events(
 }
 
 fn id_of(lane: u8, run: u32, number: u64, time: Timestamp) -> EventId {
-    EventId { millis: u64::try_from(time.as_millis()).unwrap_or(0), run, lane, number }
+    EventId { millis: time.unsigned_millis(), run, lane, number }
 }
 
 /// Shows every file of the history; returns the segments of the log they stand for.

@@ -519,7 +519,7 @@ impl Lane {
     /// The id of an event of oddline's own: that of the event before it, a moment later.
     fn event_id_beside(&self, now: Timestamp) -> EventId {
         EventId {
-            millis: u64::try_from(now.as_millis()).unwrap_or(0),
+            millis: now.unsigned_millis(),
             run: self.inner.core.run,
             lane: self.number,
             number: self.next_event | SYNTHETIC_NUMBER,
@@ -550,12 +550,7 @@ impl Lane {
     fn event_id(&mut self, timestamp: Timestamp) -> EventId {
         let number = self.next_event;
         self.next_event += 1;
-        EventId {
-            millis: u64::try_from(timestamp.as_millis()).unwrap_or(0),
-            run: self.inner.core.run,
-            lane: self.number,
-            number,
-        }
+        EventId { millis: timestamp.unsigned_millis(), run: self.inner.core.run, lane: self.number, number }
     }
 
     /// The way of a line whose skeleton is not in the lane's cache.

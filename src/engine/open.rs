@@ -671,7 +671,7 @@ fn remember(
     (event, score): (&WalEvent, f64),
 ) {
     let Some(template) = store.by_id(event.template) else { return };
-    let millis = u64::try_from(event.timestamp.as_millis()).unwrap_or(0);
+    let millis = event.timestamp.unsigned_millis();
     let id = EventId { millis, run: at.position.run, lane, number: at.event_number };
     recall.remember(Remembered::new(id, event.timestamp, template, score));
 }

@@ -142,7 +142,7 @@ fn distance(place: &GroupPlace, time: Timestamp) -> i64 {
 }
 
 fn past(lane: u8, run: u32, number: u64, event: &WalEvent) -> PastEvent {
-    let millis = u64::try_from(event.timestamp.as_millis()).unwrap_or(0);
+    let millis = event.timestamp.unsigned_millis();
     PastEvent {
         id: EventId { millis, run: run & RUN_BITS, lane, number: number & NUMBER_BITS },
         time: event.timestamp,
