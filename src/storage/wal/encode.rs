@@ -27,8 +27,6 @@
 //!
 //! A record of a template comes before the first event that carries its id when the caller defines it first; nothing here checks that.
 
-use std::ops::Range;
-
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -304,18 +302,18 @@ impl WalEncoder {
                 (known, true)
             }
         };
-        let has_values = if event.values == [0; VALUES] { known.meta[1] & HAS_VALUES } else { HAS_VALUES };
+        let any_value = u8::from(event.values != [0; VALUES]) * HAS_VALUES;
+        let has_values = any_value | known.meta[1] & HAS_VALUES;
         let meta = [event.severity, event.flags & !HAS_VALUES | has_values];
         let xor = event.statistic.to_bits() ^ known.statistic;
-        let (statistic_head, statistic_bytes) = statistic_code(xor);
+        let (statistic_head, statistic, statistic_bytes) = statistic_code(xor);
         let mut head = statistic_head | time_head | stream_head;
         head |= if meta == known.meta { 0 } else { META_GIVEN };
         head |= if stale { TEMPLATE_NEW } else { 0 };
 
         out.reserve(MAX_EVENT_BYTES);
-        let statistic = xor >> (8 * statistic_bytes.start);
         if head & !STATISTIC_MASK == 0 && known.number < MOST_USUAL {
-            put_usual(out, head, known.number, statistic, statistic_bytes.len());
+            put_usual(out, head, known.number, statistic, statistic_bytes);
         } else {
             out.push(head);
             if time_head != TIME_SAME {
@@ -334,7 +332,7 @@ impl WalEncoder {
             if head & META_GIVEN != 0 {
                 out.extend_from_slice(&meta);
             }
-            put_first(out, statistic.to_le_bytes(), statistic_bytes.len());
+            put_first(out, statistic.to_le_bytes(), statistic_bytes);
         }
         if has_values != 0 {
             put_values(out, &known.values, &event.values);
@@ -383,27 +381,26 @@ fn time_code(delta: i64) -> (u8, u64) {
     }
 }
 
+/// In the head one bit for the low two bytes and one for the high two; what is given, and how many bytes of it.
 #[inline]
-fn statistic_code(xor: u32) -> (u8, Range<usize>) {
-    match xor {
-        0 => (0, 0..0),
-        1..=0xffff => (1, 0..2),
-        _ if xor & 0xffff == 0 => (2, 2..4),
-        _ => (3, 0..4),
+fn statistic_code(xor: u32) -> (u8, u32, usize) {
+    // Whether it changes is not foreseeable, so that there is no branch; that it has a lower half is, since none comes from a lane.
+    let high = u8::from(xor >> 16 != 0);
+    if xor & 0xffff == 0 {
+        (high << 1, xor >> 16, usize::from(high) * 2)
+    } else {
+        (1 | high << 1, xor, 2 + usize::from(high) * 2)
     }
 }
 
 /// The first four without a branch: how many change is never foreseeable, that they are more is rare.
 #[inline]
 fn put_values(out: &mut Vec<u8>, before: &[u8; VALUES], values: &[u8; VALUES]) {
-    const CODE: usize = 3;
     const USUAL: usize = 4;
     let differing = differing_bytes(before, values);
-    let (code, code_bytes) = match differing {
-        0..0x80 => (differing, 1),
-        0x80..0x4000 => (differing & 0x7f | 0x80 | differing >> 7 << 8, 2),
-        _ => (differing & 0x7f | 0x80 | (differing >> 7 & 0x7f | 0x80) << 8 | differing >> 14 << 16, CODE),
-    };
+    let (two, three) = (u32::from(differing >= 0x80), u32::from(differing >= 0x4000));
+    let code = differing & 0x7f | two << 7 | (differing >> 7 & 0x7f | three << 7) << 8 | differing >> 14 << 16;
+    let code_bytes = 1 + (two + three) as usize;
     let changed = differing.count_ones() as usize;
     let mut left = differing;
     let mut next = || {
@@ -438,10 +435,8 @@ const MOST_USUAL: u32 = 1 << 14;
 /// What most events are, all but their values: of a known template, at the time and on the stream of the event before. Seven bytes at the most, in one write.
 #[inline]
 fn put_usual(out: &mut Vec<u8>, head: u8, number: u32, statistic: u32, statistic_bytes: usize) {
-    let (code, code_bytes) = match number {
-        0..0x80 => (number, 1),
-        _ => (number & 0x7f | 0x80 | number >> 7 << 8, 2),
-    };
+    let is_long = number >= 0x80;
+    let (code, code_bytes) = (number & 0x7f | u32::from(is_long) << 7 | number >> 7 << 8, 1 + usize::from(is_long));
     let packed = u64::from(head) | u64::from(code) << 8 | u64::from(statistic) << (8 + 8 * code_bytes);
     put_first(out, packed.to_le_bytes(), 1 + code_bytes + statistic_bytes);
 }
@@ -456,7 +451,44 @@ fn put_first<const N: usize>(out: &mut Vec<u8>, bytes: [u8; N], count: usize) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// With a branch for each.
+    fn naive_statistic_code(xor: u32) -> (u8, u32, usize) {
+        match xor {
+            0 => (0, 0, 0),
+            1..=0xffff => (1, xor, 2),
+            _ if xor & 0xffff == 0 => (2, xor >> 16, 2),
+            _ => (3, xor, 4),
+        }
+    }
+
+    fn check_usual(xor: u32, number: u32) {
+        let (head, statistic, bytes) = statistic_code(xor);
+        assert_eq!((head, statistic, bytes), naive_statistic_code(xor), "{xor:#x}");
+        let (mut wanted, mut put) = (vec![0xee, head], vec![0xee]);
+        varint::put(&mut wanted, u64::from(number));
+        wanted.extend_from_slice(&statistic.to_le_bytes()[..bytes]);
+        put_usual(&mut put, head, number, statistic, bytes);
+        assert_eq!(put, wanted, "{xor:#x} {number}");
+    }
+
+    #[test]
+    fn most_events_are_a_head_a_varint_and_the_half_of_the_statistic_that_changed() {
+        for xor in [0, 1, 0xffff, 0x1_0000, 0x1_0001, 0xffff_0000, u32::MAX] {
+            [0, 1, 0x7f, 0x80, MOST_USUAL - 1].into_iter().for_each(|number| check_usual(xor, number));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_usual_event_is_as_its_parts_one_by_one(xor: u32, number in 0..MOST_USUAL) {
+            check_usual(xor, number);
+            check_usual(xor & 0xffff_0000, number);
+        }
+    }
 
     #[test]
     fn the_bytes_that_differ_are_told_one_by_one_and_in_any_combination() {
