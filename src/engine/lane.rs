@@ -245,14 +245,14 @@ impl Lane {
     }
 
     fn score(&mut self, observation: &Observation<'_>, field_rule: Option<u16>) -> Verdict {
-        let found = match self.matcher.find(observation.message) {
-            Some(found) => found,
-            None => self.find_or_learn(observation),
-        };
+        let mut found = self.find(observation);
         if self.matcher.is_kind_new(observation.message, &found) {
             self.learn_kinds(observation.message, &found);
         }
-        let severity = self.learned.severity(found.slot).unwrap_or_else(|| self.look_at(found.slot));
+        let severity = match self.learned.severity(found.slot) {
+            Some(severity) => severity,
+            None => self.look_at_found(observation, &mut found),
+        };
         let severity = observation.level.map_or(severity, |level| severity.with_level(level));
         let ruling = self.ruling(found.slot, field_rule);
         let input = self.input(observation, &found, severity, ruling);
@@ -553,6 +553,14 @@ impl Lane {
         EventId { millis: timestamp.unsigned_millis(), run: self.inner.core.run, lane: self.number, number }
     }
 
+    #[inline]
+    fn find(&mut self, observation: &Observation<'_>) -> Match {
+        match self.matcher.find(observation.message) {
+            Some(found) => found,
+            None => self.find_or_learn(observation),
+        }
+    }
+
     /// The way of a line whose skeleton is not in the lane's cache.
     fn find_or_learn(&mut self, observation: &Observation<'_>) -> Match {
         match self.matcher.find_in_tree(observation.message, self.learned.changes_seen) {
@@ -590,6 +598,22 @@ impl Lane {
         let inner = Arc::clone(&self.inner);
         self.matcher.learn_kinds(message, found, &mut inner.core.store());
         self.texts.remove(found.id);
+    }
+
+    /// Looks at the template that was found for an event. To look is to learn what other lanes did meanwhile: where one made it part of another template, the event is of
+    /// that one, since what is counted of a slot that holds none any more is lost.
+    #[cold]
+    fn look_at_found(&mut self, observation: &Observation<'_>, found: &mut Match) -> Severity {
+        loop {
+            let severity = self.look_at(found.slot);
+            if self.matcher.is_current(found) {
+                return severity;
+            }
+            *found = self.find(observation);
+            if let Some(severity) = self.learned.severity(found.slot) {
+                return severity;
+            }
+        }
     }
 
     #[cold]
@@ -1003,5 +1027,29 @@ impl Drop for Lane {
         self.inner.core.picture().park(self.number);
         let parked = ParkedLane { number: self.number, next_event: self.next_event, log: self.log.take() };
         self.inner.core.lanes().parked.push(parked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::engine::{Engine, Environment};
+    use crate::event::{Observation, Timestamp};
+
+    #[test]
+    fn an_event_whose_template_another_lane_takes_in_before_it_is_looked_at_is_of_what_took_it_in() {
+        let config = Config { merge_after: 3, ..Config::default() };
+        let engine = Engine::open(&config, Environment::system()).unwrap();
+        let (mut lane, mut other) = (engine.lane().unwrap(), engine.lane().unwrap());
+        let observation = |message| Observation::new(message, Timestamp(1_800_000_000_000_000));
+        let kept = other.observe(&observation(b"open ann 17")).template;
+        let line = observation(b"open bob 18");
+        let mut found = lane.find(&line);
+        assert_ne!(found.id, kept);
+        let messages: [&[u8]; 3] = [b"open cy 19", b"open dot 20", b"open eve 21"];
+        messages.iter().for_each(|message| _ = other.observe(&observation(message)));
+        lane.look_at_found(&line, &mut found);
+        assert_eq!((found.id, lane.learned.id_of(found.slot.0)), (kept, Some(kept)));
+        assert!(lane.matcher.is_current(&found));
     }
 }
