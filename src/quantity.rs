@@ -188,10 +188,9 @@ impl Forms {
     /// The number at a place, whose range this is, as far as it is known how to read it soon.
     #[inline]
     pub(crate) fn number_in(self, place: usize, message: &[u8], range: &Range<usize>) -> Option<f64> {
-        let is_one_of = |places: u8| place < u8::BITS as usize && places >> place & 1 != 0;
-        if is_one_of(self.wholes) {
+        if is_among(self.wholes, place) {
             whole_in(message, range).map(f64::from)
-        } else if is_one_of(self.decimals) {
+        } else if is_among(self.decimals, place) {
             decimal_in(message, range)
         } else {
             None
@@ -201,7 +200,7 @@ impl Forms {
     /// Whether it is known how to read the number at a place soon.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn is_short_number(self, place: usize) -> bool {
-        place < u8::BITS as usize && (self.wholes | self.decimals) >> place & 1 != 0
+        is_among(self.wholes | self.decimals, place)
     }
 
     /// Of such texts.
@@ -210,17 +209,21 @@ impl Forms {
         for (place, text) in (0..u8::BITS).zip(texts) {
             let is_whole =
                 |text: &[u8], most: usize| (1..=most).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
-            let (whole, fraction) = text
-                .iter()
-                .position(|byte| *byte == b'.')
-                .map_or((text, None), |point| (text.get(..point).unwrap_or_default(), text.get(point + 1..)));
-            let is_decimal = |fraction: &[u8]| is_whole(whole, ABREAST) && is_whole(fraction, ABREAST - 1);
+            let mut parts = text.splitn(2, |byte| *byte == b'.');
+            let is_next = |part: Option<&[u8]>, most: usize| part.is_some_and(|part| is_whole(part, most));
+            let is_decimal = is_next(parts.next(), ABREAST) && is_next(parts.next(), ABREAST - 1);
             forms.wholes |= u8::from(is_whole(text, ABREAST)) << place;
-            forms.decimals |= u8::from(fraction.is_some_and(is_decimal)) << place;
+            forms.decimals |= u8::from(is_decimal) << place;
             forms.no_numbers |= u8::from(Quantity::parse(text).is_none()) << place;
         }
         forms
     }
+}
+
+/// Whether a place has its bit.
+#[inline]
+fn is_among(places: u8, place: usize) -> bool {
+    place < u8::BITS as usize && places >> place & 1 != 0
 }
 
 /// The whole number at a range of one to eight digits, read with what stands before it; none where eight bytes up to its end are more than there are, and of no other length.
