@@ -26,7 +26,7 @@ pub(super) const fn combine(hash: u64, value: u64) -> u64 {
 /// Hash of some bytes; the length takes part.
 #[inline(always)]
 pub(super) fn bytes(data: &[u8]) -> u64 {
-    let mut hash = beginning(data.len());
+    let mut hash = SEED ^ (data.len() as u64).wrapping_mul(MULTIPLIER);
     let mut chunks = data.chunks_exact(8);
     for chunk in &mut chunks {
         hash = fold(hash ^ word(chunk), MULTIPLIER);
@@ -38,20 +38,6 @@ pub(super) fn bytes(data: &[u8]) -> u64 {
     #[cfg(fuzzing)]
     assert_eq!(hash, naive(data));
     hash
-}
-
-/// What a hash of so many bytes begins with.
-#[inline(always)]
-pub(super) const fn beginning(bytes: usize) -> u64 {
-    SEED ^ (bytes as u64).wrapping_mul(MULTIPLIER)
-}
-
-/// Takes sixteen bytes into a running hash that is written nowhere. A product does not wait for the one before, and so what a hash begins with must have all its
-/// bits spread.
-#[inline(always)]
-pub(super) fn block(hash: u64, block: [u8; 16]) -> u64 {
-    let both = u128::from_le_bytes(block);
-    fold(both as u64 ^ SEED, (both >> 64) as u64 ^ MULTIPLIER).wrapping_add(hash.rotate_left(23))
 }
 
 /// The twin of [`bytes`].
@@ -120,44 +106,5 @@ mod tests {
         let seen: std::collections::HashSet<u64> = (0..40).map(|n| bytes(&vec![b'a'; n])).collect();
         assert_eq!(seen.len(), 40, "length takes part");
         assert_ne!(combine(combine(0, 1), 2), combine(combine(0, 2), 1), "order takes part");
-    }
-
-    #[test]
-    fn lines_of_other_lengths_and_blocks_in_another_order_differ_in_each_half() {
-        let of =
-            |bytes: usize, blocks: &[u8]| blocks.iter().fold(beginning(bytes), |hash, byte| block(hash, [*byte; 16]));
-        let lengths = (1..=512).map(|bytes| of(bytes, b"aa"));
-        let orders: [&[u8]; 6] = [b"ab", b"ba", b"aab", b"aba", b"baa", b"bab"];
-        let all: Vec<u64> = lengths.chain(orders.map(|blocks| of(30, blocks))).collect();
-        for shift in [0, 32] {
-            let halves: std::collections::HashSet<u32> = all.iter().map(|hash| (hash >> shift) as u32).collect();
-            assert_eq!(halves.len(), all.len());
-        }
-    }
-
-    #[test]
-    fn lines_of_a_few_words_are_spread_evenly_by_the_upper_bits_and_by_the_lower() {
-        let words: [&[u8; 16]; 8] = [
-            b"connection from ",
-            b"session opened  ",
-            b"session closed  ",
-            b"for user root by",
-            b"failed password ",
-            b"0000 bytes to   ",
-            b"error 0 at 0.0.0",
-            b"aaaaaaaaaaaaaaaa",
-        ];
-        // 2^15 lines of five blocks.
-        let line = |n: usize| (0..5).fold(beginning(80 - n % 7), |hash, at| block(hash, *words[n >> (3 * at) & 7]));
-        let mut places = [vec![0u32; 1 << 11], vec![0u32; 1 << 11]];
-        for hash in (0..1 << 15).map(line) {
-            for (places, place) in places.iter_mut().zip([hash >> 53, hash & 0x7ff]) {
-                places[place as usize] += 1;
-            }
-        }
-        // Sixteen each on average; of Poisson's distribution none of 2,048 is beyond 40.
-        for places in places {
-            assert!(places.iter().all(|lines| (1..=40).contains(lines)), "{:?}", places.iter().max());
-        }
     }
 }

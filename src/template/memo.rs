@@ -6,13 +6,14 @@
 //!
 //! **What is kept.** A shape that is met the second time, or the third where more than half of the room is taken. Until then only a tag is kept ([`Memo::met`]), so that
 //! lines that never repeat, or by chance, displace nothing. Lines of more
-//! than [`MOST_BYTES`], [`MOST_TOKENS`] or [`MOST_VARIABLES`] are not. A shape is compared whole: what is found is what [`Skeleton::scan`] would make, which is the
+//! than [`MOST_BYTES`], [`MOST_TOKENS`] or [`MOST_VARIABLES`] are not. A shape is told by its length and its [`fingerprint`](super::fingerprint) and its text is not kept:
+//! who does not know the key makes two shapes that are taken for one in one of 2^64 tries. But for that, what is found is what [`Skeleton::scan`] would make, which is the
 //! twin that tests compare with, and fuzz targets at every call.
 //!
-//! **Where.** An index of buckets of four lines, whose tags stand apart, so that of a bucket the one line is read that it is; behind it three areas of fixed size:
-//! shapes here, tokens and variables with the [`Skeleton`], which shows them
+//! **Where.** An index of buckets of four lines, whose tags stand apart, so that of a bucket the one line is read that it is; behind it two areas of fixed size,
+//! tokens and variables, with the [`Skeleton`], which shows them
 //! without a copy. They are filled from the start, and when one is full all is forgotten but what was met, so that what comes again is kept at once. A bucket's
-//! newcomer takes the place of its oldest line. They are allocated once, by [`Tokeniser::new`]: 3 MiB, of which half a MiB is in use at once and the rest as it is filled.
+//! newcomer takes the place of its oldest line. They are allocated once, by [`Tokeniser::new`]: 2.5 MiB, of which half a MiB is in use at once and the rest as it is filled.
 //!
 //! **What is known of variables.** Which of them are no numbers, and which are a few digits, or a few before and after a point (`quantity::Forms`), is the same in all lines of a
 //! shape. So the detectors need not look at those that are none, and read short numbers without looking what they are.
@@ -23,21 +24,15 @@
 //! The user's masks may look at digits, so that [`Tokeniser`] keeps nothing where there are any.
 
 use super::cache::Found;
-use super::hash;
+use super::fingerprint::{Fingerprint, Fingerprinter, MOST_BYTES};
 use super::tokenise::{KeptLine, Masking, Skeleton};
 use crate::arithmetic::set_bits;
 #[cfg(any(test, fuzzing))]
 use crate::quantity::{Forms, Quantity};
 
-/// Bytes of a line that is kept.
-const MOST_BYTES: usize = 512;
-/// Its tokens and variables.
+/// Tokens and variables of a line that is kept.
 const MOST_TOKENS: usize = 128;
 const MOST_VARIABLES: usize = 128;
-
-/// Bytes taken at a time.
-const BLOCK: usize = 16;
-const MOST_BLOCKS: usize = MOST_BYTES / BLOCK;
 
 /// log2 of the buckets, each of [`WAYS`] shapes.
 const BUCKET_BITS: u32 = 11;
@@ -48,22 +43,15 @@ const MET_BITS: u32 = 13;
 /// The bits of such a tag that say how often, and the most they say.
 const MET_MOST: u32 = 0b11;
 
-/// Room of the areas: for some six thousand lines of twelve tokens.
-const ROOM_BLOCKS: usize = 1 << 15;
+/// Room of the areas: for some five thousand lines of twelve tokens.
 const ROOM_TOKENS: usize = 1 << 16;
 const ROOM_VARIABLES: usize = 1 << 15;
-
-/// Bytes of a shape.
-type Block = [u8; BLOCK];
 
 /// A kept line; none when it has no bytes.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
 struct Line {
-    /// Where its blocks begin.
-    shape: u32,
-    /// Its length.
-    bytes: u16,
+    fingerprint: Fingerprint,
     skeleton: KeptLine,
     /// What was last found for it.
     found: Found,
@@ -74,12 +62,12 @@ const _: () = assert!(size_of::<Line>() == 64, "a cache line");
 /// The newest line first.
 type Bucket = [Line; WAYS];
 
-/// The shape of the last line.
-#[derive(Debug)]
+/// What tells the shape of the last line.
+#[derive(Clone, Copy, Debug, Default)]
 struct Shape {
-    blocks: [Block; MOST_BLOCKS],
     /// Of the line.
-    bytes: usize,
+    bytes: u16,
+    fingerprint: Fingerprint,
     hash: u64,
 }
 
@@ -91,35 +79,13 @@ struct Memo {
     tags: Box<[[u32; WAYS]]>,
     /// By the low bits of a shape's hash, the high ones of the shape last met there, and how often it was.
     met: Box<[u32]>,
-    shape: Box<Shape>,
-    shapes: Vec<Block>,
+    fingerprinter: Box<Fingerprinter>,
+    shape: Shape,
     /// Where the last line is kept: bucket and way.
     last: Option<(usize, usize)>,
 }
 
 impl Shape {
-    /// Takes the shape of a line of 1 to [`MOST_BYTES`] bytes.
-    #[inline]
-    fn take(&mut self, line: &[u8]) {
-        let (whole, rest) = line.as_chunks::<BLOCK>();
-        let mut seen = hash::beginning(line.len());
-        for (to, from) in self.blocks.iter_mut().zip(whole) {
-            *to = without_digits(*from);
-            seen = hash::block(seen, *to);
-        }
-        if !rest.is_empty()
-            && let Some(to) = self.blocks.get_mut(whole.len())
-        {
-            *to = without_digits(last_block(line));
-            seen = hash::block(seen, *to);
-        }
-        (self.bytes, self.hash) = (line.len(), seen);
-    }
-
-    fn blocks(&self) -> &[Block] {
-        self.blocks.get(..self.bytes.div_ceil(BLOCK)).unwrap_or_default()
-    }
-
     fn bucket(&self) -> usize {
         (self.hash >> (u64::BITS - BUCKET_BITS)) as usize
     }
@@ -129,26 +95,10 @@ impl Shape {
     }
 }
 
-/// A block with `0` in place of each digit.
-#[inline(always)]
-fn without_digits(block: Block) -> Block {
-    block.map(|byte| if byte.is_ascii_digit() { b'0' } else { byte })
-}
-
 /// Whether a line is short enough to be kept.
 #[inline(always)]
 fn is_short(line: &[u8]) -> bool {
     (1..=MOST_BYTES).contains(&line.len())
-}
-
-/// The last bytes of a line, of which some may be in the block before; of a line shorter than a block all, and zeros.
-#[inline(always)]
-fn last_block(line: &[u8]) -> Block {
-    line.last_chunk().copied().unwrap_or_else(|| {
-        let mut block = [0; BLOCK];
-        block.iter_mut().zip(line).for_each(|(to, from)| *to = *from);
-        block
-    })
 }
 
 impl Memo {
@@ -157,8 +107,8 @@ impl Memo {
             index: vec![Bucket::default(); 1 << BUCKET_BITS].into(),
             tags: vec![[0; WAYS]; 1 << BUCKET_BITS].into(),
             met: vec![0; 1 << MET_BITS].into(),
-            shape: Box::new(Shape { blocks: [[0; BLOCK]; MOST_BLOCKS], bytes: 0, hash: 0 }),
-            shapes: Vec::with_capacity(ROOM_BLOCKS),
+            fingerprinter: Box::new(Fingerprinter::new()),
+            shape: Shape::default(),
             last: None,
         }
     }
@@ -166,17 +116,24 @@ impl Memo {
     /// As [`Skeleton::scan`], of a line of 1 to [`MOST_BYTES`] bytes.
     #[inline]
     fn scan(&mut self, message: &[u8], masking: &Masking, skeleton: &mut Skeleton) {
-        self.shape.take(message);
+        self.take(message);
         self.last = self.find();
         if let Some(line) = self.last_line() {
             skeleton.recall(&line.skeleton, message);
             return;
         }
         skeleton.scan(message, masking);
-        let least = if self.shapes.len() > ROOM_BLOCKS / 2 || skeleton.is_half_full() { 2 } else { 1 };
+        let least = if skeleton.is_half_full() { 2 } else { 1 };
         if self.meet() >= least {
             self.keep(message, skeleton);
         }
+    }
+
+    /// Takes the shape of a line of 1 to [`MOST_BYTES`] bytes.
+    #[inline]
+    fn take(&mut self, line: &[u8]) {
+        let fingerprint = self.fingerprinter.fingerprint(line);
+        self.shape = Shape { bytes: line.len() as u16, fingerprint, hash: fingerprint.hash() };
     }
 
     /// Where the line of this shape is kept.
@@ -184,16 +141,16 @@ impl Memo {
     fn find(&self) -> Option<(usize, usize)> {
         let (at, tag) = (self.shape.bucket(), self.shape.tag());
         // Which way it is cannot be foreseen: all tags are looked at before the next branch.
-        let bit = |(way, of): (usize, &u32)| u64::from(*of == tag) << way;
-        let alike = self.tags.get(at)?.iter().enumerate().map(bit).sum();
+        let tags = self.tags.get(at)?;
+        let bits: [u32; WAYS] = std::array::from_fn(|way| if tags[way] == tag { 1 << way } else { 0 });
+        let alike = bits.iter().fold(0, |all, bit| all | bit);
         let is_it = |way: &usize| {
             let line = self.index.get(at).and_then(|bucket| bucket.get(*way));
             line.is_some_and(|line| {
-                usize::from(line.bytes) == self.shape.bytes
-                    && is_same(part(&self.shapes, line.shape, self.shape.bytes.div_ceil(BLOCK)), self.shape.blocks())
+                (line.fingerprint, line.skeleton.bytes) == (self.shape.fingerprint, self.shape.bytes)
             })
         };
-        set_bits(alike).find(is_it).map(|way| (at, way))
+        set_bits(u64::from(alike)).find(is_it).map(|way| (at, way))
     }
 
     #[inline]
@@ -217,16 +174,9 @@ impl Memo {
         if skeleton.len() > MOST_TOKENS || skeleton.variable_parts().len() > MOST_VARIABLES {
             return;
         }
-        let has_room = self.shapes.len() + self.shape.blocks().len() <= ROOM_BLOCKS;
-        let kept = if has_room { skeleton.keep(message) } else { None };
+        let kept = skeleton.keep(message);
         let Some(kept) = kept.or_else(|| self.keep_alone(message, skeleton)) else { return };
-        let line = Line {
-            shape: self.shapes.len() as u32,
-            bytes: self.shape.bytes as u16,
-            skeleton: kept,
-            found: Found::default(),
-        };
-        self.shapes.extend_from_slice(self.shape.blocks());
+        let line = Line { fingerprint: self.shape.fingerprint, skeleton: kept, found: Found::default() };
         let at = self.shape.bucket();
         if let (Some(lines), Some(tags)) = (self.index.get_mut(at), self.tags.get_mut(at)) {
             lines.rotate_right(1);
@@ -239,24 +189,9 @@ impl Memo {
     fn keep_alone(&mut self, message: &[u8], skeleton: &mut Skeleton) -> Option<KeptLine> {
         // Their tags stay: a line without bytes is none.
         self.index.fill(Bucket::default());
-        self.shapes.clear();
         skeleton.forget_kept();
         skeleton.keep(message)
     }
-}
-
-/// Whether two shapes are the same. Read in blocks, as they were just written: a wider read would wait until they are in the cache.
-#[inline(always)]
-fn is_same(kept: &[Block], taken: &[Block]) -> bool {
-    let differ =
-        |all: Block, (kept, taken): (&Block, &Block)| std::array::from_fn(|at| all[at] | (kept[at] ^ taken[at]));
-    kept.len() == taken.len() && kept.iter().zip(taken).fold([0; BLOCK], differ) == [0; BLOCK]
-}
-
-/// So many from one on.
-#[inline(always)]
-fn part<T>(area: &[T], from: u32, count: usize) -> &[T] {
-    area.get(from as usize..from as usize + count).unwrap_or_default()
 }
 
 /// Line → [`Skeleton`], with a memory of lines met before: what [`Skeleton::scan`] makes, sooner.
@@ -353,7 +288,7 @@ mod tests {
         /// Takes in a line; whether it was known.
         fn is_known(&mut self, line: &[u8]) -> bool {
             let is_known = self.memo.as_mut().filter(|_| is_short(line)).is_some_and(|memo| {
-                memo.shape.take(line);
+                memo.take(line);
                 memo.find().is_some()
             });
             self.scan(line);
@@ -363,7 +298,7 @@ mod tests {
 
         fn kept(&self) -> usize {
             let lines = self.memo.iter().flat_map(|memo| memo.index.iter().flatten());
-            lines.filter(|line| line.bytes > 0).count()
+            lines.filter(|line| line.skeleton.bytes > 0).count()
         }
     }
 
@@ -455,8 +390,6 @@ mod tests {
         for n in 0..20_000 {
             (0..3).for_each(|_| tokeniser.scan(line(n, &words).as_bytes()));
         }
-        let memo = tokeniser.memo.as_ref().unwrap();
-        assert_eq!(memo.shapes.capacity(), ROOM_BLOCKS);
         assert_eq!(tokeniser.skeleton.room(), (ROOM_TOKENS, ROOM_VARIABLES));
         assert!((1..=ROOM_TOKENS / 102).contains(&tokeniser.kept()), "{}", tokeniser.kept());
         assert!(tokeniser.is_known(line(19_999, &words).as_bytes()));
@@ -484,9 +417,9 @@ mod tests {
     fn of_a_bucket_the_oldest_line_goes_and_lines_of_one_tag_are_told_apart() {
         let mut tokeniser = default();
         let bucket = |tokeniser: &mut Tokeniser, line: &str| {
-            let shape = &mut tokeniser.memo.as_mut().unwrap().shape;
-            shape.take(line.as_bytes());
-            shape.bucket()
+            let memo = tokeniser.memo.as_mut().unwrap();
+            memo.take(line.as_bytes());
+            memo.shape.bucket()
         };
         let line = |n: usize| format!("{} went by", "x".repeat(n % 200) + &"z".repeat(n / 200));
         let first = bucket(&mut tokeniser, &line(0));
@@ -499,7 +432,7 @@ mod tests {
         // As if all were of one tag.
         for line in &alike {
             let memo = tokeniser.memo.as_mut().unwrap();
-            memo.shape.take(line.as_bytes());
+            memo.take(line.as_bytes());
             memo.tags[first] = [memo.shape.tag(); WAYS];
             let found = memo.find();
             assert_eq!(found.is_some(), *line != alike[0], "{line}");

@@ -29,6 +29,7 @@
 mod cache;
 mod cover;
 pub mod explain;
+mod fingerprint;
 mod hash;
 mod image;
 mod json;

@@ -97,6 +97,8 @@ pub(super) struct KeptLine {
     hash: u64,
     tokens: u32,
     variables: u32,
+    /// Length of the line.
+    pub(super) bytes: u16,
     token_count: u8,
     variable_count: u8,
     /// A constant has a digit: the hash is not that of every line with other digits.
@@ -168,7 +170,7 @@ impl Skeleton {
         (self.kept_lines.tokens.capacity(), self.kept_lines.variables.capacity())
     }
 
-    /// Keeps the line last scanned, if there is room and it has 255 tokens and variables at the most.
+    /// Keeps the line last scanned, if there is room and it has 255 tokens and variables and 65,535 bytes at the most.
     pub(super) fn keep(&mut self, message: &[u8]) -> Option<KeptLine> {
         let Self { scanned, kept_lines: kept, hash, .. } = self;
         let (tokens, variables) = (&scanned.tokens, &scanned.variables);
@@ -185,6 +187,7 @@ impl Skeleton {
             hash: *hash,
             tokens: kept.tokens.len() as u32,
             variables: kept.variables.len() as u32,
+            bytes: u16::try_from(message.len()).ok()?,
             token_count: u8::try_from(tokens.len()).ok()?,
             variable_count: u8::try_from(variables.len()).ok()?,
             has_digits: tokens.iter().any(has_digits),
