@@ -22,7 +22,7 @@ mod merge;
 use super::extremes::{larger, smaller};
 use super::logarithm::ln;
 use super::streams::{Place, Streams};
-use super::table::{Key, Table, hash};
+use super::table::{Key, Table, half_hashed, hash, hashed};
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;
 
@@ -90,11 +90,47 @@ struct Stream {
     sum: f32,
     /// Count of `last` coming after `before`, without the last time.
     context: f32,
+    /// What is known of the next event's keys.
+    contexts: Contexts,
+}
+
+/// Halves of the hashes of what comes after the last event of a stream, after the one before it, and after both: a key is waited for, and these are made before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Contexts {
+    last: u64,
+    before: u64,
+    both: u64,
+}
+
+impl Contexts {
+    fn new(last: u64, before: u64) -> Self {
+        let both = half_hashed(TRIPLE, hash(PAIR, before, last));
+        Self { last: half_hashed(PAIR, last), before: half_hashed(PAIR, before), both }
+    }
+
+    /// After one event more, which has been given these hashes.
+    #[inline]
+    fn followed_by(self, name: u64, hashes: [u64; 3]) -> Self {
+        let [after_last, ..] = hashes;
+        Self { last: half_hashed(PAIR, name), before: self.last, both: half_hashed(TRIPLE, after_last) }
+    }
+
+    /// Of `name` after the last, after the one before it, and after both.
+    #[inline]
+    fn hashes(self, name: u64) -> [u64; 3] {
+        [self.last, self.before, self.both].map(|half| hashed(half, name))
+    }
+}
+
+impl Stream {
+    fn new(last: u64, before: u64, sum: f32, context: f32) -> Self {
+        Self { last, before, sum, context, contexts: Contexts::new(last, before) }
+    }
 }
 
 impl Default for Stream {
     fn default() -> Self {
-        Self { last: NOBODY, before: NOBODY, sum: 0.0, context: 0.0 }
+        Self::new(NOBODY, NOBODY, 0.0, 0.0)
     }
 }
 
@@ -105,6 +141,8 @@ pub(super) struct Coming {
     name: u64,
     place: Place,
     stream: Stream,
+    hashes: [u64; 3],
+    /// Where the counts of these hashes are.
     keys: [Key; 3],
     /// The last template's slot, or [`NO_SLOT`].
     last_slot: usize,
@@ -248,31 +286,24 @@ impl Sequence {
         u64::from(generation) << 32 | u64::from(slot as u32)
     }
 
-    /// Where the counts are of `name` after the last, after the one before it, and after both.
-    #[inline]
-    fn keys(&self, stream: &Stream, name: u64) -> [Key; 3] {
-        let (last, before) = (stream.last, stream.before);
-        let triple = hash(TRIPLE, hash(PAIR, before, last), name);
-        [hash(PAIR, last, name), hash(PAIR, before, name), triple].map(|hash| self.counts.key(hash))
-    }
-
     /// Looks up where an event belongs. Its counts are far away in memory: they are on their way while other detectors work.
     #[inline]
     pub(super) fn expect(&mut self, input: &Input) -> Option<Coming> {
         let name = self.name(input.slot);
         let place = self.streams.place(hash(0, input.stream.0, 0));
         let stream = self.streams.get_mut(place).copied()?;
-        let keys = self.keys(&stream, name);
+        let hashes = stream.contexts.hashes(name);
+        let keys = hashes.map(|hash| self.counts.key(hash));
         self.counts.touch(&keys);
         let (last_slot, expected, followed) = self.expected(stream.last);
         let followers = roughly_exp(expected);
         let backing = (BACKING + BACKING_EACH * followers) * self.weight as f32;
-        Some(Coming { name, place, stream, keys, last_slot, expected, backing, followed })
+        Some(Coming { name, place, stream, hashes, keys, last_slot, expected, backing, followed })
     }
 
     /// Evidence of the event last expected; takes it in.
     pub(super) fn take(&mut self, coming: &Coming) -> f32 {
-        let Coming { name, place, stream, expected, .. } = *coming;
+        let Coming { name, place, stream, hashes, expected, .. } = *coming;
         let is_old = self.events > LEAST_EVENTS;
         let least = LEAST_CONTEXT * self.weight as f32;
         let Foretold { chance, share, context } = self.follow(coming);
@@ -285,7 +316,8 @@ impl Sequence {
         let step = smaller(larger(larger(excess, by_chance - told), LEAST_STEP), MOST_STEP);
         let sum = larger(stream.sum * SUM_KEPT + step, 0.0);
         if let Some(entry) = self.streams.get_mut(place) {
-            *entry = Stream { last: name, before: stream.last, sum, context };
+            let contexts = stream.contexts.followed_by(name, hashes);
+            *entry = Stream { last: name, before: stream.last, sum, context, contexts };
         }
         // One event in two is a surprise, and which one is not foreseeable: no branch.
         let says = is_old & (coming.followed > least) & is_surprise;
@@ -380,7 +412,7 @@ impl Sequence {
         let what = "streams";
         restored.streams.restore(from, what, 24, |from| {
             let (last, before) = (from.u64(what)?, from.u64(what)?);
-            Ok(Stream { last, before, sum: from.f32(what)?, context: from.f32(what)? })
+            Ok(Stream::new(last, before, from.f32(what)?, from.f32(what)?))
         })?;
         *self = restored;
         Ok(())
@@ -465,6 +497,26 @@ pub(super) mod tests {
         }
         former.extend_from_slice(&bytes[36 + templates * 36..]);
         former
+    }
+
+    #[test]
+    fn halves_made_before_an_event_are_those_of_its_keys() {
+        let mut sequence = Sequence::new(1_000);
+        let mut state = 1;
+        for _ in 0..2_000 {
+            let (stream, slot) = (next_random(&mut state) % 3, next_random(&mut state) % 5);
+            see(&mut sequence, stream, slot as usize);
+            if next_random(&mut state).is_multiple_of(50) {
+                sequence.merge(4, 0);
+            }
+            for Stream { last, before, contexts, .. } in sequence.streams.iter_mut() {
+                assert_eq!(*contexts, Contexts::new(*last, *before));
+                let both = hash(PAIR, *before, *last);
+                let hashes = [hash(PAIR, *last, 7), hash(PAIR, *before, 7), hash(TRIPLE, both, 7)];
+                assert_eq!(contexts.hashes(7), hashes);
+            }
+        }
+        assert_eq!(sequence.streams.iter_mut().count(), 3);
     }
 
     fn see(sequence: &mut Sequence, stream: u64, slot: usize) -> f32 {

@@ -190,11 +190,25 @@ impl Table {
 /// One hash of a few numbers; every bit depends on every input.
 #[inline]
 pub(super) fn hash(kind: u64, a: u64, b: u64) -> u64 {
-    let fold = |x: u64, y: u64| {
-        let product = u128::from(x) * u128::from(y);
-        (product as u64) ^ (product >> 64) as u64
-    };
-    fold(fold(a ^ 0x9e37_79b9_7f4a_7c15, kind ^ 0xa076_1d64_78bd_642f) ^ b, 0xe703_7ed1_a0b4_28db)
+    hashed(half_hashed(kind, a), b)
+}
+
+/// The half of a [`hash`] that does not wait for its last number.
+#[inline]
+pub(super) fn half_hashed(kind: u64, a: u64) -> u64 {
+    fold(a ^ 0x9e37_79b9_7f4a_7c15, kind ^ 0xa076_1d64_78bd_642f)
+}
+
+/// The other half.
+#[inline]
+pub(super) fn hashed(half: u64, b: u64) -> u64 {
+    fold(half ^ b, 0xe703_7ed1_a0b4_28db)
+}
+
+#[inline]
+fn fold(x: u64, y: u64) -> u64 {
+    let product = u128::from(x) * u128::from(y);
+    (product as u64) ^ (product >> 64) as u64
 }
 
 #[cfg(test)]

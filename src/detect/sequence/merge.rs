@@ -5,7 +5,7 @@
 //! is about a millisecond with ten thousand templates at the worst. What a template that was seen less than [`LEAST_CONTEXT`] times would bring is lost: it is no evidence
 //! yet, and a storm of new templates must cost no more than they do.
 
-use super::{LEAST_CONTEXT, NOBODY, PAIR, Sequence, TRIPLE};
+use super::{LEAST_CONTEXT, NOBODY, PAIR, Sequence, Stream, TRIPLE};
 use crate::detect::table::hash;
 
 /// Templates before or after another whose triples are moved.
@@ -70,7 +70,8 @@ impl Sequence {
             template.events = 0.0;
         }
         for stream in self.streams.iter_mut() {
-            (stream.last, stream.before) = (renaming.of(stream.last), renaming.of(stream.before));
+            let (last, before) = (renaming.of(stream.last), renaming.of(stream.before));
+            *stream = Stream::new(last, before, stream.sum, stream.context);
         }
     }
 
