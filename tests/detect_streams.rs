@@ -349,11 +349,15 @@ fn a_burst_of_one_host_that_is_none_of_a_hundred_is_told_with_what_is_usual_of_i
     let burst = (200_000..200_300u64).flat_map(|n| std::iter::repeat_n(n, if n % 100 == 7 { 20 } else { 1 }));
     let told: Vec<_> = burst
         .map(|n| (n, if n % 100 == 7 { Input { slot: 3, ..of_a_hundred_hosts(n) } } else { of_a_hundred_hosts(n) }))
-        .map(|(n, input)| (n, model.observe(&input)))
-        .filter(|(_, scored)| scored.is_anomaly && scored.reasons.contains(&Some(Reason::RateSpike)))
+        .filter_map(|(n, input)| {
+            let scored = model.observe(&input);
+            let is_told = scored.is_anomaly && scored.reasons.contains(&Some(Reason::RateSpike));
+            is_told.then(|| (n, scored, model.grounds(&scored)))
+        })
         .collect();
-    let (n, scored) = told.first().expect("a burst of a host");
-    let excess = scored.excess.unwrap();
+    let (n, scored, grounds) = told.first().expect("a burst of a host");
+    let excess = grounds.excess.unwrap();
+    assert!(scored.has_grounds);
     assert!(n % 100 == 7 && excess.of_stream && excess.expected < 10.0 && excess.observed > 10.0, "{excess:?}");
 }
 

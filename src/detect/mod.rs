@@ -63,7 +63,7 @@ mod streams;
 mod table;
 pub mod value;
 
-pub use model::{Evicted, Model, ModelOptions, Outbox, Scored, Weights};
+pub use model::{Evicted, Grounds, Model, ModelOptions, Outbox, Scored, Weights};
 pub use state::{StateError, StateReader};
 
 use crate::event::{DetectorKind, StreamKey, Timestamp};

@@ -129,6 +129,13 @@ pub struct Scored {
     pub state: State,
     /// Strongest first.
     pub reasons: [Option<Reason>; REASONS],
+    /// A rate or numeric reason has something to show, see [`Model::grounds`].
+    pub has_grounds: bool,
+}
+
+/// What reasons rest on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Grounds {
     /// What a rate reason rests on.
     pub excess: Option<Excess>,
     /// What a numeric reason rests on.
@@ -343,6 +350,8 @@ impl Model {
         };
         let reasons = reasons(&judged, news);
         let is_given = |reason: Reason| reasons.contains(&Some(reason));
+        let has_excess = excess.is_some() && (is_given(Reason::RateSpike) || is_given(Reason::RateDrop));
+        let has_outlier = self.numeric.outlier().is_some() && is_given(Reason::NumericOutlier);
         Scored {
             at,
             evidence: evidence.calibrated,
@@ -353,7 +362,16 @@ impl Model {
             suppressed,
             state,
             reasons,
-            excess: excess.filter(|_| is_given(Reason::RateSpike) || is_given(Reason::RateDrop)),
+            has_grounds: has_excess || has_outlier,
+        }
+    }
+
+    /// What the reasons of the event last scored rest on.
+    #[cold]
+    pub fn grounds(&self, scored: &Scored) -> Grounds {
+        let is_given = |reason: Reason| scored.reasons.contains(&Some(reason));
+        Grounds {
+            excess: self.rate.excess().filter(|_| is_given(Reason::RateSpike) || is_given(Reason::RateDrop)),
             outlier: self.numeric.outlier().filter(|_| is_given(Reason::NumericOutlier)),
             new_value: self.categorical.place().filter(|_| is_given(Reason::NewValue)),
         }
@@ -632,9 +650,7 @@ impl Model {
             suppressed,
             state: State::Ready,
             reasons: reasons_given(&weighted, News::default()),
-            excess: None,
-            outlier: None,
-            new_value: None,
+            has_grounds: false,
         };
         Some((silent, scored))
     }

@@ -25,7 +25,7 @@ use crate::detect::semantic::Oddness;
 use crate::detect::severity::Severity;
 use crate::detect::silence::{Silent, TICK_SECS};
 use crate::detect::value::Values;
-use crate::detect::{Evicted, Input, Scored};
+use crate::detect::{Evicted, Grounds, Input, Scored};
 use crate::event::{
     DetectorKind, EventId, Measure, Observation, REASONS, Reason, Ruling, State, StreamKey, TemplateId, Timestamp,
     Verdict,
@@ -108,12 +108,6 @@ struct Quiet {
     /// The tick that found the last of them, by the host's clock.
     since: Timestamp,
     is_live: bool,
-}
-
-/// What is told of an event besides what the detectors made of it.
-struct Told {
-    ruling: Option<Ruling>,
-    sample_ratio: Option<f64>,
 }
 
 /// Scores the events of one thread. Dropping it gives its knowledge back to the engine.
@@ -257,6 +251,9 @@ impl Lane {
         let ruling = self.ruling(found.slot, field_rule);
         let input = self.input(observation, &found, severity, ruling);
         let mut scored = self.learned.observe(&input);
+        // Before a ruling takes the weakest reason's place, and before anything else is learned.
+        let is_odd = scored.is_anomaly || scored.has_grounds || ruling.is_some();
+        let grounds = is_odd.then(|| self.learned.model.grounds(&scored));
         if self.learned.model.asks_for_stream() {
             self.learned.note_stream(observation);
         }
@@ -270,30 +267,28 @@ impl Lane {
             self.look_at_event_time();
         }
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
-        let told = Told { ruling, sample_ratio };
-        if scored.is_anomaly || scored.excess.is_some() || scored.outlier.is_some() {
-            return self.verdict_of_odd(observation, &scored, told, &found, event_id);
+        if let Some(grounds) = &grounds {
+            let mut verdict = self.verdict(&scored, ruling, sample_ratio, found.id, event_id);
+            self.add_grounds(&mut verdict, observation, &scored, grounds);
+            return verdict;
         }
         // Made where the caller wants it: what changes it afterwards would have it made elsewhere and copied.
-        self.verdict(&scored, told, found.id, event_id)
+        self.verdict(&scored, ruling, sample_ratio, found.id, event_id)
     }
 
-    /// Of an event that has a measure, or is an anomaly.
+    /// Adds the measure, and what an anomaly has more.
     #[cold]
-    fn verdict_of_odd(
+    fn add_grounds(
         &mut self,
+        verdict: &mut Verdict,
         observation: &Observation<'_>,
         scored: &Scored,
-        told: Told,
-        found: &Match,
-        event_id: EventId,
-    ) -> Verdict {
-        let mut verdict = self.verdict(scored, told, found.id, event_id);
-        verdict.measure = self.measure(observation.message, scored);
+        grounds: &Grounds,
+    ) {
+        verdict.measure = self.measure(observation.message, scored, grounds);
         if scored.is_anomaly {
-            self.report_anomaly(observation, &mut verdict, scored);
+            self.report_anomaly(observation, verdict, grounds);
         }
-        verdict
     }
 
     /// Looks for past incidents that were like this one, and remembers it. One that has a note is a reason.
@@ -321,17 +316,17 @@ impl Lane {
     }
 
     /// Looks what an incident is like, and tells the journal of it.
-    fn report_anomaly(&mut self, observation: &Observation<'_>, verdict: &mut Verdict, scored: &Scored) {
+    fn report_anomaly(&mut self, observation: &Observation<'_>, verdict: &mut Verdict, grounds: &Grounds) {
         self.similar = (verdict.event_id, self.recall(verdict, observation.timestamp));
         let inner = Arc::clone(&self.inner);
         if let Some(reporter) = &inner.reporter {
-            self.report(reporter, observation, verdict, scored);
+            self.report(reporter, observation, verdict, grounds);
         }
     }
 
-    fn report(&mut self, reporter: &Reporter, observation: &Observation<'_>, verdict: &Verdict, scored: &Scored) {
+    fn report(&mut self, reporter: &Reporter, observation: &Observation<'_>, verdict: &Verdict, grounds: &Grounds) {
         let message = observation.message;
-        let odd = scored.outlier.map(|outlier| outlier.place).or(scored.new_value);
+        let odd = grounds.outlier.map(|outlier| outlier.place).or(grounds.new_value);
         let odd = odd.and_then(|place| self.matcher.value_at(message, &self.last?, place));
         let parameters = || self.parameters(message).map(Cow::into_owned).collect();
         let circumstances = Circumstances {
@@ -379,9 +374,9 @@ impl Lane {
     }
 
     /// What a rate or numeric reason rests on, in the line's own units; the stronger one.
-    fn measure(&self, message: &[u8], scored: &Scored) -> Option<Measure> {
+    fn measure(&self, message: &[u8], scored: &Scored, grounds: &Grounds) -> Option<Measure> {
         let amount = || {
-            let outlier = scored.outlier?;
+            let outlier = grounds.outlier?;
             let text = self.matcher.values(message, &self.last?).nth(outlier.place)??;
             let quantity = Quantity::parse(text)?;
             let unit = if quantity.unit.name.is_empty() { unit_after(message, text) } else { quantity.unit.name };
@@ -393,7 +388,7 @@ impl Lane {
             })
         };
         let rate = || {
-            let Excess { observed, expected, window_secs, is_drop, of_stream, .. } = scored.excess?;
+            let Excess { observed, expected, window_secs, is_drop, of_stream, .. } = grounds.excess?;
             let (observed, expected) = (f64::from(observed).round(), f64::from(expected));
             Some(Measure::Rate { observed, expected, window_secs, is_drop, of_stream })
         };
@@ -444,8 +439,7 @@ impl Lane {
         self.unfolded.incidents += 1;
         if self.synthetic.len() < MOST_SYNTHETIC {
             let sample_ratio = self.sampler.as_ref().map(|_| 1.0);
-            let told = Told { ruling, sample_ratio };
-            let mut verdict = self.verdict(scored, told, template, event_id);
+            let mut verdict = self.verdict(scored, ruling, sample_ratio, template, event_id);
             verdict.measure = Some(measure);
             let similar = self.recall(&mut verdict, now);
             if let Some(sampler) = &mut self.sampler {
@@ -528,8 +522,14 @@ impl Lane {
 
     /// Without a measure, which most have none of.
     #[inline]
-    fn verdict(&self, scored: &Scored, told: Told, template: TemplateId, event_id: EventId) -> Verdict {
-        let Told { ruling, sample_ratio } = told;
+    fn verdict(
+        &self,
+        scored: &Scored,
+        ruling: Option<Ruling>,
+        sample_ratio: Option<f64>,
+        template: TemplateId,
+        event_id: EventId,
+    ) -> Verdict {
         let state = if self.inner.core.is_degraded() { State::Degraded } else { scored.state };
         Verdict {
             score: scored.score(),
