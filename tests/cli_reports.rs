@@ -180,7 +180,7 @@ fn bench_prints_the_promised_shape() {
         let measured = json(ok(&run(&["bench", path(&file), "--threads", threads, "--format", "json"], "")));
         assert_eq!(measured["lines"], 1000);
         assert_eq!(measured["bytes"], a_log(1000).len() - 1000);
-        for stage in ["tokenise", "template", "score", "whole_path"] {
+        for stage in ["tokenise", "template", "score", "log", "whole_path"] {
             let speed = &measured[stage];
             assert!(speed["lines_per_second"].as_f64().unwrap() > 0.0, "{stage}");
             assert!(speed["megabytes_per_second"].is_number(), "{stage}");
