@@ -6,7 +6,7 @@ mod detect_support;
 
 use detect_support::OPTIONS;
 use oddline::config::{Config, ConfigError, Format, TimeSource};
-use oddline::detect::{Input, Model, ModelOptions, Scored};
+use oddline::detect::{Grounds, Input, Model, ModelOptions, Scored};
 use oddline::event::{DetectorKind, Measure, Observation, Reason, StreamKey, Timestamp, Verdict};
 use oddline::{Engine, Environment, Lane};
 
@@ -345,19 +345,23 @@ fn a_burst_of_one_host_that_is_none_of_a_hundred_is_told_with_what_is_usual_of_i
     let mut model = Model::new(OPTIONS);
     let quiet = (0..200_000).filter(|n| model.observe(&of_a_hundred_hosts(*n)).is_anomaly).count();
     assert!(quiet <= 200, "{quiet} of 200,000 within the budget");
+    let quiet_without_measure =
+        (200_000..200_100).filter(|n| !model.clone().observe(&of_a_hundred_hosts(*n)).has_measure).count();
     // One host says one thing sixty times within three seconds: a third more of it than all hosts say.
     let burst = (200_000..200_300u64).flat_map(|n| std::iter::repeat_n(n, if n % 100 == 7 { 20 } else { 1 }));
     let told: Vec<_> = burst
         .map(|n| (n, if n % 100 == 7 { Input { slot: 3, ..of_a_hundred_hosts(n) } } else { of_a_hundred_hosts(n) }))
         .filter_map(|(n, input)| {
             let scored = model.observe(&input);
+            let Grounds { excess, outlier, .. } = model.grounds(&scored);
+            assert_eq!(scored.has_measure, excess.is_some() || outlier.is_some());
             let is_told = scored.is_anomaly && scored.reasons.contains(&Some(Reason::RateSpike));
             is_told.then(|| (n, scored, model.grounds(&scored)))
         })
         .collect();
     let (n, scored, grounds) = told.first().expect("a burst of a host");
     let excess = grounds.excess.unwrap();
-    assert!(scored.has_grounds);
+    assert!(scored.has_measure && quiet_without_measure > 0, "{quiet_without_measure}");
     assert!(n % 100 == 7 && excess.of_stream && excess.expected < 10.0 && excess.observed > 10.0, "{excess:?}");
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use oddline::clock::ManualClock;
-use oddline::config::Config;
+use oddline::config::{Config, EventRule, RuleAction, RuleMatch};
 use oddline::engine::{Engine, Environment, Lane};
 use oddline::event::{Measure, Observation, Reason, Timestamp, Verdict};
 use oddline::storage::RealFs;
@@ -46,6 +46,20 @@ fn a_name_that_a_mask_finds_does_not_shift_the_values_behind_it() {
     let mut lane = engine.lane().unwrap();
     logins(&mut lane);
     tells_a_name_from_a_duration(&mut lane);
+}
+
+#[test]
+fn what_a_rule_tells_always_or_never_has_its_measure_too() {
+    for action in [RuleAction::Always, RuleAction::Never] {
+        let matches = RuleMatch::Regex { regex: "^login of".to_owned() };
+        let rules = vec![EventRule { name: "logins".to_owned(), matches, action }];
+        let engine = open(&Config { rules, ..Config::default() });
+        let mut lane = engine.lane().unwrap();
+        logins(&mut lane);
+        let usual = observe(&mut lane, "login of ann took 5 ms", 14_000);
+        assert_eq!((usual.is_anomaly, usual.measure), (action == RuleAction::Always, None));
+        tells_a_name_from_a_duration(&mut lane);
+    }
 }
 
 #[test]

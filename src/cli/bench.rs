@@ -2,8 +2,9 @@
 //!
 //! The file is read into memory first, so that reading it is not measured. Each stage starts from nothing:
 //! `tokenise` finds the variables in each line; `template` also finds or learns its template; `score` is the whole
-//! engine in memory; `log` the same with a data dir, whose log is written and not made history of; `whole_path` that too, by threads of its own. Each thread takes its share of the
-//! lines and has its own lane. With `--warm` the lines are gone over once before the clock starts, and then as often as
+//! engine in memory; `log` the same with a data dir, of whose log no segment is closed, so that there are neither checkpoints nor history (a lane closes one after eight million
+//! events all the same); `whole_path` with segments as they are configured, a checkpoint each, and history, which a thread of its own makes of them. Each thread takes its share
+//! of the lines and has its own lane. With `--warm` the lines are gone over once before the clock starts, and then as often as
 //! it takes to measure [`WARM_LINES`] lines.
 
 use std::fs;
@@ -40,7 +41,7 @@ const LINES_BETWEEN_STOPS: usize = 1 << 14;
 const LINES_A_BLOCK: usize = 256;
 /// Names of directories of killed processes that are passed over.
 const MOST_LEFT_BEHIND: u32 = 1000;
-/// Bytes of a file of the log that is not closed while it is measured: what the configuration allows at the most.
+/// The largest segment of the log that a configuration may ask for.
 const LARGEST_SEGMENT: u64 = 1 << 30;
 /// How often a lane is ticked.
 const TICK: Duration = Duration::from_secs(1);
@@ -68,8 +69,9 @@ pub(crate) struct BenchArgs {
 
 const EXAMPLES: &str = "\
 Stages, each including the one before: tokenise (find the variables), template (find or learn the template), score \
-(the engine in memory), log (with a data dir and its write-ahead log, below TMPDIR and removed again), whole_path (the \
-log is made history of meanwhile, by a thread that wants a core of its own). Every line is taken as text, JSON too.
+(the engine in memory), log (with a write-ahead log in a data dir below TMPDIR, removed again, of which no segment is \
+closed before eight million events a thread), whole_path (segments are closed as configured, with a checkpoint each, and \
+turned into history by a thread that wants a core of its own). Every line is taken as text, JSON too.
 
 Examples:
   oddline bench --warm app.log
@@ -112,17 +114,18 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), CliError> {
         tokenise: bench.tokenise()?,
         template: bench.template()?,
         score: bench.engine(&config)?,
-        log: bench.engine(&Config {
-            data_dir: Some(scratch.0.join("log")),
-            wal_segment_bytes: config.max_disk_bytes.min(LARGEST_SEGMENT),
-            ..config.clone()
-        })?,
+        log: bench.engine(&in_one_segment(Config { data_dir: Some(scratch.0.join("log")), ..config.clone() })?)?,
         whole_path: bench.engine(&Config { data_dir: Some(scratch.0.join("whole_path")), ..config.clone() })?,
     };
     match args.format {
         OutputFormat::Json => output::print_json(&measured),
         OutputFormat::Text => output::print(&text(&measured)),
     }
+}
+
+/// With segments that their size does not close.
+fn in_one_segment(config: Config) -> Result<Config, CliError> {
+    settings::checked(Config { wal_segment_bytes: config.max_disk_bytes.min(LARGEST_SEGMENT), ..config })
 }
 
 /// Everything at once, so that no stage waits for the disk.
@@ -354,4 +357,38 @@ fn text(measured: &Measured) -> String {
         text += &format!("{name:<10}  {lines:>12} lines/s  {:>9.2} MB/s\n", speed.megabytes_per_second);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The number of the log's newest segment after so many events.
+    fn newest_segment(config: &Config, events: usize) -> String {
+        let engine = Engine::open(config, Environment::system()).unwrap();
+        let mut lane = engine.lane().unwrap();
+        for n in 0..events {
+            lane.observe(&Observation::new(format!("request {n} took {} ms", n % 977).as_bytes(), SystemClock.now()));
+        }
+        lane.sync().unwrap();
+        let segments = fs::read_dir(config.data_dir.as_ref().unwrap().join("wal/00")).unwrap();
+        let newest = segments.map(|entry| entry.unwrap().file_name().into_string().unwrap()).max().unwrap();
+        lane.close().unwrap();
+        engine.close().unwrap();
+        newest
+    }
+
+    #[test]
+    fn the_log_is_measured_without_closing_a_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = |name| Config {
+            data_dir: Some(dir.path().join(name)),
+            wal_segment_bytes: 1 << 16,
+            max_disk_bytes: 1 << 25,
+            ..Config::default()
+        };
+        let first = newest_segment(&in_one_segment(config("log")).unwrap(), 60_000);
+        let later = newest_segment(&config("whole_path"), 60_000);
+        assert!(first.starts_with("0000000000000000.") && later > first, "{first} {later}");
+    }
 }

@@ -129,8 +129,8 @@ pub struct Scored {
     pub state: State,
     /// Strongest first.
     pub reasons: [Option<Reason>; REASONS],
-    /// A rate or numeric reason has something to show, see [`Model::grounds`].
-    pub has_grounds: bool,
+    /// There is an excess or an outlier to show for a reason, see [`Model::grounds`].
+    pub has_measure: bool,
 }
 
 /// What reasons rest on.
@@ -349,9 +349,7 @@ impl Model {
             leader: is_odd.then_some(leader),
         };
         let reasons = reasons(&judged, news);
-        let is_given = |reason: Reason| reasons.contains(&Some(reason));
-        let has_excess = excess.is_some() && (is_given(Reason::RateSpike) || is_given(Reason::RateDrop));
-        let has_outlier = self.numeric.outlier().is_some() && is_given(Reason::NumericOutlier);
+        let (excess, outlier) = self.measures(&reasons);
         Scored {
             at,
             evidence: evidence.calibrated,
@@ -362,19 +360,24 @@ impl Model {
             suppressed,
             state,
             reasons,
-            has_grounds: has_excess || has_outlier,
+            has_measure: excess.is_some() || outlier.is_some(),
         }
     }
 
-    /// What the reasons of the event last scored rest on.
+    /// What rate and numeric reasons of the last event rest on.
+    #[inline]
+    fn measures(&self, reasons: &[Option<Reason>; REASONS]) -> (Option<Excess>, Option<Outlier>) {
+        let is_given = |reason: Reason| reasons.contains(&Some(reason));
+        let excess = self.rate.excess().filter(|_| is_given(Reason::RateSpike) || is_given(Reason::RateDrop));
+        (excess, self.numeric.outlier().filter(|_| is_given(Reason::NumericOutlier)))
+    }
+
+    /// What the reasons of an event rest on: the one that [`Self::observe`] gave last, and as it gave it. Of any other the answer means nothing.
     #[cold]
     pub fn grounds(&self, scored: &Scored) -> Grounds {
-        let is_given = |reason: Reason| scored.reasons.contains(&Some(reason));
-        Grounds {
-            excess: self.rate.excess().filter(|_| is_given(Reason::RateSpike) || is_given(Reason::RateDrop)),
-            outlier: self.numeric.outlier().filter(|_| is_given(Reason::NumericOutlier)),
-            new_value: self.categorical.place().filter(|_| is_given(Reason::NewValue)),
-        }
+        let (excess, outlier) = self.measures(&scored.reasons);
+        let new_value = self.categorical.place().filter(|_| scored.reasons.contains(&Some(Reason::NewValue)));
+        Grounds { excess, outlier, new_value }
     }
 
     #[inline]
@@ -650,7 +653,7 @@ impl Model {
             suppressed,
             state: State::Ready,
             reasons: reasons_given(&weighted, News::default()),
-            has_grounds: false,
+            has_measure: false,
         };
         Some((silent, scored))
     }

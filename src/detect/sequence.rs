@@ -22,7 +22,7 @@ mod merge;
 use super::extremes::{larger, smaller};
 use super::logarithm::ln;
 use super::streams::{Place, Streams};
-use super::table::{Key, Table, half_hashed, hash, hashed};
+use super::table::{Key, Table, begin_hash, end_hash, hash};
 use super::{Detector, Input, StateError, StateReader};
 use crate::event::DetectorKind;
 
@@ -35,7 +35,7 @@ pub const LEAST_EVENTS: u64 = 2_000;
 /// log2 of the counts kept: 512 KiB.
 const TABLE_BITS: u32 = 16;
 
-/// log2 of the streams kept.
+/// log2 of the streams kept: 384 KiB, and as much again as a third of it for their keys.
 const STREAM_BITS: u32 = 13;
 
 /// What the shorter context's estimate weighs, in events …
@@ -90,11 +90,11 @@ struct Stream {
     sum: f32,
     /// Count of `last` coming after `before`, without the last time.
     context: f32,
-    /// What is known of the next event's keys.
     contexts: Contexts,
 }
 
-/// Halves of the hashes of what comes after the last event of a stream, after the one before it, and after both: a key is waited for, and these are made before.
+/// Hashes of an event after the last of its stream, after the one before it, and after both, [begun](begin_hash) without the event. They follow from `last` and `before`, and are
+/// kept since the event would wait for them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Contexts {
     last: u64,
@@ -104,27 +104,28 @@ struct Contexts {
 
 impl Contexts {
     fn new(last: u64, before: u64) -> Self {
-        let both = half_hashed(TRIPLE, hash(PAIR, before, last));
-        Self { last: half_hashed(PAIR, last), before: half_hashed(PAIR, before), both }
-    }
-
-    /// After one event more, which has been given these hashes.
-    #[inline]
-    fn followed_by(self, name: u64, hashes: [u64; 3]) -> Self {
-        let [after_last, ..] = hashes;
-        Self { last: half_hashed(PAIR, name), before: self.last, both: half_hashed(TRIPLE, after_last) }
+        let both = begin_hash(TRIPLE, hash(PAIR, before, last));
+        Self { last: begin_hash(PAIR, last), before: begin_hash(PAIR, before), both }
     }
 
     /// Of `name` after the last, after the one before it, and after both.
     #[inline]
     fn hashes(self, name: u64) -> [u64; 3] {
-        [self.last, self.before, self.both].map(|half| hashed(half, name))
+        [self.last, self.before, self.both].map(|begun| end_hash(begun, name))
     }
 }
 
 impl Stream {
     fn new(last: u64, before: u64, sum: f32, context: f32) -> Self {
         Self { last, before, sum, context, contexts: Contexts::new(last, before) }
+    }
+
+    /// After an event of `name` more, whose hash after the last one was `after_last`.
+    #[inline]
+    fn followed_by(&self, name: u64, after_last: u64, sum: f32, context: f32) -> Self {
+        let contexts =
+            Contexts { last: begin_hash(PAIR, name), before: self.contexts.last, both: begin_hash(TRIPLE, after_last) };
+        Self { last: name, before: self.last, sum, context, contexts }
     }
 }
 
@@ -141,8 +142,9 @@ pub(super) struct Coming {
     name: u64,
     place: Place,
     stream: Stream,
-    hashes: [u64; 3],
-    /// Where the counts of these hashes are.
+    /// Hash of the event after the last.
+    after_last: u64,
+    /// Where the counts are of the event after the last, after the one before it, and after both.
     keys: [Key; 3],
     /// The last template's slot, or [`NO_SLOT`].
     last_slot: usize,
@@ -298,12 +300,12 @@ impl Sequence {
         let (last_slot, expected, followed) = self.expected(stream.last);
         let followers = roughly_exp(expected);
         let backing = (BACKING + BACKING_EACH * followers) * self.weight as f32;
-        Some(Coming { name, place, stream, hashes, keys, last_slot, expected, backing, followed })
+        Some(Coming { name, place, stream, after_last: hashes[0], keys, last_slot, expected, backing, followed })
     }
 
     /// Evidence of the event last expected; takes it in.
     pub(super) fn take(&mut self, coming: &Coming) -> f32 {
-        let Coming { name, place, stream, hashes, expected, .. } = *coming;
+        let Coming { name, place, stream, after_last, expected, .. } = *coming;
         let is_old = self.events > LEAST_EVENTS;
         let least = LEAST_CONTEXT * self.weight as f32;
         let Foretold { chance, share, context } = self.follow(coming);
@@ -316,8 +318,7 @@ impl Sequence {
         let step = smaller(larger(larger(excess, by_chance - told), LEAST_STEP), MOST_STEP);
         let sum = larger(stream.sum * SUM_KEPT + step, 0.0);
         if let Some(entry) = self.streams.get_mut(place) {
-            let contexts = stream.contexts.followed_by(name, hashes);
-            *entry = Stream { last: name, before: stream.last, sum, context, contexts };
+            *entry = stream.followed_by(name, after_last, sum, context);
         }
         // One event in two is a surprise, and which one is not foreseeable: no branch.
         let says = is_old & (coming.followed > least) & is_surprise;
@@ -500,14 +501,22 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn halves_made_before_an_event_are_those_of_its_keys() {
+    fn hashes_begun_before_an_event_are_those_of_its_keys() {
         let mut sequence = Sequence::new(1_000);
         let mut state = 1;
-        for _ in 0..2_000 {
+        for n in 1..=2_000 {
             let (stream, slot) = (next_random(&mut state) % 3, next_random(&mut state) % 5);
             see(&mut sequence, stream, slot as usize);
-            if next_random(&mut state).is_multiple_of(50) {
-                sequence.merge(4, 0);
+            match n % 250 {
+                50 => sequence.merge(4, 0),
+                100 => sequence.forget(3),
+                150 => sequence.leave_streams(),
+                200 => {
+                    let mut bytes = Vec::new();
+                    sequence.checkpoint(&mut bytes);
+                    sequence.restore(&mut StateReader::new(&bytes)).unwrap();
+                }
+                _ => {}
             }
             for Stream { last, before, contexts, .. } in sequence.streams.iter_mut() {
                 assert_eq!(*contexts, Contexts::new(*last, *before));

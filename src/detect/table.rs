@@ -190,19 +190,19 @@ impl Table {
 /// One hash of a few numbers; every bit depends on every input.
 #[inline]
 pub(super) fn hash(kind: u64, a: u64, b: u64) -> u64 {
-    hashed(half_hashed(kind, a), b)
+    end_hash(begin_hash(kind, a), b)
 }
 
-/// The half of a [`hash`] that does not wait for its last number.
+/// The part of a [`hash`] that does not depend on its last number.
 #[inline]
-pub(super) fn half_hashed(kind: u64, a: u64) -> u64 {
+pub(super) fn begin_hash(kind: u64, a: u64) -> u64 {
     fold(a ^ 0x9e37_79b9_7f4a_7c15, kind ^ 0xa076_1d64_78bd_642f)
 }
 
-/// The other half.
+/// The [`hash`] that was [begun](begin_hash), with its last number.
 #[inline]
-pub(super) fn hashed(half: u64, b: u64) -> u64 {
-    fold(half ^ b, 0xe703_7ed1_a0b4_28db)
+pub(super) fn end_hash(begun: u64, b: u64) -> u64 {
+    fold(begun ^ b, 0xe703_7ed1_a0b4_28db)
 }
 
 #[inline]
@@ -216,6 +216,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn hashes_are_in_checkpoints_and_never_change() {
+        assert_eq!(hash(1, 2, 3), 0x1f25_9732_f3ce_b300);
+        assert_eq!(hash(2, u64::MAX, 0), 0xea97_5895_6a57_2ef2);
+    }
 
     /// One cell after the other.
     fn naive_add(bucket: &mut Bucket, key: u32, amount: f32, number: u64) -> f32 {

@@ -252,8 +252,8 @@ impl Lane {
         let input = self.input(observation, &found, severity, ruling);
         let mut scored = self.learned.observe(&input);
         // Before a ruling takes the weakest reason's place, and before anything else is learned.
-        let is_odd = scored.is_anomaly || scored.has_grounds || ruling.is_some();
-        let grounds = is_odd.then(|| self.learned.model.grounds(&scored));
+        let has_more = scored.has_measure || ruling.map_or(scored.is_anomaly, Ruling::is_always);
+        let grounds = has_more.then(|| self.learned.model.grounds(&scored));
         if self.learned.model.asks_for_stream() {
             self.learned.note_stream(observation);
         }
@@ -269,16 +269,16 @@ impl Lane {
         let sample_ratio = self.sampler.as_mut().map(|sampler| sample(sampler, &input, &scored));
         if let Some(grounds) = &grounds {
             let mut verdict = self.verdict(&scored, ruling, sample_ratio, found.id, event_id);
-            self.add_grounds(&mut verdict, observation, &scored, grounds);
+            self.measure_and_report(&mut verdict, observation, &scored, grounds);
             return verdict;
         }
         // Made where the caller wants it: what changes it afterwards would have it made elsewhere and copied.
         self.verdict(&scored, ruling, sample_ratio, found.id, event_id)
     }
 
-    /// Adds the measure, and what an anomaly has more.
+    /// Of an event that has a measure, or is an anomaly.
     #[cold]
-    fn add_grounds(
+    fn measure_and_report(
         &mut self,
         verdict: &mut Verdict,
         observation: &Observation<'_>,

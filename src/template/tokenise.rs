@@ -97,7 +97,7 @@ pub(super) struct KeptLine {
     hash: u64,
     tokens: u32,
     variables: u32,
-    /// Length of the line.
+    /// Length of the line; here, where there is room, for a kept line is to fill a cache line.
     pub(super) bytes: u16,
     token_count: u8,
     variable_count: u8,
