@@ -21,6 +21,13 @@ pub(crate) const fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// The halves of a product, one folded over the other: what wyhash and foldhash are made of.
+#[inline(always)]
+pub(crate) const fn folded_product(a: u64, b: u64) -> u64 {
+    let product = (a as u128).wrapping_mul(b as u128);
+    (product as u64) ^ ((product >> u64::BITS) as u64)
+}
+
 /// Of longer words only the beginning is hashed.
 const MOST_BYTES_OF_A_WORD: usize = 32;
 

@@ -6,7 +6,7 @@ mod detect_support;
 
 use detect_support::OPTIONS;
 use oddline::config::{Config, ConfigError, Format, TimeSource};
-use oddline::detect::{Grounds, Input, Model, ModelOptions, Scored};
+use oddline::detect::{Input, Model, ModelOptions, Scored};
 use oddline::event::{DetectorKind, Measure, Observation, Reason, StreamKey, Timestamp, Verdict};
 use oddline::{Engine, Environment, Lane};
 
@@ -353,10 +353,10 @@ fn a_burst_of_one_host_that_is_none_of_a_hundred_is_told_with_what_is_usual_of_i
         .map(|n| (n, if n % 100 == 7 { Input { slot: 3, ..of_a_hundred_hosts(n) } } else { of_a_hundred_hosts(n) }))
         .filter_map(|(n, input)| {
             let scored = model.observe(&input);
-            let Grounds { excess, outlier, .. } = model.grounds(&scored);
-            assert_eq!(scored.has_measure, excess.is_some() || outlier.is_some());
+            let grounds = model.grounds(&scored);
+            assert_eq!(scored.has_measure, grounds.excess.is_some() || grounds.outlier.is_some());
             let is_told = scored.is_anomaly && scored.reasons.contains(&Some(Reason::RateSpike));
-            is_told.then(|| (n, scored, model.grounds(&scored)))
+            is_told.then_some((n, scored, grounds))
         })
         .collect();
     let (n, scored, grounds) = told.first().expect("a burst of a host");

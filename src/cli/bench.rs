@@ -2,9 +2,9 @@
 //!
 //! The file is read into memory first, so that reading it is not measured. Each stage starts from nothing:
 //! `tokenise` finds the variables in each line; `template` also finds or learns its template; `score` is the whole
-//! engine in memory; `log` the same with a data dir, of whose log no segment is closed, so that there are neither checkpoints nor history (a lane closes one after eight million
-//! events all the same); `whole_path` with segments as they are configured, a checkpoint each, and history, which a thread of its own makes of them. Each thread takes its share
-//! of the lines and has its own lane. With `--warm` the lines are gone over once before the clock starts, and then as often as
+//! engine in memory; `log` the same with a data dir, of whose log no segment is closed, so that there is no history, nor the checkpoint of each segment (a lane closes one
+//! after eight million events or five minutes all the same); `whole_path` with segments as they are configured, a checkpoint each, and history, which a thread of its own
+//! makes of them. Each thread takes its share of the lines and has its own lane. With `--warm` the lines are gone over once before the clock starts, and then as often as
 //! it takes to measure [`WARM_LINES`] lines.
 
 use std::fs;
@@ -70,8 +70,8 @@ pub(crate) struct BenchArgs {
 const EXAMPLES: &str = "\
 Stages, each including the one before: tokenise (find the variables), template (find or learn the template), score \
 (the engine in memory), log (with a write-ahead log in a data dir below TMPDIR, removed again, of which no segment is \
-closed before eight million events a thread), whole_path (segments are closed as configured, with a checkpoint each, and \
-turned into history by a thread that wants a core of its own). Every line is taken as text, JSON too.
+closed before eight million events a thread or five minutes), whole_path (segments are closed as configured, with a \
+checkpoint each, and turned into history by a thread that wants a core of its own). Every line is taken as text, JSON too.
 
 Examples:
   oddline bench --warm app.log

@@ -1,6 +1,7 @@
 //! Decayed counts by hashed key in a fixed space: nothing is allocated after the start, and a full bucket gives up its smallest.
 
 use super::{StateError, StateReader};
+use crate::arithmetic::folded_product;
 
 /// Cells a bucket has: half a cache line.
 const WAYS: usize = 4;
@@ -196,19 +197,13 @@ pub(super) fn hash(kind: u64, a: u64, b: u64) -> u64 {
 /// The part of a [`hash`] that does not depend on its last number.
 #[inline]
 pub(super) fn begin_hash(kind: u64, a: u64) -> u64 {
-    fold(a ^ 0x9e37_79b9_7f4a_7c15, kind ^ 0xa076_1d64_78bd_642f)
+    folded_product(a ^ 0x9e37_79b9_7f4a_7c15, kind ^ 0xa076_1d64_78bd_642f)
 }
 
 /// The [`hash`] that was [begun](begin_hash), with its last number.
 #[inline]
 pub(super) fn end_hash(begun: u64, b: u64) -> u64 {
-    fold(begun ^ b, 0xe703_7ed1_a0b4_28db)
-}
-
-#[inline]
-fn fold(x: u64, y: u64) -> u64 {
-    let product = u128::from(x) * u128::from(y);
-    (product as u64) ^ (product >> 64) as u64
+    folded_product(begun ^ b, 0xe703_7ed1_a0b4_28db)
 }
 
 #[cfg(test)]

@@ -5,22 +5,18 @@
 //!
 //! Words are read whole. Byte by byte is the naive twin, which tests compare it with, and fuzz targets at every call.
 
+use crate::arithmetic::folded_product;
+
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 const MULTIPLIER: u64 = 0xd6e8_feb8_6659_fd93;
 
 /// What a wildcard contributes to a skeleton's hash.
 pub(super) const WILDCARD_HASH: u64 = 0x2a3c_2a3e_5bd1_e995;
 
-#[inline(always)]
-const fn fold(a: u64, b: u64) -> u64 {
-    let product = (a as u128).wrapping_mul(b as u128);
-    (product as u64) ^ ((product >> 64) as u64)
-}
-
 /// Appends one 64-bit value to a running hash.
 #[inline(always)]
 pub(super) const fn combine(hash: u64, value: u64) -> u64 {
-    fold(hash ^ SEED, value ^ MULTIPLIER.rotate_left(17)).wrapping_add(hash.rotate_left(23))
+    folded_product(hash ^ SEED, value ^ MULTIPLIER.rotate_left(17)).wrapping_add(hash.rotate_left(23))
 }
 
 /// Hash of some bytes; the length takes part.
@@ -29,11 +25,11 @@ pub(super) fn bytes(data: &[u8]) -> u64 {
     let mut hash = SEED ^ (data.len() as u64).wrapping_mul(MULTIPLIER);
     let mut chunks = data.chunks_exact(8);
     for chunk in &mut chunks {
-        hash = fold(hash ^ word(chunk), MULTIPLIER);
+        hash = folded_product(hash ^ word(chunk), MULTIPLIER);
     }
     let rest = chunks.remainder();
     if !rest.is_empty() {
-        hash = fold(hash ^ tail(rest), MULTIPLIER ^ SEED);
+        hash = folded_product(hash ^ tail(rest), MULTIPLIER ^ SEED);
     }
     #[cfg(fuzzing)]
     assert_eq!(hash, naive(data));
@@ -47,16 +43,16 @@ fn naive(data: &[u8]) -> u64 {
     let whole = data.len() / 8 * 8;
     let mut hash = SEED ^ (data.len() as u64).wrapping_mul(MULTIPLIER);
     for at in (0..whole).step_by(8) {
-        hash = fold(hash ^ little_endian(&data[at..at + 8]), MULTIPLIER);
+        hash = folded_product(hash ^ little_endian(&data[at..at + 8]), MULTIPLIER);
     }
     let rest = &data[whole..];
     match rest.len() {
         0 => hash,
-        length @ 1..=3 => fold(hash ^ little_endian(&rest[..length]), MULTIPLIER ^ SEED),
+        length @ 1..=3 => folded_product(hash ^ little_endian(&rest[..length]), MULTIPLIER ^ SEED),
         // Of four to seven bytes the first four, and above them the last four.
         length => {
             let halves = little_endian(&rest[..4]) | little_endian(&rest[length - 4..]) << 32;
-            fold(hash ^ halves, MULTIPLIER ^ SEED)
+            folded_product(hash ^ halves, MULTIPLIER ^ SEED)
         }
     }
 }
